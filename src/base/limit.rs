@@ -1,0 +1,32 @@
+//! Every default bound in one place, each with its reason. What a peer or a file controls is bounded here.
+
+/// Bytes of one record (a line, a message). A line of 16 MiB is a broken producer, not an event.
+pub const RECORD_BYTES: usize = 16 << 20;
+/// Nesting of a JSON value, as in `serde_json`: deeper input is an attack on the stack.
+pub const JSON_DEPTH: usize = 128;
+/// Bytes a source hands on at once. Large enough to hide per-batch work, small enough to stay in the L2 cache.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// Operations a script may take for one event; a loop over every element of a large list stays below it.
+pub const SCRIPT_OPERATIONS: u64 = 1_000_000;
+/// Depth of calls in a script; each costs native stack.
+pub const SCRIPT_CALL_DEPTH: usize = 32;
+/// Bytes of one text that a script makes.
+pub const SCRIPT_TEXT_BYTES: usize = 1 << 20;
+/// Elements of one list or map that a script makes: the engine measures containers again at each change.
+pub const SCRIPT_CONTAINER_ITEMS: usize = 10_000;
+/// Events one script call may emit.
+pub const SCRIPT_EMITS: usize = 10_000;
+/// Nodes of a pipeline file after its aliases are expanded: an anchor bomb ends here.
+pub const YAML_NODES: usize = 100_000;
+/// Nesting of a pipeline file.
+pub const YAML_DEPTH: usize = 64;
+/// Bytes of a pipeline file.
+pub const YAML_BYTES: u64 = 4 << 20;
+/// Groups that state is cut into for storing and for sharing among workers; the worker count may change between runs.
+pub const KEY_GROUPS: u64 = 256;
+/// Fields a pipeline may name; a column number is 16 bits.
+pub const FIELDS: usize = 4_096;
+/// Samples kept of the errors of one entry for the end of a run.
+pub const ERROR_SAMPLES: usize = 3;
+/// Open files of a `file` sink with a path template; the least recently used is closed first.
+pub const OPEN_FILES: usize = 128;

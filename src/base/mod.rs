@@ -1,0 +1,8 @@
+//! What every layer stands on: time, diagnostics, positioned trees, name suggestions and the limits with their reasons.
+//! Knows nothing of events, pipelines or the world outside.
+
+pub mod diag;
+pub mod limit;
+pub mod suggest;
+pub mod time;
+pub mod tree;

@@ -1,0 +1,172 @@
+//! What a connector is: the contracts between the engine, which owns every loop, and the files under `connectors`, each
+//! of which brings rows in or takes them out. Knows no engine and no connector.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::base::diag::Diagnostics;
+use crate::base::tree::Node;
+
+/// A future that a connector returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Bytes that came in together.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// What was read. Without `ends` a piece of a stream, cut anywhere; the engine cuts records by the source's format.
+    pub bytes: Vec<u8>,
+    /// With a connector that knows where records end (messages): one past the end of each. Then every byte is in a record.
+    pub ends: Option<Vec<u32>>,
+    /// Where the chunk stands in its partition: of a stream the offset of its first byte, of records the number of its first.
+    pub position: u64,
+}
+
+/// What a source answers.
+#[derive(Debug)]
+pub enum Read {
+    /// More rows.
+    Chunk(Chunk),
+    /// The partition is at its end. Only a bounded source says so.
+    End,
+}
+
+/// One partition of a source, being read: one file of a glob, standard input. Its order is the order of its events.
+pub trait Source: Send {
+    /// More rows, or the end; waits while there are none. Cancel-safe: the engine drops this future to pass a barrier,
+    /// and what it would have returned comes with the next call.
+    fn next(&mut self) -> BoxFuture<'_, Result<Read, SourceError>>;
+}
+
+/// A partition of a source before it is read.
+pub struct Partition {
+    /// Stable over runs: the file's path relative to the pipeline. Empty if the source is one partition.
+    pub name: String,
+    /// Opens it at a position that a [`Chunk`] of it had, plus bytes or records into it; 0 is the start. I/O happens here.
+    pub open: Box<dyn FnMut(u64) -> Result<Box<dyn Source>, SourceError> + Send>,
+}
+
+/// Why a source cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceError {
+    /// One sentence for the person who runs the pipeline, with what to do.
+    pub message: String,
+}
+
+/// Rows for a sink, written in its format.
+#[derive(Debug, Default, Clone)]
+pub struct Encoded {
+    /// The rows one after the other, each with its line end.
+    pub text: Vec<u8>,
+    /// One past the end of each row in `text`.
+    pub ends: Vec<u32>,
+    /// For each of the sink's templates the rendered texts, one a row.
+    pub rendered: Vec<Vec<std::sync::Arc<str>>>,
+}
+
+/// A sink, open.
+pub trait Sink: Send {
+    /// Takes rows, in order. When it returns they are the sink's (a file has them, though perhaps not yet on the disk).
+    fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// The input has ended: everything is made visible. Nothing is delivered after it.
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>>;
+}
+
+/// Why a sink did not take rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkError {
+    /// The sink cannot go on and the run fails. One sentence, with what to do.
+    Fatal(String),
+}
+
+/// What a connector may know while its options are checked: nothing but the file's own directory.
+#[derive(Debug, Clone)]
+pub struct CheckContext {
+    /// Paths in options are relative to this.
+    pub directory: PathBuf,
+}
+
+/// What a connector is given when it is opened.
+#[derive(Debug, Clone)]
+pub struct OpenContext {
+    /// Paths in options are relative to this.
+    pub directory: PathBuf,
+    /// The entry's name in the pipeline.
+    pub name: String,
+    /// A seed for what must be random and yet the same in every run: a hash of the pipeline's and the entry's name.
+    pub seed: u64,
+    /// Of a sink whose format has one: the header line that a new file begins with.
+    pub header: Option<Vec<u8>>,
+}
+
+/// Options that were found right.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Defaults filled in; [`SourceKind::open`] takes them again.
+    pub options: serde_json::Value,
+    /// Of a source: whether it comes to an end by itself.
+    pub bounded: bool,
+    /// Of a sink: texts among its options that depend on the row, with their places.
+    pub templates: Vec<String>,
+}
+
+/// A source connector: a file under `connectors` implements this and is listed in `connectors::SOURCES`.
+pub trait SourceConnector {
+    /// The kind key in a pipeline file.
+    const NAME: &'static str;
+    /// Its options; their doc comments are the reference, the schema and the editor's hover.
+    type Options: Serialize + DeserializeOwned + JsonSchema;
+
+    /// Pure: ranges and combinations that the types do not hold. `node` is where the options are written.
+    fn check(options: &Self::Options, node: &Node, context: &CheckContext, found: &mut Diagnostics);
+    /// Whether it comes to an end by itself.
+    fn bounded(options: &Self::Options) -> bool;
+    /// I/O: its partitions, in the order of their names.
+    fn open(options: Self::Options, context: OpenContext) -> Result<Vec<Partition>, SourceError>;
+}
+
+/// A sink connector: a file under `connectors` implements this and is listed in `connectors::SINKS`.
+pub trait SinkConnector {
+    /// The kind key in a pipeline file.
+    const NAME: &'static str;
+    /// Its options; their doc comments are the reference, the schema and the editor's hover.
+    type Options: Serialize + DeserializeOwned + JsonSchema;
+
+    /// Pure: ranges and combinations that the types do not hold. `node` is where the options are written.
+    fn check(options: &Self::Options, node: &Node, context: &CheckContext, found: &mut Diagnostics);
+    /// Texts among the options that depend on the row.
+    fn templates(options: &Self::Options) -> Vec<String>;
+    /// I/O.
+    fn open(options: Self::Options, context: OpenContext) -> Result<Box<dyn Sink>, SinkError>;
+}
+
+/// A source connector as the registry lists it.
+#[derive(Clone, Copy)]
+pub struct SourceKind {
+    /// The kind key.
+    pub name: &'static str,
+    /// The schema of its options.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Pure: decodes and checks options.
+    pub check: fn(&Node, &CheckContext, &mut Diagnostics) -> Option<Checked>,
+    /// I/O: its partitions.
+    pub open: fn(&serde_json::Value, OpenContext) -> Result<Vec<Partition>, SourceError>,
+}
+
+/// A sink connector as the registry lists it.
+#[derive(Clone, Copy)]
+pub struct SinkKind {
+    /// The kind key.
+    pub name: &'static str,
+    /// The schema of its options.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Pure: decodes and checks options.
+    pub check: fn(&Node, &CheckContext, &mut Diagnostics) -> Option<Checked>,
+    /// I/O: the sink, open.
+    pub open: fn(&serde_json::Value, OpenContext) -> Result<Box<dyn Sink>, SinkError>,
+}

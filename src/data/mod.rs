@@ -1,0 +1,8 @@
+//! Events and how they travel: values, field paths, columns, batches, and the formats they are read from and written to.
+//! Knows nothing of pipelines, expressions or connectors.
+
+pub mod batch;
+pub mod column;
+pub mod format;
+pub mod layout;
+pub mod value;

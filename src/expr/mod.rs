@@ -1,0 +1,73 @@
+//! Expressions and scripts: the only place that knows Rhai.
+//!
+//! [`analyse`] turns text into an [`Expr`], pure data that a plan holds: what it reads and writes and whether it falls
+//! into the portable subset. [`Program::compile`] makes of that something that runs over batches: compiled to work on
+//! columns where the subset allows, otherwise Rhai with only the fields it reads in scope. Both give the same answers.
+
+use crate::base::tree::Origin;
+use crate::data::layout::FieldId;
+
+/// What a piece of text is allowed to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One expression with a value: `filter`, `by`, `when`, `set`, an aggregate's argument.
+    Expression,
+    /// Statements that write fields, emit and drop.
+    Script,
+}
+
+/// How an expression runs.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Mode {
+    /// Over columns, without Rhai.
+    Compiled,
+    /// In Rhai, because of what `reason` names, a construct at `line` and `column` of the text.
+    Rhai {
+        /// The construct outside the portable subset: "a loop", "a closure", "the function `split`".
+        reason: String,
+        /// From 1.
+        line: usize,
+        /// From 1, characters.
+        column: usize,
+    },
+}
+
+/// An expression or script as a plan holds it: text and what is known of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Expr {
+    /// As written.
+    pub text: String,
+    /// Where it is written.
+    pub origin: Origin,
+    /// Expression or script.
+    pub kind: Kind,
+    /// Fields (and metadata, and computed columns) whose values it reads, ascending.
+    pub reads: Vec<FieldId>,
+    /// Fields that it may write or remove, ascending.
+    pub writes: Vec<FieldId>,
+    /// Whether it uses `event` in a way that needs the whole event, for reading or writing.
+    pub whole_event: bool,
+    /// Whether it reads or writes `state`.
+    pub uses_state: bool,
+    /// Whether it calls `drop()`.
+    pub drops: bool,
+    /// Whether it calls `emit(value)`; with a port, the port's name is in `emits`.
+    pub emits_main: bool,
+    /// Ports that it names in `emit("port", value)`.
+    pub emits: Vec<String>,
+    /// How it runs.
+    pub mode: Mode,
+    /// Names that stand for computed columns (the results of aggregate calls) in this text.
+    pub bindings: Vec<(String, FieldId)>,
+}
+
+/// What an expression may refer to besides fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope<'a> {
+    /// Constants, `vars.name`.
+    pub vars: &'a [(String, crate::data::value::Value)],
+    /// Whether `state` may be used: a script with `by`.
+    pub state: bool,
+    /// Ports that `emit` may name.
+    pub ports: &'a [String],
+}

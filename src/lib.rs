@@ -1,0 +1,5 @@
+pub mod base;
+pub mod connector;
+pub mod data;
+pub mod expr;
+pub mod plan;

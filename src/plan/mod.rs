@@ -1,0 +1,222 @@
+//! A checked pipeline as pure data: nodes, their inputs, operators as a closed enum, connectors as a name with checked
+//! options. Knows no YAML, no threads and no connectors; whatever runs, explains or draws a pipeline reads this.
+
+pub mod window;
+
+use crate::base::time::TimeSpan;
+use crate::data::format::{Format, TimeFormat};
+use crate::data::layout::{FieldId, Layout};
+use crate::data::value::Value;
+use crate::expr::Expr;
+
+/// A pipeline.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: String,
+    /// The file it was written in, as the user named it.
+    pub file: String,
+    /// What its author says of it.
+    pub description: Option<String>,
+    /// Every field it names.
+    pub layout: Layout,
+    /// Constants that expressions read as `vars.name`.
+    pub vars: Vec<(String, Value)>,
+    /// Sources, then steps, then sinks, each in the order written. A node's inputs may stand after it; there is no cycle.
+    pub nodes: Vec<Node>,
+}
+
+/// The number of a node: its index in [`Plan::nodes`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct NodeId(pub u16);
+
+impl NodeId {
+    /// As an index.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// A source, a step or a sink.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Node {
+    /// Unique in the pipeline.
+    pub name: String,
+    /// What its author says of it.
+    pub description: Option<String>,
+    /// Where it is written, `file:line:column`.
+    pub place: String,
+    /// What it reads, in the order written; empty for a source.
+    pub inputs: Vec<Input>,
+    /// What becomes of a row that it cannot process when nobody reads its `.errors`.
+    pub on_error: OnError,
+    /// What it does.
+    pub kind: NodeKind,
+}
+
+/// One input of a node: a port of another.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Input {
+    /// Whose output.
+    pub node: NodeId,
+    /// Which of its outputs.
+    pub port: Port,
+}
+
+/// An output of a node.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Port {
+    /// What it is there for; read by its bare name.
+    Main,
+    /// Rows that it could not process: `name.errors`.
+    Errors,
+    /// Rows that came after their window was gone: `name.late`.
+    Late,
+    /// A branch of a `route`, a port that a script declares.
+    Named(String),
+}
+
+impl std::fmt::Display for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Port::Main => Ok(()),
+            Port::Errors => f.write_str(".errors"),
+            Port::Late => f.write_str(".late"),
+            Port::Named(name) => write!(f, ".{name}"),
+        }
+    }
+}
+
+/// What becomes of a row that cannot be processed and whose `.errors` port nobody reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnError {
+    /// It is counted and sampled as a dead letter.
+    #[default]
+    DeadLetter,
+    /// It is counted and gone.
+    Drop,
+    /// The run fails.
+    Fail,
+}
+
+/// What a node does.
+#[derive(Clone, PartialEq, Debug)]
+pub enum NodeKind {
+    /// Brings rows in.
+    Source(Source),
+    /// Changes them.
+    Step(Operator),
+    /// Takes rows out.
+    Sink(Sink),
+}
+
+/// A source's settings.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Source {
+    /// The connector's name: `file`.
+    pub connector: String,
+    /// Its checked options, defaults filled in.
+    pub options: serde_json::Value,
+    /// Whether it comes to an end by itself.
+    pub bounded: bool,
+    /// How its records are read.
+    pub format: Format,
+    /// How event time is found; `None` is time of arrival.
+    pub time: Option<Time>,
+}
+
+/// How event time is found and how far it may be out of order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Time {
+    /// A path or an expression, read after decoding.
+    pub field: Expr,
+    /// How its value is read.
+    pub format: TimeFormat,
+    /// The IANA zone of times without an offset.
+    pub zone: String,
+    /// How far behind the greatest time seen an event may come and still be on time.
+    pub out_of_order: TimeSpan,
+    /// How long a live partition is silent before it leaves the watermark's minimum.
+    pub idle_after: TimeSpan,
+    /// How far ahead of the wall clock an event may be; `None` is any distance.
+    pub max_future: Option<TimeSpan>,
+}
+
+/// A step. Closed: whatever runs or explains a plan meets every kind.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Operator {
+    /// Passes rows on for which the condition is true.
+    Filter {
+        /// Must be a bool.
+        condition: Expr,
+    },
+    /// Runs a script on each row.
+    Script {
+        /// What runs.
+        script: Expr,
+        /// The key of its `state`; empty if it has none.
+        by: Vec<KeyPart>,
+        /// How long a key's state outlives its last event.
+        state_ttl: Option<TimeSpan>,
+        /// Ports that `emit` may name.
+        ports: Vec<String>,
+    },
+    /// Writes fields, each seeing those before it.
+    Set {
+        /// Field and value.
+        fields: Vec<(FieldId, Expr)>,
+    },
+    /// Lets only these fields stay.
+    Keep {
+        /// What stays.
+        fields: Vec<FieldId>,
+    },
+    /// Takes fields out.
+    Drop {
+        /// What goes.
+        fields: Vec<FieldId>,
+    },
+    /// Gives fields other names where they stand.
+    Rename {
+        /// Old and new name.
+        fields: Vec<(FieldId, FieldId)>,
+    },
+    /// Sends each row to the first branch whose condition is true; the main output is what no branch took.
+    Route {
+        /// Branch and condition, in order.
+        branches: Vec<(String, Expr)>,
+    },
+    /// Groups rows by key and time.
+    Window(window::Window),
+}
+
+/// One part of a key: an expression and the field it is written back as.
+#[derive(Clone, PartialEq, Debug)]
+pub struct KeyPart {
+    /// The field of the output: the path itself, or the name that was given.
+    pub field: FieldId,
+    /// What it is made of.
+    pub expr: Expr,
+}
+
+/// A sink's settings.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sink {
+    /// The connector's name: `file`.
+    pub connector: String,
+    /// Its checked options, defaults filled in.
+    pub options: serde_json::Value,
+    /// How rows are written.
+    pub format: Format,
+    /// Templates among its options whose result depends on the row (a path), in the connector's order.
+    pub templates: Vec<Template>,
+}
+
+/// A text with `{{ field }}` in it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Template {
+    /// As written.
+    pub text: String,
+    /// Top-level fields that it reads.
+    pub fields: Vec<FieldId>,
+}
