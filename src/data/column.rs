@@ -159,6 +159,13 @@ impl ColumnBuilder {
         self.cells.push(cell);
     }
 
+    /// Adds the last cell again, `times` times; its text is stored once.
+    pub fn repeat_last(&mut self, times: usize) {
+        if let Some(last) = self.cells.last().copied() {
+            self.cells.resize(self.cells.len() + times, last);
+        }
+    }
+
     /// Cells so far.
     pub fn len(&self) -> usize {
         self.cells.len()

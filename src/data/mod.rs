@@ -6,3 +6,4 @@ pub mod column;
 pub mod format;
 pub mod layout;
 pub mod value;
+pub mod weave;

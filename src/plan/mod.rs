@@ -1,6 +1,7 @@
 //! A checked pipeline as pure data: nodes, their inputs, operators as a closed enum, connectors as a name with checked
 //! options. Knows no YAML, no threads and no connectors; whatever runs, explains or draws a pipeline reads this.
 
+pub mod demand;
 pub mod window;
 
 use crate::base::time::TimeSpan;
@@ -24,6 +25,38 @@ pub struct Plan {
     pub vars: Vec<(String, Value)>,
     /// Sources, then steps, then sinks, each in the order written. A node's inputs may stand after it; there is no cycle.
     pub nodes: Vec<Node>,
+}
+
+impl Plan {
+    /// Every node, each before those that it reads: from the sinks back to the sources.
+    pub fn upstream_order(&self) -> Vec<NodeId> {
+        let mut readers = vec![0usize; self.nodes.len()];
+        for input in self.nodes.iter().flat_map(|n| &n.inputs) {
+            if let Some(count) = readers.get_mut(input.node.index()) {
+                *count += 1;
+            }
+        }
+        let ids = || (0u16..).map(NodeId).take(self.nodes.len());
+        let mut ready: Vec<NodeId> = ids().filter(|id| readers.get(id.index()) == Some(&0)).collect();
+        let mut order = Vec::with_capacity(self.nodes.len());
+        while let Some(id) = ready.pop() {
+            order.push(id);
+            for input in self.nodes.get(id.index()).map_or(&[][..], |n| &n.inputs) {
+                if let Some(count) = readers.get_mut(input.node.index()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        ready.push(input.node);
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    /// The node of a number; numbers come from this plan.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.index())
+    }
 }
 
 /// The number of a node: its index in [`Plan::nodes`].
@@ -188,6 +221,17 @@ pub enum Operator {
     },
     /// Groups rows by key and time.
     Window(window::Window),
+}
+
+impl Operator {
+    /// Whether it keeps something from row to row, so that it takes them in order and, with a key, shares its keys out.
+    pub fn has_state(&self) -> bool {
+        match self {
+            Operator::Window(_) => true,
+            Operator::Script { by, .. } => !by.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// One part of a key: an expression and the field it is written back as.

@@ -1,0 +1,364 @@
+//! What stateless steps do to a batch.
+
+use std::sync::Arc;
+
+use crate::connector::Encoded;
+use crate::connector::template::Template;
+use crate::data::batch::{Batch, Edit, RowError};
+use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
+use crate::data::csv;
+use crate::data::framing::Block;
+use crate::data::hash;
+use crate::data::json::{self, Decoder, Encoder};
+use crate::data::layout::{Demand, FieldId, Layout};
+use crate::data::value::{Val, Value};
+use crate::data::weave::{self, Pick};
+use crate::expr::{Emitted, Program, Scratch};
+use crate::plan::Port;
+
+/// A stateless step, its expressions compiled.
+pub enum Action {
+    /// Keeps rows whose condition is true.
+    Filter(Program),
+    /// Runs a script without state.
+    Script(Program),
+    /// Writes fields, each seeing those before it.
+    Set(Vec<(FieldId, Program)>),
+    /// Lets only these fields stay.
+    Keep(Arc<[FieldId]>),
+    /// Takes fields out.
+    Drop(Vec<FieldId>),
+    /// Gives fields other names.
+    Rename(Vec<(FieldId, FieldId)>),
+    /// Sends each row to the first branch whose condition is true.
+    Route(Vec<(Port, Program)>),
+    /// Computes the key and the arguments of a step with state, which stands behind an exchange.
+    Prepare(Prepare),
+    /// Writes rows in a sink's format.
+    Encode(Encode),
+}
+
+/// What a step with state needs of each row.
+pub struct Prepare {
+    /// Columns to compute.
+    pub compute: Vec<(Program, FieldId)>,
+    /// The columns of the key.
+    pub key: Vec<FieldId>,
+}
+
+/// How a sink's rows are written.
+pub struct Encode {
+    /// The format's columns; `None` is JSON.
+    pub csv: Option<Arc<csv::Encoder>>,
+    /// Texts that depend on the row.
+    pub templates: Vec<(Template, Vec<FieldId>)>,
+}
+
+/// What a worker needs beside an action, kept from batch to batch.
+pub struct Tools {
+    /// Reads rows again after a step wrote paths that overlap with ones read later.
+    pub decoder: Decoder,
+    /// Writes rows.
+    pub encoder: Encoder,
+    /// For expressions.
+    pub scratch: Scratch,
+}
+
+impl Tools {
+    /// For rows of which `needed` is read later.
+    pub fn new(layout: &Arc<Layout>, needed: &Demand) -> Self {
+        Tools {
+            decoder: Decoder::new(layout, needed),
+            encoder: Encoder::new(layout),
+            scratch: Scratch::new(Arc::clone(layout)),
+        }
+    }
+}
+
+/// What an action made of a batch.
+#[derive(Default)]
+pub struct Outcome {
+    /// Rows by port.
+    pub ports: Vec<(Port, Batch)>,
+    /// Rows for a sink.
+    pub lines: Option<Encoded>,
+    /// The key hash of each row of the main port.
+    pub hashes: Vec<u64>,
+    /// Rows of the input that could not be processed; they are on no port.
+    pub errors: Vec<RowError>,
+    /// Rows of the input for which a condition was false.
+    pub filtered: u64,
+    /// Rows of the input that a script dropped.
+    pub dropped: u64,
+}
+
+impl Action {
+    /// Runs the action.
+    pub fn run(&self, batch: Batch, layout: &Layout, tools: &mut Tools) -> Outcome {
+        match self {
+            Action::Filter(condition) => filter(condition, batch, tools),
+            Action::Script(program) => script(program, batch, layout, tools),
+            Action::Set(fields) => set(fields, batch, tools),
+            Action::Keep(fields) => passed(keep(fields, batch, layout)),
+            Action::Drop(fields) => passed(drop_fields(fields, batch)),
+            Action::Rename(fields) => passed(rename(fields, batch)),
+            Action::Route(branches) => route(branches, batch, tools),
+            Action::Prepare(prepare) => prepare.run(batch, tools),
+            Action::Encode(encode) => encode.run(batch, tools),
+        }
+    }
+}
+
+fn passed(batch: Batch) -> Outcome {
+    Outcome { ports: vec![(Port::Main, batch)], ..Outcome::default() }
+}
+
+/// The rows that are in neither list; both ascend.
+fn without(rows: usize, gone: &[RowError]) -> Vec<u32> {
+    let mut gone = gone.iter().map(|e| e.row).peekable();
+    (0..as_u32(rows)).filter(|row| gone.next_if_eq(row).is_none()).collect()
+}
+
+/// One error a row, in order of rows.
+fn in_order(errors: &mut Vec<RowError>) {
+    errors.sort_by_key(|e| e.row);
+    errors.dedup_by_key(|e| e.row);
+}
+
+fn filter(condition: &Program, batch: Batch, tools: &mut Tools) -> Outcome {
+    let mut out = Outcome::default();
+    let mut kept = Vec::with_capacity(batch.rows);
+    condition.test(&batch, &mut tools.scratch, &mut kept, &mut out.errors);
+    out.filtered = (batch.rows - kept.len() - out.errors.len()) as u64;
+    let batch = if kept.len() == batch.rows { batch } else { batch.select(&kept) };
+    out.ports.push((Port::Main, batch));
+    out
+}
+
+fn set(fields: &[(FieldId, Program)], mut batch: Batch, tools: &mut Tools) -> Outcome {
+    let mut out = Outcome::default();
+    for (field, program) in fields {
+        let column = column_of(program, &batch, tools, &mut out.errors);
+        batch.set(*field, column, None);
+    }
+    in_order(&mut out.errors);
+    if !out.errors.is_empty() {
+        batch = batch.select(&without(batch.rows, &out.errors));
+    }
+    out.ports.push((Port::Main, batch));
+    out
+}
+
+/// The column of an expression; one that is just a field is that field's own column.
+fn column_of(program: &Program, batch: &Batch, tools: &mut Tools, errors: &mut Vec<RowError>) -> Arc<Column> {
+    let shared = program.column_of().and_then(|f| batch.columns.get(f.index()).cloned().flatten());
+    if let Some(column) = shared.filter(|c| !c.cells.is_empty()) {
+        return column;
+    }
+    let mut builder = ColumnBuilder::with_capacity(batch.rows);
+    program.evaluate(batch, &mut tools.scratch, &mut builder, errors);
+    Arc::new(builder.finish())
+}
+
+fn keep(fields: &Arc<[FieldId]>, mut batch: Batch, layout: &Layout) -> Batch {
+    let path = |f: &FieldId| layout.path(*f);
+    for (index, column) in batch.columns.iter_mut().enumerate() {
+        let Some(id) = u16::try_from(index).ok().map(FieldId) else { continue };
+        let Some(own) = layout.path(id).filter(|p| p.root == crate::data::layout::Root::Event) else { continue };
+        let inside = |kept: &FieldId| *kept == id || path(kept).is_some_and(|k| k.names.len() < own.names.len() && k.overlaps(own));
+        if column.is_some() && !fields.iter().any(inside) {
+            *column = None;
+        }
+    }
+    batch.edits.push(Edit::Keep { fields: Arc::clone(fields) });
+    batch
+}
+
+fn drop_fields(fields: &[FieldId], mut batch: Batch) -> Batch {
+    let missing = Arc::new(Column { cells: vec![Cell::Missing; batch.rows], ..Column::default() });
+    for field in fields {
+        batch.set(*field, Arc::clone(&missing), None);
+    }
+    batch
+}
+
+fn rename(fields: &[(FieldId, FieldId)], mut batch: Batch) -> Batch {
+    for (from, to) in fields {
+        let column = batch.columns.get(from.index()).cloned().flatten();
+        if let Some(column) = column {
+            // The place in the text is the old name's.
+            batch.put(*to, Arc::new(Column { places: Vec::new(), ..Column::clone(&column) }));
+        }
+        if let Some(place) = batch.columns.get_mut(from.index()) {
+            let places = place.as_ref().map(|c| c.places.clone()).unwrap_or_default();
+            *place = Some(Arc::new(Column { cells: vec![Cell::Missing; batch.rows], places, ..Column::default() }));
+        }
+        batch.edits.push(Edit::Rename { from: *from, to: *to });
+    }
+    batch
+}
+
+fn route(branches: &[(Port, Program)], batch: Batch, tools: &mut Tools) -> Outcome {
+    let mut out = Outcome::default();
+    let mut rest: Vec<u32> = (0..as_u32(batch.rows)).collect();
+    for (port, condition) in branches {
+        let whole = rest.len() == batch.rows;
+        let selected = if whole { None } else { Some(batch.select(&rest)) };
+        let (mut taken, mut errors) = (Vec::new(), Vec::new());
+        condition.test(selected.as_ref().unwrap_or(&batch), &mut tools.scratch, &mut taken, &mut errors);
+        let original = |row: u32| rest.get(row as usize).copied().unwrap_or(row);
+        let taken: Vec<u32> = taken.into_iter().map(original).collect();
+        errors.iter_mut().for_each(|e| e.row = original(e.row));
+        let mut gone: Vec<u32> = taken.iter().copied().chain(errors.iter().map(|e| e.row)).collect();
+        gone.sort_unstable();
+        rest.retain(|row| gone.binary_search(row).is_err());
+        out.errors.append(&mut errors);
+        out.ports.push((port.clone(), batch.select(&taken)));
+    }
+    in_order(&mut out.errors);
+    out.ports.push((Port::Main, if rest.len() == batch.rows { batch } else { batch.select(&rest) }));
+    out
+}
+
+fn script(program: &Program, batch: Batch, layout: &Layout, tools: &mut Tools) -> Outcome {
+    let (ordinals, times) = (batch.ordinals.clone(), batch.times.clone());
+    let ran = program.run(batch, &mut tools.scratch, None);
+    let mut out = Outcome { errors: ran.errors, dropped: ran.dropped, ..Outcome::default() };
+    let cause = Causes { ordinals: &ordinals, times: &times };
+    weave_emitted(ran.batch, &ran.kept, ran.emitted, &cause, layout, tools, &mut out);
+    out
+}
+
+/// Ordinals and times of a script's input rows.
+pub struct Causes<'a> {
+    /// One a row.
+    pub ordinals: &'a [u32],
+    /// One a row; may be empty.
+    pub times: &'a [crate::base::time::Timestamp],
+}
+
+/// Puts emitted events among the rows that a script passed on: before the row that emitted them.
+pub fn weave_emitted(
+    batch: Batch,
+    kept: &[u32],
+    emitted: Vec<Emitted>,
+    causes: &Causes<'_>,
+    layout: &Layout,
+    tools: &mut Tools,
+    out: &mut Outcome,
+) {
+    let mut ports: Vec<(Option<String>, Vec<(u32, Value)>)> = Vec::new();
+    for event in emitted {
+        match ports.iter_mut().find(|(port, _)| *port == event.port) {
+            Some((_, events)) => events.push((event.row, event.value)),
+            None => ports.push((event.port, vec![(event.row, event.value)])),
+        }
+    }
+    let mut main = batch;
+    for (port, events) in ports {
+        let rows: Vec<u32> = events.iter().map(|(row, _)| *row).collect();
+        let made = made_events(&events, causes, tools);
+        match port {
+            Some(port) => out.ports.push((Port::Named(port), made)),
+            None => {
+                let own = json::materialise(layout, main, &mut tools.decoder);
+                let made = json::materialise(layout, made, &mut tools.decoder);
+                let mut order: Vec<(u32, Pick)> = (0u32..).zip(&rows).map(|(i, row)| (*row, Pick { part: 0, row: i })).collect();
+                order.extend((0u32..).zip(kept).map(|(i, row)| (*row, Pick { part: 1, row: i })));
+                order.sort_by_key(|(row, pick)| (*row, pick.part));
+                let order: Vec<Pick> = order.into_iter().map(|(_, pick)| pick).collect();
+                main = weave::weave(&[made, own], &order);
+            }
+        }
+    }
+    out.ports.push((Port::Main, main));
+}
+
+/// A batch of events that a script emitted.
+fn made_events(events: &[(u32, Value)], causes: &Causes<'_>, tools: &mut Tools) -> Batch {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(events.len()));
+    for (_, value) in events {
+        json::write_value(value, &mut bytes);
+        ends.push(as_u32(bytes.len()));
+    }
+    let mut batch = tools.decoder.decode(Block::from_records(bytes, ends)).batch;
+    let of = |row: &u32| *row as usize;
+    batch.ordinals = events.iter().map(|(row, _)| causes.ordinals.get(of(row)).copied().unwrap_or(0)).collect();
+    batch.times = events.iter().filter_map(|(row, _)| causes.times.get(of(row)).copied()).collect();
+    batch
+}
+
+impl Prepare {
+    fn run(&self, mut batch: Batch, tools: &mut Tools) -> Outcome {
+        let mut out = Outcome::default();
+        for (program, field) in &self.compute {
+            let column = column_of(program, &batch, tools, &mut out.errors);
+            batch.put(*field, column);
+        }
+        in_order(&mut out.errors);
+        if !out.errors.is_empty() {
+            batch = batch.select(&without(batch.rows, &out.errors));
+        }
+        if !self.key.is_empty() {
+            let empty = Column::default();
+            let columns: Vec<&Column> = self.key.iter().map(|f| batch.column(*f).unwrap_or(&empty)).collect();
+            hash::hash_columns(&columns, batch.rows, &mut out.hashes);
+        }
+        out.ports.push((Port::Main, batch));
+        out
+    }
+}
+
+impl Encode {
+    fn run(&self, mut batch: Batch, tools: &mut Tools) -> Outcome {
+        let mut out = Outcome::default();
+        let mut rendered = Vec::with_capacity(self.templates.len());
+        for (template, fields) in &self.templates {
+            rendered.push(render(template, fields, &batch, &mut out.errors));
+        }
+        in_order(&mut out.errors);
+        if !out.errors.is_empty() {
+            let kept = without(batch.rows, &out.errors);
+            batch = batch.select(&kept);
+            for texts in &mut rendered {
+                *texts = kept.iter().filter_map(|row| texts.get(*row as usize).cloned()).collect();
+            }
+        }
+        let mut lines = Encoded { rendered, ..Encoded::default() };
+        out.ports.push((Port::Main, Batch { ordinals: std::mem::take(&mut batch.ordinals), rows: batch.rows, ..Batch::default() }));
+        match &self.csv {
+            Some(csv) => csv.encode(&batch, &mut lines.text, &mut lines.ends),
+            None => tools.encoder.encode(batch, &mut lines.text, &mut lines.ends),
+        }
+        out.lines = Some(lines);
+        out
+    }
+}
+
+/// The text of a template for every row. Neighbouring rows mostly have the same: a text is made when a field changes.
+fn render(template: &Template, fields: &[FieldId], batch: &Batch, errors: &mut Vec<RowError>) -> Vec<Arc<str>> {
+    let mut texts: Vec<Arc<str>> = Vec::with_capacity(batch.rows);
+    let mut last: Option<Arc<str>> = None;
+    for row in 0..batch.rows {
+        let value = |row: usize, f: &FieldId| batch.get(*f, row);
+        let same = |f: &FieldId| crate::data::value::compare(value(row, f), value(row - 1, f)).is_eq();
+        let text = match &last {
+            Some(text) if fields.iter().all(same) => Arc::clone(text),
+            _ => {
+                let values: Vec<Val<'_>> = fields.iter().map(|f| value(row, f)).collect();
+                match template.render(&values) {
+                    Ok(text) => Arc::from(text),
+                    Err(reason) => {
+                        errors.push(RowError { row: as_u32(row), reason, place: String::new() });
+                        last = None;
+                        texts.push(Arc::from(""));
+                        continue;
+                    }
+                }
+            }
+        };
+        last = Some(Arc::clone(&text));
+        texts.push(text);
+    }
+    texts
+}

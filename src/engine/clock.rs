@@ -1,0 +1,37 @@
+//! Watermarks along a tick: exact at every row, whichever thread decoded it.
+
+use crate::base::time::Timestamp;
+
+/// How a watermark moves while the rows of one tick pass.
+///
+/// A row is judged against the watermark *before* its own ordinal; a step takes effect after the rows of its ordinal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Before the first row.
+    pub start: Timestamp,
+    /// Ordinal and the watermark after it; both rise.
+    pub steps: Vec<(u32, Timestamp)>,
+}
+
+impl Watermarks {
+    /// A watermark that stands still.
+    pub fn still(at: Timestamp) -> Self {
+        Watermarks { start: at, steps: Vec::new() }
+    }
+
+    /// After the last row.
+    pub fn end(&self) -> Timestamp {
+        self.steps.last().map_or(self.start, |(_, at)| *at)
+    }
+
+    /// Adds a step if it moves the watermark. A second step of one ordinal replaces the first.
+    pub fn advance(&mut self, ordinal: u32, to: Timestamp) {
+        if to <= self.end() {
+            return;
+        }
+        match self.steps.last_mut() {
+            Some(last) if last.0 == ordinal => last.1 = to,
+            _ => self.steps.push((ordinal, to)),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Drives a job step by step on one thread, in virtual time: what `millstream test` runs on, and what property tests
+//! hold the engine to.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::time::Timestamp;
+use crate::connector::Encoded;
+use crate::data::framing::Block;
+
+use super::gate::{Arrival, PartitionSpec};
+use super::job::{Job, Ready, Snapshot};
+use super::lower::{Graph, ReaderKind};
+use super::map::{MapInput, Mapper};
+use super::stage::Stage;
+
+/// A job that moves only when it is told to.
+pub struct Direct {
+    job: Job,
+    mappers: Vec<Mapper>,
+    /// By reader, then by share.
+    stages: Vec<Vec<Stage>>,
+    /// By sink.
+    outputs: Vec<Vec<Encoded>>,
+    partitions: Vec<(usize, Arc<str>, u64)>,
+    now: Timestamp,
+    last: bool,
+}
+
+impl Direct {
+    /// A job over these partitions, from a snapshot if there is one.
+    pub fn new(
+        graph: Graph,
+        partitions: Vec<PartitionSpec>,
+        target: u32,
+        now: Timestamp,
+        from: Option<&Snapshot>,
+    ) -> Result<Self, String> {
+        let named = partitions.iter().map(|p| (p.source, Arc::from(p.name.as_str()), 0)).collect();
+        let job = Job::new(graph, partitions, target, now);
+        let mut stages = Vec::new();
+        let mut sinks = 0;
+        for (index, reader) in job.graph.readers.iter().enumerate() {
+            match &reader.kind {
+                ReaderKind::Stage(spec, _) => {
+                    let shares = (0..spec.shares).map(|share| job.stage(index, share, from));
+                    stages.push(shares.collect::<Result<Vec<_>, _>>()?);
+                }
+                ReaderKind::Sink(_) => {
+                    sinks += 1;
+                    stages.push(Vec::new());
+                }
+            }
+        }
+        if let Some(snapshot) = from {
+            job.restore(snapshot);
+            job.seed(snapshot.clone());
+        }
+        let mappers = job.mappers()?;
+        let outputs = vec![Vec::new(); sinks];
+        Ok(Direct { job, mappers, stages, outputs, partitions: named, now, last: false })
+    }
+
+    /// Whole records of a partition.
+    pub fn feed(&mut self, partition: usize, block: Block) -> Result<(), String> {
+        let Some((source, name, number)) = self.partitions.get_mut(partition) else { return Ok(()) };
+        let input = MapInput { block, partition: Arc::clone(name), number: *number, arrived: self.now };
+        let at = (partition, *number);
+        *number += 1;
+        let Some(mapper) = self.mappers.get_mut(*source) else { return Ok(()) };
+        let ready = self.job.map(mapper, at, input)?;
+        self.work(ready)
+    }
+
+    /// The end of a partition.
+    pub fn end(&mut self, partition: usize) -> Result<(), String> {
+        let Some((_, _, number)) = self.partitions.get_mut(partition) else { return Ok(()) };
+        let at = (partition, *number);
+        *number += 1;
+        let ready = self.job.arrive(at, Arrival::End, self.now);
+        self.work(ready)
+    }
+
+    /// Moves the clock on.
+    pub fn pass_time(&mut self, to: Timestamp) -> Result<(), String> {
+        self.now = to;
+        let ready = self.job.pass_time(to);
+        self.work(ready)
+    }
+
+    /// The virtual wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// What the job keeps after everything that was fed.
+    pub fn snapshot(&mut self) -> Result<Snapshot, String> {
+        let ready = self.job.barrier();
+        self.work(ready)?;
+        Ok(self.job.snapshot())
+    }
+
+    /// What a sink was given so far, and forgets it.
+    pub fn take(&mut self, sink: usize) -> Vec<Encoded> {
+        self.outputs.get_mut(sink).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether everything has ended.
+    pub fn is_done(&self) -> bool {
+        self.last
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    fn work(&mut self, ready: Vec<Ready>) -> Result<(), String> {
+        let mut queue: VecDeque<Ready> = ready.into();
+        while let Some(work) = queue.pop_front() {
+            let sequence = match work {
+                Ready::Stage { reader, share, input } => {
+                    let sequence = input.sequence;
+                    if let Some(stage) = self.stages.get_mut(reader).and_then(|s| s.get_mut(share)) {
+                        queue.extend(self.job.tick(reader, stage, input)?);
+                    }
+                    sequence
+                }
+                Ready::Sink { reader, sequence, lines } => {
+                    let sink = self.job.graph.readers.get(reader).map(|r| &r.kind);
+                    if let Some(ReaderKind::Sink(sink)) = sink
+                        && let Some(output) = self.outputs.get_mut(*sink)
+                        && !lines.ends.is_empty()
+                    {
+                        output.push(lines);
+                    }
+                    sequence
+                }
+            };
+            self.last |= self.job.done(sequence).is_some_and(|info| info.last);
+        }
+        Ok(())
+    }
+}

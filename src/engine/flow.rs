@@ -1,0 +1,384 @@
+//! The stateless part of a graph behind a source or a step with state: a batch goes in, and comes out in parts at the
+//! exits, where a step with state or a sink takes it. Runs on any worker; keeps nothing between batches.
+
+use std::sync::Arc;
+
+use crate::connector::Encoded;
+use crate::data::batch::{Batch, RowError};
+use crate::data::column::{ColumnBuilder, as_u32};
+use crate::data::json;
+use crate::data::layout::{Demand, FieldId, Layout};
+use crate::data::value::Val;
+use crate::data::weave;
+use crate::plan::{NodeId, OnError, Port};
+
+use super::action::{Action, Outcome, Tools};
+use super::ledger::{Counted, Sample};
+
+/// Where a batch goes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Into a node of the flow.
+    Node(usize),
+    /// Out of it.
+    Exit(usize),
+}
+
+/// The readers of a port, in the order written.
+pub type Readers = Vec<(Port, Vec<Target>)>;
+
+/// One node of a flow.
+pub struct FlowNode {
+    /// Which entry of the pipeline.
+    pub node: NodeId,
+    /// What it does.
+    pub action: Action,
+    /// Who reads its ports.
+    pub readers: Readers,
+    /// What is read of its output rows.
+    pub needed: Demand,
+    /// Whether its writes leave columns stale, so that rows are read again after it.
+    pub refresh: bool,
+}
+
+/// Names and rules of an entry, for rows that fail.
+#[derive(Clone, Debug)]
+pub struct EntryInfo {
+    /// The entry's name.
+    pub name: String,
+    /// What becomes of a failed row that nobody reads.
+    pub on_error: OnError,
+}
+
+/// The fields of rows on `.errors` ports.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorFields {
+    /// What is wrong.
+    pub reason: FieldId,
+    /// Which entry.
+    pub entry: FieldId,
+    /// Where.
+    pub place: FieldId,
+    /// The row's text.
+    pub original: FieldId,
+}
+
+/// What all flows of a job share.
+pub struct FlowContext {
+    /// Every field.
+    pub layout: Arc<Layout>,
+    /// By node.
+    pub entries: Vec<EntryInfo>,
+    /// The fields of error rows.
+    pub error_fields: ErrorFields,
+}
+
+/// A flow: nodes in an order in which each stands after those that feed it.
+pub struct Flow {
+    /// The entry whose output goes in.
+    pub root: NodeId,
+    /// Who reads the root's ports.
+    pub readers: Readers,
+    /// The nodes.
+    pub nodes: Vec<FlowNode>,
+    /// How many exits there are.
+    pub exits: usize,
+    /// What is read of the root's rows.
+    pub needed: Demand,
+}
+
+/// What leaves a flow at an exit.
+#[derive(Clone, Debug)]
+pub enum Parcel {
+    /// Rows for a step with state, with the hash of each row's key.
+    Rows(Batch, Vec<u64>),
+    /// Rows for a sink, with their ordinals.
+    Lines(Vec<u32>, Encoded),
+}
+
+impl Parcel {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        match self {
+            Parcel::Rows(batch, _) => batch.rows,
+            Parcel::Lines(ordinals, _) => ordinals.len(),
+        }
+    }
+}
+
+/// A row that failed, with what it was.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Its ordinal.
+    pub ordinal: u32,
+    /// Its event time, if it is known.
+    pub time: crate::base::time::Timestamp,
+    /// What is wrong.
+    pub reason: String,
+    /// Where.
+    pub place: String,
+    /// Its text.
+    pub original: String,
+}
+
+/// Runs a flow; one a worker.
+pub struct FlowRunner {
+    flow: Arc<Flow>,
+    context: Arc<FlowContext>,
+    tools: Vec<Tools>,
+    root_tools: Tools,
+    waiting: Vec<Vec<Batch>>,
+    /// What was counted since it was last taken.
+    pub counted: Counted,
+    /// Why the run must end.
+    pub failure: Option<String>,
+    /// The number of the input, for samples.
+    pub sequence: u64,
+}
+
+impl FlowRunner {
+    /// A runner of a flow.
+    pub fn new(flow: &Arc<Flow>, context: &Arc<FlowContext>) -> Self {
+        let tools = |needed: &Demand| Tools::new(&context.layout, needed);
+        FlowRunner {
+            tools: flow.nodes.iter().map(|n| tools(&n.needed)).collect(),
+            root_tools: tools(&flow.needed),
+            waiting: flow.nodes.iter().map(|_| Vec::new()).collect(),
+            flow: Arc::clone(flow),
+            context: Arc::clone(context),
+            counted: Counted::default(),
+            failure: None,
+            sequence: 0,
+        }
+    }
+
+    /// Takes the root's output and returns what leaves at each exit.
+    pub fn run(&mut self, ports: Vec<(Port, Batch)>) -> Vec<Option<Parcel>> {
+        let mut exits: Vec<Option<Parcel>> = Vec::new();
+        exits.resize_with(self.flow.exits, || None);
+        let flow = Arc::clone(&self.flow);
+        for (port, batch) in ports {
+            self.pass(flow.root, &flow.readers, &port, batch, &mut exits);
+        }
+        for (index, node) in flow.nodes.iter().enumerate() {
+            let parts = self.waiting.get_mut(index).map(std::mem::take).unwrap_or_default();
+            if let Some(batch) = self.merge(index, parts) {
+                self.step(index, node, batch, &mut exits);
+            }
+        }
+        exits
+    }
+
+    /// Sends failed rows of the root to its `.errors` readers, or counts and samples them.
+    pub fn fail_root(&mut self, failed: Vec<Failed>) -> Option<(Port, Batch)> {
+        let flow = Arc::clone(&self.flow);
+        self.fail(flow.root, &flow.readers, failed).map(|batch| (Port::Errors, batch))
+    }
+
+    /// Counts and samples late rows that nobody reads.
+    pub fn late_unread(&mut self, node: NodeId, batch: &Batch, rows: &[u32], sample: bool) {
+        for row in rows {
+            let entry = self.counted.of(node);
+            let order = (self.sequence, batch.ordinals.get(*row as usize).copied().unwrap_or(0));
+            if sample {
+                entry.tally.dead += 1;
+            }
+            if sample && entry.wants(order) {
+                let original = self.root_tools.text_of(&self.context.layout, batch, *row);
+                let reason = "late: its windows are gone".to_owned();
+                self.counted.of(node).sample(Sample { order, reason, place: String::new(), original });
+            }
+        }
+    }
+
+    /// Whether somebody reads a port of the root.
+    pub fn is_read(&self, port: &Port) -> bool {
+        readers(&self.flow.readers, port).is_some_and(|r| !r.is_empty())
+    }
+
+    /// Makes failed rows of rows of a batch.
+    pub fn failed_rows(&mut self, batch: &Batch, errors: Vec<RowError>) -> Vec<Failed> {
+        failed_rows(&self.context.layout, &mut self.root_tools, batch, errors)
+    }
+
+    fn merge(&mut self, index: usize, mut parts: Vec<Batch>) -> Option<Batch> {
+        parts.retain(|p| p.rows > 0);
+        if parts.len() < 2 {
+            return parts.pop();
+        }
+        let tools = self.tools.get_mut(index)?;
+        if !weave::alike(&parts) {
+            let read = |batch| json::materialise(&self.context.layout, batch, &mut tools.decoder);
+            parts = parts.into_iter().map(read).collect();
+        }
+        let order = weave::by_ordinal(&parts);
+        Some(weave::weave(&parts, &order))
+    }
+
+    fn step(&mut self, index: usize, node: &FlowNode, batch: Batch, exits: &mut [Option<Parcel>]) {
+        let Some(tools) = self.tools.get_mut(index) else { return };
+        let rows = batch.rows as u64;
+        // The rows as they came in are needed again only for those that fail, which is rare: columns and text are shared.
+        let input = Batch { columns: Vec::new(), ..batch.clone() };
+        let mut outcome = node.action.run(batch, &self.context.layout, tools);
+        let errors = std::mem::take(&mut outcome.errors);
+        let failed = failed_rows(&self.context.layout, tools, &input, errors);
+        let stateful = matches!(node.action, Action::Prepare(_));
+        let tally = &mut self.counted.of(node.node).tally;
+        tally.filtered += outcome.filtered;
+        tally.dropped += outcome.dropped;
+        tally.taken += rows;
+        if node.refresh {
+            for (_, batch) in &mut outcome.ports {
+                *batch = json::materialise(&self.context.layout, std::mem::take(batch), &mut tools.decoder);
+            }
+        }
+        if let Some(batch) = self.fail(node.node, &node.readers, failed) {
+            self.pass(node.node, &node.readers, &Port::Errors, batch, exits);
+        }
+        self.leave(node, outcome, stateful, exits);
+    }
+
+    fn leave(&mut self, node: &FlowNode, outcome: Outcome, stateful: bool, exits: &mut [Option<Parcel>]) {
+        let Outcome { ports, lines, hashes, .. } = outcome;
+        if !stateful && lines.is_none() {
+            for (port, batch) in ports {
+                self.pass(node.node, &node.readers, &port, batch, exits);
+            }
+            return;
+        }
+        let Some((_, batch)) = ports.into_iter().next() else { return };
+        let exit = readers(&node.readers, &Port::Main).and_then(|r| r.first().copied());
+        let Some(Target::Exit(exit)) = exit else { return };
+        if let Some(place) = exits.get_mut(exit).filter(|_| batch.rows > 0) {
+            *place = Some(match lines {
+                Some(lines) => Parcel::Lines(batch.ordinals, lines),
+                None => Parcel::Rows(batch, hashes),
+            });
+        }
+    }
+
+    fn pass(&mut self, from: NodeId, to: &Readers, port: &Port, batch: Batch, exits: &mut [Option<Parcel>]) {
+        if batch.rows == 0 {
+            return;
+        }
+        if *port != Port::Errors && *port != Port::Late {
+            self.counted.of(from).tally.passed += batch.rows as u64;
+        }
+        let Some(targets) = readers(to, port) else { return };
+        let Some((last, others)) = targets.split_last() else { return };
+        for target in others {
+            self.put(*target, batch.clone(), exits);
+        }
+        self.put(*last, batch, exits);
+    }
+
+    fn put(&mut self, target: Target, batch: Batch, exits: &mut [Option<Parcel>]) {
+        match target {
+            Target::Node(index) => {
+                if let Some(waiting) = self.waiting.get_mut(index) {
+                    waiting.push(batch);
+                }
+            }
+            Target::Exit(index) => {
+                if let Some(place) = exits.get_mut(index) {
+                    *place = Some(Parcel::Rows(batch, Vec::new()));
+                }
+            }
+        }
+    }
+
+    /// A batch of error rows if somebody reads them; otherwise they are counted and sampled, or end the run.
+    fn fail(&mut self, node: NodeId, to: &Readers, failed: Vec<Failed>) -> Option<Batch> {
+        let first = failed.first()?;
+        let info = self.context.entries.get(node.index())?;
+        let read = readers(to, &Port::Errors).is_some_and(|r| !r.is_empty());
+        if !read && info.on_error == OnError::Fail && self.failure.is_none() {
+            let at = if first.place.is_empty() { String::new() } else { format!(" ({})", first.place) };
+            self.failure =
+                Some(format!("`{}` could not process a row: {}{at}\n  row: {}", info.name, first.reason, first.original));
+        }
+        let entry = self.counted.of(node);
+        entry.tally.failed += failed.len() as u64;
+        if read {
+            return Some(error_batch(&self.context.error_fields, &info.name, &failed));
+        }
+        if info.on_error != OnError::Drop {
+            entry.tally.dead += failed.len() as u64;
+            for row in failed {
+                let order = (self.sequence, row.ordinal);
+                entry.sample(Sample { order, reason: row.reason, place: row.place, original: row.original });
+            }
+        }
+        None
+    }
+}
+
+impl Tools {
+    /// The text of one row as it is now.
+    pub fn text_of(&mut self, layout: &Layout, batch: &Batch, row: u32) -> String {
+        let one = batch.select(&[row]);
+        if one.edits.is_empty() && let Some(raw) = &one.raw {
+            return raw.row(0).to_owned();
+        }
+        let mut text = Vec::new();
+        json::write_value(&json::event_of(layout, &one, 0), &mut text);
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+fn readers<'a>(all: &'a Readers, port: &Port) -> Option<&'a Vec<Target>> {
+    all.iter().find(|(p, _)| p == port).map(|(_, targets)| targets)
+}
+
+fn failed_rows(layout: &Layout, tools: &mut Tools, batch: &Batch, errors: Vec<RowError>) -> Vec<Failed> {
+    let one = |error: RowError| {
+        let row = error.row as usize;
+        Failed {
+            ordinal: batch.ordinals.get(row).copied().unwrap_or(0),
+            time: batch.times.get(row).copied().unwrap_or(crate::base::time::Timestamp::MIN),
+            reason: error.reason,
+            place: error.place,
+            original: tools.text_of(layout, batch, error.row),
+        }
+    };
+    errors.into_iter().map(one).collect()
+}
+
+/// The rows of an `.errors` port.
+fn error_batch(fields: &ErrorFields, entry: &str, failed: &[Failed]) -> Batch {
+    let mut batch = Batch {
+        rows: failed.len(),
+        ordinals: failed.iter().map(|f| f.ordinal).collect(),
+        times: failed.iter().map(|f| f.time).collect(),
+        ..Batch::default()
+    };
+    let mut put = |field: FieldId, value: &dyn Fn(&Failed) -> String| {
+        let mut builder = ColumnBuilder::with_capacity(failed.len());
+        failed.iter().for_each(|f| builder.push(Val::Text(&value(f))));
+        batch.set(field, Arc::new(builder.finish()), None);
+    };
+    put(fields.reason, &|f| f.reason.clone());
+    put(fields.entry, &|_| entry.to_owned());
+    put(fields.place, &|f| f.place.clone());
+    put(fields.original, &|f| f.original.clone());
+    batch
+}
+
+/// Puts lines of several parcels in an order: part and row.
+pub fn weave_lines(parts: &[(Vec<u32>, Encoded)], order: &[weave::Pick]) -> Encoded {
+    let templates = parts.iter().map(|(_, e)| e.rendered.len()).max().unwrap_or(0);
+    let mut woven = Encoded { rendered: vec![Vec::with_capacity(order.len()); templates], ..Encoded::default() };
+    for pick in order {
+        let Some((_, part)) = parts.get(pick.part as usize) else { continue };
+        let row = pick.row as usize;
+        let start = row.checked_sub(1).and_then(|before| part.ends.get(before)).copied().unwrap_or(0) as usize;
+        let end = part.ends.get(row).copied().unwrap_or(0) as usize;
+        woven.text.extend_from_slice(part.text.get(start..end).unwrap_or_default());
+        woven.ends.push(as_u32(woven.text.len()));
+        for (texts, from) in woven.rendered.iter_mut().zip(&part.rendered) {
+            texts.extend(from.get(row).cloned());
+        }
+    }
+    woven
+}

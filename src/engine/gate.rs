@@ -1,0 +1,572 @@
+//! Where partitions meet: puts mapped blocks into one order that the data fixes, cuts it into ticks, and knows the
+//! watermark at every row.
+//!
+//! Bounded partitions are read so that the next row always comes from the one whose watermark is least (ties: the order
+//! written, then the partition's name). Live ones are taken as they arrive. An ordinal is a row's place in its tick; the
+//! end of a partition takes an ordinal too, so that what it releases has its place.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::time::{TimeSpan, Timestamp};
+use crate::data::column::as_u32;
+
+use super::clock::Watermarks;
+use super::flow::Parcel;
+
+/// What a worker made of one block.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Records in the block, refused ones among them; each has an ordinal.
+    pub records: u32,
+    /// The greatest event time so far in the block, where it rises: ordinal and time.
+    pub rises: Vec<(u32, Timestamp)>,
+    /// What leaves the source's flow, by exit.
+    pub parcels: Vec<Option<Parcel>>,
+    /// Where each record begins, to resume there: positions in the partition.
+    pub starts: Starts,
+}
+
+/// Positions of a block's records.
+#[derive(Debug, Clone, Default)]
+pub struct Starts {
+    /// The position of the block.
+    pub base: u64,
+    /// Offsets of the records from `base`; empty if records are counted, not measured.
+    pub offsets: Vec<u32>,
+    /// The position after the block.
+    pub end: u64,
+}
+
+impl Starts {
+    /// The position of a record.
+    pub fn at(&self, record: u32) -> u64 {
+        match self.offsets.get(record as usize) {
+            Some(offset) => self.base + u64::from(*offset),
+            None => (self.base + u64::from(record)).min(self.end),
+        }
+    }
+}
+
+/// What a partition brings next.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A block.
+    Block(Arc<Mapped>),
+    /// Its end.
+    End,
+}
+
+/// A partition's settings.
+#[derive(Clone, Debug)]
+pub struct PartitionSpec {
+    /// Index of its source.
+    pub source: usize,
+    /// Its name, for resuming.
+    pub name: String,
+    /// Whether it ends by itself.
+    pub bounded: bool,
+    /// Whether its watermark is read from the data; otherwise it is time of arrival and fixes no order.
+    pub timed: bool,
+    /// How far behind the greatest time seen events may come.
+    pub out_of_order: TimeSpan,
+    /// How long it is silent before it leaves the minimum.
+    pub idle_after: TimeSpan,
+}
+
+/// Where a partition stands, for resuming.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PartitionState {
+    /// Index of its source.
+    pub source: usize,
+    /// Its name.
+    pub name: String,
+    /// Position of the next record.
+    pub position: u64,
+    /// The greatest event time seen.
+    pub greatest: Timestamp,
+    /// Whether its end was taken.
+    pub ended: bool,
+}
+
+#[derive(Debug)]
+struct Partition {
+    spec: PartitionSpec,
+    /// Arrivals that are not next yet.
+    early: BTreeMap<u64, Arrival>,
+    /// Number of the next arrival.
+    next: u64,
+    queue: VecDeque<Arrival>,
+    /// Records of the first block in the queue that were taken.
+    taken: u32,
+    /// Of the first block's rises, how many were taken.
+    rises_taken: usize,
+    /// Where the first block stands among those of the tick in the making, if rows of it were taken into it.
+    kept: Option<usize>,
+    greatest: Timestamp,
+    position: u64,
+    ended: bool,
+    idle: bool,
+    /// Wall clock of the last arrival.
+    last_arrival: Timestamp,
+}
+
+impl Partition {
+    fn watermark(&self) -> Timestamp {
+        if self.ended { Timestamp::MAX } else { self.greatest.minus(self.spec.out_of_order) }
+    }
+
+    /// What fixes the order among bounded partitions.
+    fn order(&self) -> Timestamp {
+        if self.spec.timed { self.watermark() } else { Timestamp::MIN }
+    }
+
+    /// Whether it counts in the minimum.
+    fn counts(&self) -> bool {
+        !self.ended && !self.idle
+    }
+}
+
+/// Rows of one block that a tick takes.
+#[derive(Debug)]
+struct Segment {
+    source: usize,
+    /// Ordinals in the block: from, to.
+    from: u32,
+    to: u32,
+    /// What to add to a block's ordinal to get the tick's.
+    base: u32,
+    /// Parcels by exit: shared by the segments of a block until the block is used up.
+    block: usize,
+}
+
+/// One piece of the order, for every reader.
+#[derive(Debug, Default)]
+pub struct Tick {
+    /// Ticks are numbered from 0.
+    pub sequence: u64,
+    /// Parcels by source and exit.
+    pub parcels: Vec<(usize, Vec<Option<Parcel>>)>,
+    /// The watermark along the tick, by set of sources as the gate was given them.
+    pub watermarks: Vec<Option<Watermarks>>,
+    /// Blocks whose last row is in this tick, by partition: each gives its reader leave to read on.
+    pub used: Vec<usize>,
+    /// After this tick, state is handed out.
+    pub barrier: Option<Vec<PartitionState>>,
+    /// Nothing comes after it.
+    pub last: bool,
+    /// All input was taken (not: the run was stopped).
+    pub complete: bool,
+}
+
+/// Puts blocks into order.
+#[derive(Debug)]
+pub struct Gate {
+    partitions: Vec<Partition>,
+    /// For each reader the sources that its watermark depends on.
+    sets: Vec<Vec<usize>>,
+    /// The watermark of each set as handed on.
+    current: Vec<Timestamp>,
+    sequence: u64,
+    segments: Vec<Segment>,
+    blocks: Vec<Arc<Mapped>>,
+    length: u32,
+    watermarks: Vec<Watermarks>,
+    used: Vec<usize>,
+    target: u32,
+    finished: bool,
+    /// When every partition was idle, the wall clock of that moment and the watermarks then.
+    all_idle_since: Option<Timestamp>,
+}
+
+/// Puts rows of several parcels of one source's exit together: `(parcel, from, to, base)` are the ordinals taken of each
+/// and what to add to them.
+pub type Join<'a> = dyn FnMut((usize, usize), Vec<(&Parcel, u32, u32, u32)>) -> Parcel + 'a;
+
+impl Gate {
+    /// For these partitions, in the order written, then by name; `sets` are the sources each reader's watermark depends
+    /// on; a tick is cut when it has `target` rows.
+    pub fn new(specs: Vec<PartitionSpec>, sets: Vec<Vec<usize>>, target: u32, now: Timestamp) -> Self {
+        let partition = |spec| Partition {
+            spec,
+            early: BTreeMap::new(),
+            next: 0,
+            queue: VecDeque::new(),
+            taken: 0,
+            rises_taken: 0,
+            kept: None,
+            greatest: Timestamp::MIN,
+            position: 0,
+            ended: false,
+            idle: false,
+            last_arrival: now,
+        };
+        let current = vec![Timestamp::MIN; sets.len()];
+        let watermarks = current.iter().map(|at| Watermarks::still(*at)).collect();
+        Gate {
+            partitions: specs.into_iter().map(partition).collect(),
+            sets,
+            current,
+            sequence: 0,
+            segments: Vec::new(),
+            blocks: Vec::new(),
+            length: 0,
+            watermarks,
+            used: Vec::new(),
+            target: target.max(1),
+            finished: false,
+            all_idle_since: None,
+        }
+    }
+
+    /// Goes on from where partitions stood. Partitions that are not among them are new.
+    pub fn restore(&mut self, states: &[PartitionState]) {
+        for state in states {
+            let same = |p: &&mut Partition| p.spec.source == state.source && p.spec.name == state.name;
+            if let Some(partition) = self.partitions.iter_mut().find(same) {
+                partition.greatest = state.greatest;
+                partition.position = state.position;
+                partition.ended = state.ended;
+            }
+        }
+        for set in 0..self.sets.len() {
+            let at = self.minimum(set);
+            if let (Some(current), Some(along)) = (self.current.get_mut(set), self.watermarks.get_mut(set)) {
+                *current = at;
+                *along = Watermarks::still(at);
+            }
+        }
+    }
+
+    /// Takes what a partition brought; arrivals of a partition are numbered from 0 and may come in any order.
+    pub fn arrive(&mut self, partition: usize, number: u64, arrival: Arrival, now: Timestamp) {
+        let Some(p) = self.partitions.get_mut(partition) else { return };
+        p.early.insert(number, arrival);
+        p.last_arrival = now;
+        if p.idle {
+            p.idle = false;
+        }
+        self.all_idle_since = None;
+        while let Some(arrival) = p.early.remove(&p.next) {
+            p.next += 1;
+            p.queue.push_back(arrival);
+        }
+    }
+
+    /// Every tick that can be cut now.
+    pub fn ticks(&mut self, join: &mut Join<'_>) -> Vec<Tick> {
+        let mut ticks = Vec::new();
+        while let Some(index) = self.choose() {
+            self.take(index);
+            if self.length >= self.target {
+                ticks.push(self.cut(join));
+            }
+        }
+        let complete = self.partitions.iter().all(|p| p.ended);
+        if self.length > 0 || (complete && !self.finished) {
+            let mut tick = self.cut(join);
+            if complete {
+                self.finished = true;
+                tick.last = true;
+                tick.complete = true;
+            }
+            ticks.push(tick);
+        }
+        ticks
+    }
+
+    /// Where partitions stand after the last tick, on a tick of its own at which state is handed out.
+    pub fn barrier(&mut self, join: &mut Join<'_>) -> Tick {
+        let mut tick = self.cut(join);
+        tick.barrier = Some(self.states());
+        tick
+    }
+
+    /// The last tick of a run that was stopped: nothing closes.
+    pub fn stop(&mut self, join: &mut Join<'_>) -> Option<Tick> {
+        if std::mem::replace(&mut self.finished, true) {
+            return None;
+        }
+        let mut tick = self.cut(join);
+        tick.last = true;
+        Some(tick)
+    }
+
+    /// Whether the last tick was cut.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Lets time pass: silent live partitions go idle, and when all are, the watermark goes on at the clock's pace.
+    pub fn pass_time(&mut self, now: Timestamp, join: &mut Join<'_>) -> Option<Tick> {
+        let mut changed = false;
+        for p in self.partitions.iter_mut().filter(|p| !p.spec.bounded && p.counts() && p.queue.is_empty()) {
+            if now.0.saturating_sub(p.last_arrival.0) >= p.spec.idle_after.0 {
+                p.idle = true;
+                changed = true;
+            }
+        }
+        let any_idle = self.partitions.iter().any(|p| p.idle);
+        let all_idle = any_idle && self.partitions.iter().all(|p| p.idle || p.ended);
+        if all_idle {
+            let went_idle = self.partitions.iter().filter(|p| p.idle).map(|p| p.last_arrival.plus(p.spec.idle_after));
+            let since = *self.all_idle_since.get_or_insert(went_idle.max().unwrap_or(now));
+            let passed = TimeSpan(now.0.saturating_sub(since.0).max(0));
+            self.all_idle_since = Some(now.max(since));
+            for set in 0..self.sets.len() {
+                let last = self.current.get(set).copied().unwrap_or(Timestamp::MIN);
+                let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
+                if base != Timestamp::MIN && base != Timestamp::MAX {
+                    changed |= passed.0 > 0;
+                    self.advance(set, base.plus(passed));
+                }
+            }
+        } else if changed {
+            for set in 0..self.sets.len() {
+                let to = self.minimum(set);
+                self.advance(set, to);
+            }
+        }
+        if !changed {
+            return None;
+        }
+        self.length += 1;
+        Some(self.cut(join))
+    }
+
+    /// The least watermark over all readers, for showing progress.
+    pub fn watermark(&self) -> Timestamp {
+        self.current.iter().copied().min().unwrap_or(Timestamp::MIN)
+    }
+
+    fn states(&self) -> Vec<PartitionState> {
+        let state = |p: &Partition| PartitionState {
+            source: p.spec.source,
+            name: p.spec.name.clone(),
+            position: match p.queue.front() {
+                Some(Arrival::Block(block)) => block.starts.at(p.taken),
+                _ => p.position,
+            },
+            greatest: p.greatest,
+            ended: p.ended,
+        };
+        self.partitions.iter().map(state).collect()
+    }
+
+    /// The partition whose turn it is, if what it brings is here.
+    fn choose(&self) -> Option<usize> {
+        let live = self.partitions.iter().position(|p| !p.spec.bounded && !p.queue.is_empty());
+        if live.is_some() {
+            return live;
+        }
+        let bounded = self.partitions.iter().enumerate().filter(|(_, p)| p.spec.bounded && !p.ended);
+        let (index, next) = bounded.min_by_key(|(_, p)| p.order())?;
+        (!next.queue.is_empty()).then_some(index)
+    }
+
+    /// Takes rows of a partition's first block for as long as it is its turn, or takes its end.
+    fn take(&mut self, index: usize) {
+        let limit = self.limit(index);
+        let Some(p) = self.partitions.get_mut(index) else { return };
+        let source = p.spec.source;
+        let (block, from) = match p.queue.front() {
+            Some(Arrival::Block(block)) => (block, p.taken),
+            Some(Arrival::End) => {
+                p.queue.pop_front();
+                p.ended = true;
+                let ordinal = self.length;
+                self.length += 1;
+                self.rise(source, ordinal);
+                return;
+            }
+            None => return,
+        };
+        // Row by row the watermark rises; the first rise past the limit gives the turn away after its row.
+        let mut to = block.records;
+        let mut rises = Vec::new();
+        for (ordinal, time) in block.rises.get(p.rises_taken..).unwrap_or_default() {
+            p.rises_taken += 1;
+            if *time > p.greatest {
+                p.greatest = *time;
+                rises.push((*ordinal, *time));
+                if p.spec.bounded && p.spec.timed && limit.is_some_and(|l| !l.still_first(p.greatest.minus(p.spec.out_of_order), index)) {
+                    to = ordinal + 1;
+                    break;
+                }
+            }
+        }
+        let base = self.length.wrapping_sub(from);
+        let whole = to == block.records;
+        p.taken = to;
+        self.length += to - from;
+        let block_index = self.keep_block(index, whole);
+        self.segments.push(Segment { source, from, to, base, block: block_index });
+        self.rises(index, &rises, base);
+        if whole {
+            self.used.push(index);
+        }
+    }
+
+    /// Sees to it that the first block is among those of the tick, and drops it from the queue when it is used up.
+    fn keep_block(&mut self, index: usize, whole: bool) -> usize {
+        let Some(p) = self.partitions.get_mut(index) else { return 0 };
+        let kept = p.kept.unwrap_or(self.blocks.len());
+        if p.kept.is_none() && let Some(Arrival::Block(block)) = p.queue.front() {
+            self.blocks.push(Arc::clone(block));
+        }
+        p.kept = Some(kept);
+        if whole {
+            if let Some(Arrival::Block(block)) = p.queue.pop_front() {
+                p.position = block.starts.end;
+            }
+            p.taken = 0;
+            p.rises_taken = 0;
+            p.kept = None;
+        }
+        kept
+    }
+
+    fn limit(&self, index: usize) -> Option<Limit> {
+        let others = self.partitions.iter().enumerate();
+        let others = others.filter(|(i, p)| *i != index && p.spec.bounded && !p.ended);
+        others.map(|(i, p)| Limit { watermark: p.order(), index: i }).min_by_key(|l| (l.watermark, l.index))
+    }
+
+    /// Notes the rises of a partition's greatest time in every set that it is part of.
+    fn rises(&mut self, index: usize, rises: &[(u32, Timestamp)], base: u32) {
+        let Some(p) = self.partitions.get(index) else { return };
+        let (source, out_of_order) = (p.spec.source, p.spec.out_of_order);
+        for set in 0..self.sets.len() {
+            if !self.sets.get(set).is_some_and(|s| s.contains(&source)) {
+                continue;
+            }
+            // The least of the others does not move while this partition is read.
+            let others = self.minimum_without(set, index);
+            let Some(along) = self.watermarks.get_mut(set) else { continue };
+            for (ordinal, time) in rises {
+                let to = others.map_or(time.minus(out_of_order), |o| o.min(time.minus(out_of_order)));
+                along.advance(base.wrapping_add(*ordinal), to);
+            }
+            if let Some(current) = self.current.get_mut(set) {
+                *current = along.end();
+            }
+        }
+    }
+
+    /// A partition of a source ended at an ordinal.
+    fn rise(&mut self, source: usize, ordinal: u32) {
+        for set in 0..self.sets.len() {
+            if self.sets.get(set).is_some_and(|s| s.contains(&source)) {
+                let to = self.minimum(set);
+                if let (Some(along), Some(current)) = (self.watermarks.get_mut(set), self.current.get_mut(set)) {
+                    along.advance(ordinal, to);
+                    *current = along.end();
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, set: usize, to: Timestamp) {
+        let ordinal = self.length;
+        if let (Some(along), Some(current)) = (self.watermarks.get_mut(set), self.current.get_mut(set)) {
+            along.advance(ordinal, to);
+            *current = along.end();
+        }
+    }
+
+    /// The least watermark of a set's partitions that count. When none counts but some are idle it stands still; when all
+    /// have ended it is at the end of time.
+    fn minimum(&self, set: usize) -> Timestamp {
+        self.minimum_without(set, usize::MAX).unwrap_or_else(|| {
+            let idle = self.of_set(set).any(|(_, p)| p.idle);
+            if idle { self.current.get(set).copied().unwrap_or(Timestamp::MIN) } else { Timestamp::MAX }
+        })
+    }
+
+    fn minimum_without(&self, set: usize, without: usize) -> Option<Timestamp> {
+        let counting = self.of_set(set).filter(|(i, p)| *i != without && p.counts());
+        counting.map(|(_, p)| p.watermark()).min()
+    }
+
+    fn greatest(&self, set: usize) -> Timestamp {
+        let seen = self.of_set(set).map(|(_, p)| p.watermark()).filter(|at| *at != Timestamp::MAX);
+        seen.filter(|at| *at != Timestamp::MIN).min().unwrap_or(Timestamp::MIN)
+    }
+
+    fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, &Partition)> {
+        let sources = self.sets.get(set).map_or(&[][..], |s| s);
+        self.partitions.iter().enumerate().filter(|(_, p)| sources.contains(&p.spec.source))
+    }
+
+    /// Ends the tick in the making.
+    fn cut(&mut self, join: &mut Join<'_>) -> Tick {
+        let blocks = std::mem::take(&mut self.blocks);
+        self.partitions.iter_mut().for_each(|p| p.kept = None);
+        let segments = std::mem::take(&mut self.segments);
+        let next = self.current.iter().map(|at| Watermarks::still(*at)).collect();
+        let watermarks = std::mem::replace(&mut self.watermarks, next);
+        let tick = Tick {
+            sequence: self.sequence,
+            parcels: join_segments(blocks, &segments, join),
+            watermarks: watermarks.into_iter().map(Some).collect(),
+            used: std::mem::take(&mut self.used),
+            ..Tick::default()
+        };
+        self.sequence += 1;
+        self.length = 0;
+        tick
+    }
+}
+
+/// Another partition's watermark, past which the turn is that partition's.
+#[derive(Clone, Copy)]
+struct Limit {
+    watermark: Timestamp,
+    index: usize,
+}
+
+impl Limit {
+    fn still_first(self, watermark: Timestamp, index: usize) -> bool {
+        (watermark, index) < (self.watermark, self.index)
+    }
+}
+
+/// The parcels of a tick by source and exit. A tick that is one whole block takes its parcels as they are.
+fn join_segments(
+    mut blocks: Vec<Arc<Mapped>>,
+    segments: &[Segment],
+    join: &mut Join<'_>,
+) -> Vec<(usize, Vec<Option<Parcel>>)> {
+    if let ([segment], [block]) = (segments, blocks.as_mut_slice())
+        && segment.base == 0
+        && segment.from == 0
+        && segment.to == block.records
+        && let Some(block) = Arc::get_mut(block)
+    {
+        return vec![(segment.source, std::mem::take(&mut block.parcels))];
+    }
+    let mut sources: Vec<usize> = segments.iter().map(|s| s.source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let mut joined = Vec::new();
+    for source in sources {
+        let of_source: Vec<&Segment> = segments.iter().filter(|s| s.source == source).collect();
+        let exits = of_source.iter().filter_map(|s| blocks.get(s.block)).map(|b| b.parcels.len()).max().unwrap_or(0);
+        let parcel = |exit: usize, join: &mut Join<'_>| {
+            let part = |s: &&Segment| {
+                let parcel = blocks.get(s.block).and_then(|b| b.parcels.get(exit)).and_then(Option::as_ref)?;
+                Some((parcel, s.from, s.to, s.base))
+            };
+            let parts: Vec<_> = of_source.iter().filter_map(part).collect();
+            (!parts.is_empty()).then(|| join((source, exit), parts))
+        };
+        joined.push((source, (0..exits).map(|exit| parcel(exit, join)).collect()));
+    }
+    joined
+}
+
+/// The rows of a parcel whose ordinals lie in a segment.
+pub fn rows_within(ordinals: &[u32], from: u32, to: u32) -> std::ops::Range<u32> {
+    as_u32(ordinals.partition_point(|o| *o < from))..as_u32(ordinals.partition_point(|o| *o < to))
+}

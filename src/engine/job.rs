@@ -1,0 +1,344 @@
+//! A job: a graph with its gate, its readers and its counts. It knows what work there is and how pieces of work feed each
+//! other, but owns no thread: [`super::run`] drives it with workers, [`super::direct`] step by step in virtual time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::base::time::Timestamp;
+use crate::connector::Encoded;
+
+use super::action::Tools;
+use super::clock::Watermarks;
+use super::flow::{Parcel, weave_lines};
+use super::gate::{Arrival, Gate, PartitionSpec, PartitionState, Tick, rows_within};
+use super::ledger::Ledger;
+use super::lower::{Graph, ReaderKind};
+use super::map::{MapInput, Mapper};
+use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, share};
+use super::state::{StateRow, partition_of};
+use crate::data::json;
+use crate::data::weave::{self, Pick};
+
+/// A mutex whose data stays usable when a thread that held it panicked: the panic itself ends the run.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Something that can be done now.
+pub enum Ready {
+    /// A share of a step takes a tick; ticks of one share are done in sequence.
+    Stage {
+        /// Index of the reader.
+        reader: usize,
+        /// Which share.
+        share: usize,
+        /// What it takes.
+        input: StageInput,
+    },
+    /// A sink takes lines; ticks of one sink are delivered in sequence.
+    Sink {
+        /// Index of the reader.
+        reader: usize,
+        /// Number of the tick.
+        sequence: u64,
+        /// What it takes.
+        lines: Encoded,
+    },
+}
+
+/// What is known of a tick under way.
+pub struct TickInfo {
+    watermarks: Vec<Arc<Watermarks>>,
+    /// After it, state was handed out.
+    pub barrier: bool,
+    /// Nothing comes after it.
+    pub last: bool,
+    /// All input was taken.
+    pub complete: bool,
+    /// Partitions whose readers may read on when the tick is done.
+    pub used: Vec<usize>,
+    /// Pieces of work left.
+    left: AtomicUsize,
+}
+
+/// Everything that a job keeps, cut at one point of the stream.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Snapshot {
+    /// Where partitions stand.
+    pub partitions: Vec<PartitionState>,
+    /// Rows by step; of one key the last counts.
+    pub steps: BTreeMap<String, Vec<StateRow>>,
+}
+
+/// A job.
+pub struct Job {
+    /// What it runs.
+    pub graph: Graph,
+    /// What became of its rows.
+    pub ledger: Ledger,
+    gate: Mutex<Gate>,
+    gathers: Vec<Gather>,
+    /// For putting parts with different edits together, by reader.
+    tools: Vec<Mutex<Tools>>,
+    ticks: Mutex<HashMap<u64, Arc<TickInfo>>>,
+    /// Pieces of work of every tick: shares of steps and sinks.
+    pieces: usize,
+    snapshots: Mutex<Snapshot>,
+}
+
+impl Job {
+    /// A job over these partitions; ticks are cut at `target` rows.
+    pub fn new(graph: Graph, partitions: Vec<PartitionSpec>, target: u32, now: Timestamp) -> Self {
+        let gate = Gate::new(partitions, graph.sets.clone(), target, now);
+        let shares = |reader: usize| match graph.readers.get(reader).map(|r| &r.kind) {
+            Some(ReaderKind::Stage(spec, _)) => spec.shares,
+            _ => 1,
+        };
+        let gathers = graph.readers.iter().map(|r| {
+            let expected = r.sources.len() + r.stages.iter().map(|s| shares(*s)).sum::<usize>();
+            Gather::new(expected)
+        });
+        let gathers = gathers.collect();
+        let tools = graph.readers.iter().map(|r| Mutex::new(Tools::new(&graph.context.layout, &r.needed)));
+        Job {
+            gate: Mutex::new(gate),
+            gathers,
+            tools: tools.collect(),
+            ticks: Mutex::new(HashMap::new()),
+            pieces: (0..graph.readers.len()).map(shares).sum(),
+            snapshots: Mutex::new(Snapshot::default()),
+            ledger: Ledger::new(graph.context.entries.len()),
+            graph,
+        }
+    }
+
+    /// Goes on from a snapshot: where partitions stood. Shares take their state with [`Job::stage`].
+    pub fn restore(&self, snapshot: &Snapshot) {
+        lock(&self.gate).restore(&snapshot.partitions);
+    }
+
+    /// A share of a step, with its part of a snapshot's state.
+    pub fn stage(&self, reader: usize, share: usize, from: Option<&Snapshot>) -> Result<Stage, String> {
+        let Some(ReaderKind::Stage(spec, _)) = self.graph.readers.get(reader).map(|r| &r.kind) else {
+            return Err("a sink has no state".to_owned());
+        };
+        let mut stage = Stage::new(spec, &self.graph.context)?;
+        let name = self.graph.context.entries.get(spec.node.index()).map_or("", |e| e.name.as_str());
+        if let Some(rows) = from.and_then(|s| s.steps.get(name)) {
+            // Of one key the last row counts.
+            let mut latest: BTreeMap<&[u8], &StateRow> = BTreeMap::new();
+            for row in rows.iter().filter(|row| spec.shares == 1 || partition_of(row.hash, spec.shares) == share) {
+                latest.insert(&row.key, row);
+            }
+            for row in latest.into_values() {
+                stage.operator.state().restore(row).map_err(|e| format!("step `{name}`: {}", e.message))?;
+            }
+        }
+        Ok(stage)
+    }
+
+    /// A mapper for each source.
+    pub fn mappers(&self) -> Result<Vec<Mapper>, String> {
+        let mapper = |s: &super::lower::SourcePart| Mapper::new(&s.spec, &self.graph.context);
+        self.graph.sources.iter().map(mapper).collect()
+    }
+
+    /// Maps a block and passes it through the gate; returns what can be done then, or why the run must end.
+    pub fn map(&self, mapper: &mut Mapper, at: (usize, u64), input: MapInput) -> Result<Vec<Ready>, String> {
+        let now = input.arrived;
+        let mapped = mapper.map(input);
+        self.ledger.add(&mut mapper.runner.counted);
+        if let Some(failure) = mapper.runner.failure.take() {
+            return Err(failure);
+        }
+        Ok(self.arrive(at, Arrival::Block(Arc::new(mapped)), now))
+    }
+
+    /// Takes what a partition brought.
+    pub fn arrive(&self, (partition, number): (usize, u64), arrival: Arrival, now: Timestamp) -> Vec<Ready> {
+        let mut gate = lock(&self.gate);
+        gate.arrive(partition, number, arrival, now);
+        let ticks = gate.ticks(&mut |at, parts| self.join(at, parts));
+        drop(gate);
+        self.start(ticks)
+    }
+
+    /// Lets time pass for live partitions.
+    pub fn pass_time(&self, now: Timestamp) -> Vec<Ready> {
+        let tick = lock(&self.gate).pass_time(now, &mut |at, parts| self.join(at, parts));
+        self.start(tick.into_iter().collect())
+    }
+
+    /// Asks every step for its state after what was taken so far.
+    pub fn barrier(&self) -> Vec<Ready> {
+        let tick = {
+            let mut gate = lock(&self.gate);
+            if gate.is_finished() {
+                return Vec::new();
+            }
+            gate.barrier(&mut |at, parts| self.join(at, parts))
+        };
+        self.start(vec![tick])
+    }
+
+    /// Ends the run without an end of input: nothing closes.
+    pub fn stop(&self) -> Vec<Ready> {
+        let tick = lock(&self.gate).stop(&mut |at, parts| self.join(at, parts));
+        self.start(tick.into_iter().collect())
+    }
+
+    /// The least watermark of any step, for showing progress.
+    pub fn watermark(&self) -> Timestamp {
+        lock(&self.gate).watermark()
+    }
+
+    /// A share of a step takes a tick.
+    pub fn tick(&self, reader: usize, stage: &mut Stage, input: StageInput) -> Result<Vec<Ready>, String> {
+        let (parcels, ranks) = stage.tick(&input);
+        self.ledger.add(&mut stage.runner.counted);
+        if let Some(failure) = stage.runner.failure.take() {
+            return Err(failure);
+        }
+        let Some(ReaderKind::Stage(spec, _)) = self.graph.readers.get(reader).map(|r| &r.kind) else {
+            return Ok(Vec::new());
+        };
+        if input.barrier {
+            let rows = stage.operator.state().changes().map_err(|e| e.message)?;
+            let name = self.graph.context.entries.get(spec.node.index()).map(|e| e.name.clone()).unwrap_or_default();
+            lock(&self.snapshots).steps.entry(name).or_default().extend(rows);
+        }
+        let mut ready = Vec::new();
+        let maker = u32::try_from(self.graph.sources.len() + reader).unwrap_or(u32::MAX);
+        let mut parcels = parcels.into_iter();
+        for exit in &spec.exits {
+            let part = Part { maker, parcel: parcels.next().flatten(), ranks: Some(Arc::clone(&ranks)) };
+            self.add(*exit, input.sequence, part, &mut ready);
+        }
+        Ok(ready)
+    }
+
+    /// A piece of a tick's work is done; the tick, if it was the last piece.
+    pub fn done(&self, sequence: u64) -> Option<Arc<TickInfo>> {
+        let mut ticks = lock(&self.ticks);
+        let info = ticks.get(&sequence)?;
+        if info.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return None;
+        }
+        ticks.remove(&sequence)
+    }
+
+    /// What was handed out at barriers so far.
+    pub fn snapshot(&self) -> Snapshot {
+        lock(&self.snapshots).clone()
+    }
+
+    /// Starts from what an earlier run handed out, so that [`Job::snapshot`] is whole.
+    pub fn seed(&self, snapshot: Snapshot) {
+        *lock(&self.snapshots) = snapshot;
+    }
+
+    /// Hands ticks to their readers.
+    fn start(&self, ticks: Vec<Tick>) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        for tick in ticks {
+            let info = TickInfo {
+                watermarks: tick.watermarks.into_iter().flatten().map(Arc::new).collect(),
+                barrier: tick.barrier.is_some(),
+                last: tick.last,
+                complete: tick.complete,
+                used: tick.used,
+                left: AtomicUsize::new(self.pieces),
+            };
+            if let Some(partitions) = tick.barrier {
+                lock(&self.snapshots).partitions = partitions;
+            }
+            lock(&self.ticks).insert(tick.sequence, Arc::new(info));
+            let mut parcels: HashMap<usize, Vec<Option<Parcel>>> = tick.parcels.into_iter().collect();
+            for (index, source) in self.graph.sources.iter().enumerate() {
+                let mut of_source = parcels.remove(&index).unwrap_or_default().into_iter();
+                let maker = u32::try_from(index).unwrap_or(u32::MAX);
+                for exit in &source.exits {
+                    let part = Part { maker, parcel: of_source.next().flatten(), ranks: None };
+                    self.add(*exit, tick.sequence, part, &mut ready);
+                }
+            }
+        }
+        ready
+    }
+
+    fn add(&self, reader: usize, sequence: u64, part: Part, ready: &mut Vec<Ready>) {
+        let Some(parts) = self.gathers.get(reader).and_then(|g| g.add(sequence, part)) else { return };
+        let Some(spec) = self.graph.readers.get(reader) else { return };
+        match &spec.kind {
+            ReaderKind::Sink(_) => ready.push(Ready::Sink { reader, sequence, lines: gather_lines(parts) }),
+            ReaderKind::Stage(stage, set) => {
+                let info = lock(&self.ticks).get(&sequence).cloned();
+                let (Some(info), Some(tools)) = (info, self.tools.get(reader)) else { return };
+                let (batch, hashes) = gather_rows(parts, &self.graph.context.layout, &mut lock(tools));
+                let still = || Arc::new(Watermarks::still(Timestamp::MIN));
+                let watermarks = info.watermarks.get(*set).cloned().unwrap_or_else(still);
+                let shared = share(&hashes, batch.rows, stage.shares);
+                let (batch, hashes) = (Arc::new(batch), Arc::new(hashes));
+                for (index, rows) in shared.into_iter().enumerate() {
+                    let input = StageInput {
+                        sequence,
+                        batch: Arc::clone(&batch),
+                        hashes: Arc::clone(&hashes),
+                        rows,
+                        watermarks: Arc::clone(&watermarks),
+                        barrier: info.barrier,
+                    };
+                    ready.push(Ready::Stage { reader, share: index, input });
+                }
+            }
+        }
+    }
+
+    /// Puts rows of several blocks of one source together; ordinals become the tick's.
+    fn join(&self, (source, exit): (usize, usize), parts: Vec<(&Parcel, u32, u32, u32)>) -> Parcel {
+        let mut ordinals = Vec::new();
+        let mut order = Vec::new();
+        let (mut batches, mut hashes, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seen: Vec<*const Parcel> = Vec::new();
+        for (parcel, from, to, base) in parts {
+            let of_parcel: &[u32] = match parcel {
+                Parcel::Rows(batch, _) => &batch.ordinals,
+                Parcel::Lines(ordinals, _) => ordinals,
+            };
+            let known = seen.iter().rposition(|p| std::ptr::eq(*p, parcel));
+            let part = u32::try_from(known.unwrap_or(seen.len())).unwrap_or(0);
+            if known.is_none() {
+                seen.push(std::ptr::from_ref(parcel));
+                match parcel {
+                    Parcel::Rows(batch, hash) => {
+                        batches.push(batch.clone());
+                        hashes.push(hash);
+                    }
+                    Parcel::Lines(ordinals, encoded) => lines.push((ordinals.clone(), encoded.clone())),
+                }
+            }
+            for row in rows_within(of_parcel, from, to) {
+                let ordinal = of_parcel.get(row as usize).copied().unwrap_or(0);
+                ordinals.push(ordinal.wrapping_add(base));
+                order.push(Pick { part, row });
+            }
+        }
+        if !lines.is_empty() {
+            return Parcel::Lines(ordinals, weave_lines(&lines, &order));
+        }
+        if !weave::alike(&batches) {
+            let reader = self.graph.sources.get(source).and_then(|s| s.exits.get(exit)).copied();
+            if let Some(tools) = reader.and_then(|r| self.tools.get(r)) {
+                let decoder = &mut lock(tools).decoder;
+                let read = |batch| json::materialise(&self.graph.context.layout, batch, decoder);
+                batches = batches.into_iter().map(read).collect();
+            }
+        }
+        let mut batch = weave::weave(&batches, &order);
+        batch.ordinals = ordinals;
+        let hash = |pick: &Pick| hashes.get(pick.part as usize).and_then(|h| h.get(pick.row as usize)).copied();
+        let hashes = order.iter().filter_map(hash).collect();
+        Parcel::Rows(batch, hashes)
+    }
+}

@@ -1,0 +1,123 @@
+//! What became of every row: counted per entry, with samples of what nobody reads.
+
+use std::sync::Mutex;
+
+use crate::base::limit::ERROR_SAMPLES;
+use crate::plan::NodeId;
+
+/// Rows of one entry. Each row taken ends as passed on, filtered, dropped, failed, late or absorbed by a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows that came in.
+    pub taken: u64,
+    /// Rows that went on to readers, made ones among them.
+    pub passed: u64,
+    /// Rows for which a condition was false.
+    pub filtered: u64,
+    /// Rows that a script dropped.
+    pub dropped: u64,
+    /// Rows that could not be processed.
+    pub failed: u64,
+    /// Rows that came after their windows were gone.
+    pub late: u64,
+    /// Of the failed and late ones, those that nobody reads: dead letters.
+    pub dead: u64,
+}
+
+impl Tally {
+    /// Adds another count.
+    pub fn add(&mut self, other: &Tally) {
+        self.taken += other.taken;
+        self.passed += other.passed;
+        self.filtered += other.filtered;
+        self.dropped += other.dropped;
+        self.failed += other.failed;
+        self.late += other.late;
+        self.dead += other.dead;
+    }
+}
+
+/// One row that could not be processed and that nobody reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sample {
+    /// Where it came in the input, so that the first ones are shown whichever worker met them.
+    pub order: (u64, u32),
+    /// What is wrong.
+    pub reason: String,
+    /// Where: an expression's place in the pipeline file or a byte of the record.
+    pub place: String,
+    /// The row's text.
+    pub original: String,
+}
+
+/// The counts of a whole run.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entries: Mutex<Vec<Entry>>,
+}
+
+/// The counts and samples of one entry.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// Rows.
+    pub tally: Tally,
+    /// The first few dead letters.
+    pub samples: Vec<Sample>,
+}
+
+impl Entry {
+    /// Keeps a sample if it is among the first.
+    pub fn sample(&mut self, sample: Sample) {
+        if self.samples.len() >= ERROR_SAMPLES && self.samples.last().is_some_and(|last| *last <= sample) {
+            return;
+        }
+        let at = self.samples.partition_point(|s| *s < sample);
+        self.samples.insert(at, sample);
+        self.samples.truncate(ERROR_SAMPLES);
+    }
+
+    /// Whether a sample at this place would be kept: making one costs copies.
+    pub fn wants(&self, order: (u64, u32)) -> bool {
+        self.samples.len() < ERROR_SAMPLES || self.samples.last().is_some_and(|last| order < last.order)
+    }
+}
+
+impl Ledger {
+    /// For a plan with this many nodes.
+    pub fn new(nodes: usize) -> Self {
+        Ledger { entries: Mutex::new(vec![Entry::default(); nodes]) }
+    }
+
+    /// Adds what a worker counted and empties it.
+    pub fn add(&self, counted: &mut Counted) {
+        let mut entries = self.entries.lock().unwrap_or_else(|e| e.into_inner());
+        for (node, entry) in counted.entries.drain(..) {
+            if let Some(total) = entries.get_mut(node.index()) {
+                total.tally.add(&entry.tally);
+                entry.samples.into_iter().for_each(|s| total.sample(s));
+            }
+        }
+    }
+
+    /// The counts so far, by node.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.entries.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}
+
+/// What one worker counted since it last told the ledger.
+#[derive(Debug, Default)]
+pub struct Counted {
+    entries: Vec<(NodeId, Entry)>,
+}
+
+impl Counted {
+    /// The counts of a node.
+    pub fn of(&mut self, node: NodeId) -> &mut Entry {
+        let at = self.entries.iter().position(|(n, _)| *n == node).unwrap_or_else(|| {
+            self.entries.push((node, Entry::default()));
+            self.entries.len() - 1
+        });
+        &mut self.entries[at].1
+    }
+}

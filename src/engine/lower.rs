@@ -1,0 +1,532 @@
+//! A plan made ready to run: stateless steps gathered into flows behind each source and each step with state, and the
+//! exchanges between them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::connector::template::Template;
+use crate::data::csv;
+use crate::data::format::Format;
+use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
+use crate::data::value::Value;
+use crate::expr::{Expr, Program};
+use crate::plan::demand::{Demands, demand, stale_after};
+use crate::plan::window::{Late, Output, Window};
+use crate::plan::{KeyPart, Node, NodeId, NodeKind, Operator, Plan, Port, Sink, Source};
+
+use super::action::{Action, Encode, Prepare};
+use super::flow::{EntryInfo, ErrorFields, Flow, FlowContext, FlowNode, Readers, Target};
+use super::map::{Meta, SourceSpec, TimeSpec};
+use super::ops::script::{KeyedScript, ScriptSpec};
+use super::ops::window::accumulate::Aggregate;
+use super::ops::window::{OutputField, WindowSpec, WindowStep};
+use super::stage::StageSpec;
+
+/// A plan ready to run.
+pub struct Graph {
+    /// What all flows share.
+    pub context: Arc<FlowContext>,
+    /// In the order written.
+    pub sources: Vec<SourcePart>,
+    /// Steps with state and sinks, each after those that feed it.
+    pub readers: Vec<Reader>,
+    /// For each step with state, by its place among them: the sources that its watermark depends on.
+    pub sets: Vec<Vec<usize>>,
+}
+
+/// A source of the graph.
+pub struct SourcePart {
+    /// Which entry.
+    pub node: NodeId,
+    /// What workers do with its blocks.
+    pub spec: Arc<SourceSpec>,
+    /// The reader of each exit of its flow.
+    pub exits: Vec<usize>,
+}
+
+/// A reader of ticks.
+pub struct Reader {
+    /// Which entry.
+    pub node: NodeId,
+    /// What it is.
+    pub kind: ReaderKind,
+    /// Sources whose flows feed it, by index.
+    pub sources: Vec<usize>,
+    /// Readers whose flows feed it, by index.
+    pub stages: Vec<usize>,
+    /// What is read of its rows.
+    pub needed: Demand,
+}
+
+/// What a reader is.
+pub enum ReaderKind {
+    /// A step with state, and the number of its watermark's set.
+    Stage(Arc<StageSpec>, usize),
+    /// A sink, by its place among the sinks.
+    Sink(usize),
+}
+
+/// How a plan is to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Lowering {
+    /// How many shares keyed steps are cut into.
+    pub shares: usize,
+    /// Whether state changes are noted, for snapshots.
+    pub track: bool,
+}
+
+/// Makes a plan ready to run. The error is for the person who wrote it.
+pub fn lower(plan: &Plan, how: Lowering) -> Result<Graph, String> {
+    let demands = demand(plan);
+    let mut lowering = Lower { plan, layout: plan.layout.clone(), demands, how, readers: HashMap::new() };
+    let error_fields = ErrorFields {
+        reason: lowering.field(FieldPath::event(["reason"]))?,
+        entry: lowering.field(FieldPath::event(["entry"]))?,
+        place: lowering.field(FieldPath::event(["place"]))?,
+        original: lowering.field(FieldPath::event(["original"]))?,
+    };
+    let order: Vec<NodeId> = plan.upstream_order().into_iter().rev().collect();
+    for id in &order {
+        if plan.node(*id).is_some_and(is_reader) {
+            let number = lowering.readers.len();
+            lowering.readers.insert(*id, number);
+        }
+    }
+    // Actions first: they name computed columns, which must all be in the layout before anything is compiled for it.
+    let mut made: HashMap<NodeId, Made> = HashMap::new();
+    for id in &order {
+        if let Some(node) = plan.node(*id) {
+            made.insert(*id, lowering.node(*id, node)?);
+        }
+    }
+    lowering.graph(&order, made, error_fields)
+}
+
+/// Whether a node takes ticks in sequence: a sink, or a step with state.
+fn is_reader(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Source(_) => false,
+        NodeKind::Sink(_) => true,
+        NodeKind::Step(operator) => operator.has_state(),
+    }
+}
+
+/// The parts of a node, before flows are laid.
+struct Made {
+    /// Makes the action anew for each flow that the node stands in.
+    action: Option<Box<dyn Fn() -> Result<Action, String>>>,
+    window: Option<WindowSpec>,
+    script: Option<ScriptSpec>,
+    time: Option<TimeSpec>,
+}
+
+struct Lower<'a> {
+    plan: &'a Plan,
+    layout: Layout,
+    demands: Demands,
+    how: Lowering,
+    /// The number of each reader.
+    readers: HashMap<NodeId, usize>,
+}
+
+impl Lower<'_> {
+    fn field(&mut self, path: FieldPath) -> Result<FieldId, String> {
+        self.layout.intern(path).ok_or_else(|| "the pipeline names too many fields".to_owned())
+    }
+
+    fn compile(&self, expr: &Expr) -> Result<Program, String> {
+        compile(expr, &self.layout, &self.plan.vars)
+    }
+
+    fn node(&mut self, id: NodeId, node: &Node) -> Result<Made, String> {
+        let mut made = Made { action: None, window: None, script: None, time: None };
+        match &node.kind {
+            NodeKind::Source(source) => made.time = self.time(source)?,
+            NodeKind::Sink(sink) => made.action = Some(encode(sink, &self.layout)?),
+            NodeKind::Step(Operator::Window(window)) => {
+                let (spec, prepare) = self.window(id, node, window)?;
+                made.window = Some(spec);
+                made.action = Some(prepare);
+            }
+            NodeKind::Step(Operator::Script { script, by, state_ttl, .. }) if !by.is_empty() => {
+                let mut compute = Vec::new();
+                let key = self.key(&node.name, by, &mut compute)?;
+                let program = self.compile(script)?;
+                made.script = Some(ScriptSpec { program, key: key.clone(), ttl: *state_ttl, track: self.how.track });
+                made.action = Some(prepare_action(compute, key));
+            }
+            NodeKind::Step(operator) => made.action = Some(self.stateless(operator)?),
+        }
+        Ok(made)
+    }
+
+    fn time(&self, source: &Source) -> Result<Option<TimeSpec>, String> {
+        let Some(time) = &source.time else { return Ok(None) };
+        Ok(Some(TimeSpec {
+            field: self.compile(&time.field)?,
+            format: time.format.clone(),
+            zone: time.zone.clone(),
+            max_future: time.max_future,
+        }))
+    }
+
+    /// The columns of a key; parts that are no plain field are computed.
+    fn key(
+        &mut self,
+        name: &str,
+        by: &[KeyPart],
+        compute: &mut Vec<(Program, FieldId)>,
+    ) -> Result<Vec<FieldId>, String> {
+        let mut key = Vec::with_capacity(by.len());
+        for (index, part) in by.iter().enumerate() {
+            key.push(self.column(name, &format!("by{index}"), &part.expr, compute)?);
+        }
+        Ok(key)
+    }
+
+    fn column(
+        &mut self,
+        name: &str,
+        what: &str,
+        expr: &Expr,
+        compute: &mut Vec<(Program, FieldId)>,
+    ) -> Result<FieldId, String> {
+        let program = self.compile(expr)?;
+        if let Some(field) = program.column_of() {
+            return Ok(field);
+        }
+        let field = self.field(FieldPath { root: Root::Computed, names: vec![name.into(), what.into()] })?;
+        compute.push((program, field));
+        Ok(field)
+    }
+
+    fn window(&mut self, id: NodeId, node: &Node, window: &Window) -> Result<(WindowSpec, ActionMaker), String> {
+        let mut compute = Vec::new();
+        let key = self.key(&node.name, &window.by, &mut compute)?;
+        let mut calls = Vec::with_capacity(window.calls.len());
+        for (index, call) in window.calls.iter().enumerate() {
+            let argument = match &call.argument {
+                Some(expr) => Some(self.column(&node.name, &format!("argument{index}"), expr, &mut compute)?),
+                None => None,
+            };
+            calls.push((Aggregate::new(call.function, argument), call.result));
+        }
+        let mut outputs = Vec::with_capacity(window.outputs.len());
+        for (field, output) in &window.outputs {
+            let output = match output {
+                Output::Call(call) => {
+                    let call = window.calls.get(*call).ok_or_else(|| format!("`{}` lacks an aggregate", node.name))?;
+                    OutputField::Call(call.result)
+                }
+                Output::Expr(expr) => OutputField::Program(self.compile(expr)?),
+            };
+            outputs.push((*field, output));
+        }
+        let written: Vec<FieldId> = window.by.iter().map(|p| p.field).chain(outputs.iter().map(|(f, _)| *f)).collect();
+        let spec = WindowSpec {
+            shape: window.shape,
+            allow_late: window.allow_late,
+            key: key.clone(),
+            by: window.by.iter().map(|p| p.field).collect(),
+            calls,
+            outputs,
+            bounds: window.bounds,
+            track: self.how.track,
+            refresh: stale_after(&self.layout, &written, &self.demands.of(id, &Port::Main)),
+        };
+        Ok((spec, prepare_action(compute, key)))
+    }
+
+    fn stateless(&self, operator: &Operator) -> Result<ActionMaker, String> {
+        let programs = |exprs: &mut dyn Iterator<Item = &Expr>| -> Result<Vec<Program>, String> {
+            exprs.map(|e| self.compile(e)).collect()
+        };
+        Ok(match operator {
+            Operator::Filter { condition } => {
+                let program = self.compile(condition)?;
+                Box::new(move || Ok(Action::Filter(program.clone())))
+            }
+            Operator::Script { script, .. } => {
+                let program = self.compile(script)?;
+                Box::new(move || Ok(Action::Script(program.clone())))
+            }
+            Operator::Set { fields } => {
+                let programs = programs(&mut fields.iter().map(|(_, e)| e))?;
+                let fields: Vec<_> = fields.iter().map(|(f, _)| *f).zip(programs).collect();
+                Box::new(move || Ok(Action::Set(fields.clone())))
+            }
+            Operator::Keep { fields } => {
+                let fields: Arc<[FieldId]> = fields.as_slice().into();
+                Box::new(move || Ok(Action::Keep(Arc::clone(&fields))))
+            }
+            Operator::Drop { fields } => {
+                let fields = fields.clone();
+                Box::new(move || Ok(Action::Drop(fields.clone())))
+            }
+            Operator::Rename { fields } => {
+                let fields = fields.clone();
+                Box::new(move || Ok(Action::Rename(fields.clone())))
+            }
+            Operator::Route { branches } => {
+                let programs = programs(&mut branches.iter().map(|(_, e)| e))?;
+                let ports = branches.iter().map(|(name, _)| Port::Named(name.clone()));
+                let branches: Vec<_> = ports.zip(programs).collect();
+                Box::new(move || Ok(Action::Route(branches.clone())))
+            }
+            Operator::Window(_) => return Err("a window has state".to_owned()),
+        })
+    }
+
+    fn graph(self, order: &[NodeId], mut made: HashMap<NodeId, Made>, error_fields: ErrorFields) -> Result<Graph, String> {
+        let entry = |n: &Node| EntryInfo { name: n.name.clone(), on_error: n.on_error };
+        let layout = Arc::new(self.layout.clone());
+        let entries = self.plan.nodes.iter().map(entry).collect();
+        let context = Arc::new(FlowContext { layout: Arc::clone(&layout), entries, error_fields });
+        let mut graph = Graph { context, sources: Vec::new(), readers: Vec::new(), sets: Vec::new() };
+        let mut flows: HashMap<NodeId, (Arc<Flow>, Vec<usize>)> = HashMap::new();
+        for id in order.iter().filter(|id| self.plan.node(**id).is_some_and(|n| is_root(n))) {
+            let (flow, exits) = self.flow(*id, order, &made)?;
+            flows.insert(*id, (Arc::new(flow), exits));
+        }
+        for (id, node) in (0u16..).map(NodeId).zip(&self.plan.nodes) {
+            if let NodeKind::Source(source) = &node.kind
+                && let Some((flow, exits)) = flows.get(&id)
+            {
+                let time = made.get_mut(&id).and_then(|m| m.time.take());
+                let spec = self.source(id, node, source, time, Arc::clone(flow));
+                graph.sources.push(SourcePart { node: id, spec: Arc::new(spec), exits: exits.clone() });
+            }
+        }
+        let mut sinks = 0;
+        for id in order.iter().filter(|id| self.readers.contains_key(id)) {
+            let kind = match (made.get_mut(id).map(|m| (m.window.take(), m.script.take())), flows.get(id)) {
+                (Some((window, script)), Some((flow, exits))) => {
+                    let spec = self.stage(*id, window, script, Arc::clone(flow), exits.clone(), &layout);
+                    ReaderKind::Stage(Arc::new(spec), graph.readers.len())
+                }
+                _ => {
+                    sinks += 1;
+                    ReaderKind::Sink(sinks - 1)
+                }
+            };
+            let needed = self.input_demand(*id);
+            graph.readers.push(Reader { node: *id, kind, sources: Vec::new(), stages: Vec::new(), needed });
+        }
+        connect(&mut graph);
+        Ok(graph)
+    }
+
+    fn source(&self, id: NodeId, node: &Node, source: &Source, time: Option<TimeSpec>, flow: Arc<Flow>) -> SourceSpec {
+        let needed = self.demands.of(id, &Port::Main);
+        let meta = |field: &FieldId| {
+            let path = self.layout.path(*field).filter(|p| p.root == Root::Meta)?;
+            let meta = match path.names.first()?.as_str() {
+                "source" => Meta::Source,
+                "path" => Meta::Path,
+                "offset" => Meta::Offset,
+                _ => return None,
+            };
+            Some((*field, meta))
+        };
+        SourceSpec {
+            format: source.format.clone(),
+            meta: needed.values.iter().filter_map(meta).collect(),
+            needed,
+            timed: time.is_some() || self.plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Step(o) if o.has_state())),
+            time,
+            flow,
+            name: node.name.clone(),
+        }
+    }
+
+    fn stage(
+        &self,
+        id: NodeId,
+        window: Option<WindowSpec>,
+        script: Option<ScriptSpec>,
+        flow: Arc<Flow>,
+        exits: Vec<usize>,
+        layout: &Arc<Layout>,
+    ) -> StageSpec {
+        let keyed = window.as_ref().map(|w| !w.key.is_empty()).unwrap_or(script.is_some());
+        let keep_late = match self.plan.node(id).map(|n| &n.kind) {
+            Some(NodeKind::Step(Operator::Window(window))) => window.late == Late::DeadLetter,
+            _ => false,
+        };
+        let layout = Arc::clone(layout);
+        let needed = self.demands.of_all(id);
+        let of_script = needed.clone();
+        StageSpec {
+            node: id,
+            make: Box::new(move || {
+                if let Some(window) = &window {
+                    return Ok(Box::new(WindowStep::new(window, &layout)));
+                }
+                let script = script.as_ref().ok_or_else(|| "a step with state has no operator".to_owned())?;
+                Ok(Box::new(KeyedScript::new(script, &layout, &of_script)))
+            }),
+            shares: if keyed { self.how.shares } else { 1 },
+            flow,
+            exits,
+            needed,
+            keep_late,
+        }
+    }
+
+    /// What is read of a node's input rows.
+    fn input_demand(&self, id: NodeId) -> Demand {
+        let mut needed = Demand::default();
+        for input in self.plan.node(id).map_or(&[][..], |n| &n.inputs) {
+            needed.union(&self.demands.of(input.node, &input.port));
+        }
+        needed
+    }
+
+    /// The stateless part behind a root, and the readers at its exits.
+    fn flow(&self, root: NodeId, order: &[NodeId], made: &HashMap<NodeId, Made>) -> Result<(Flow, Vec<usize>), String> {
+        let mut places: HashMap<NodeId, usize> = HashMap::new();
+        let mut nodes: Vec<FlowNode> = Vec::new();
+        let mut exits = Vec::new();
+        for id in order {
+            let Some(node) = self.plan.node(*id).filter(|n| *id != root && !matches!(n.kind, NodeKind::Source(_))) else {
+                continue;
+            };
+            let fed = node.inputs.iter().any(|input| {
+                (input.node == root || places.contains_key(&input.node)) && self.leaves(root, input.node, &input.port)
+            });
+            if !fed {
+                continue;
+            }
+            let make = made.get(id).and_then(|m| m.action.as_ref());
+            let action = make.ok_or_else(|| format!("`{}` cannot be run", node.name))?()?;
+            let mut readers = Readers::new();
+            if is_reader(node) {
+                readers.push((Port::Main, vec![Target::Exit(exits.len())]));
+                exits.push(self.readers.get(id).copied().unwrap_or_default());
+            }
+            let mut needed = self.input_demand(*id);
+            let after = self.demands.of_all(*id);
+            let refresh = !is_reader(node) && stale_after(&self.layout, &written(node), &after);
+            needed.union(&after);
+            places.insert(*id, nodes.len());
+            nodes.push(FlowNode { node: *id, action, readers, needed, refresh });
+        }
+        let mut root_readers = Readers::new();
+        for (id, place) in &places {
+            for input in self.plan.node(*id).map_or(&[][..], |n| &n.inputs) {
+                let readers = match places.get(&input.node) {
+                    Some(from) if self.leaves(root, input.node, &input.port) => nodes.get_mut(*from).map(|n| &mut n.readers),
+                    None if input.node == root => Some(&mut root_readers),
+                    _ => None,
+                };
+                if let Some(readers) = readers {
+                    read_by(readers, &input.port, Target::Node(*place));
+                }
+            }
+        }
+        let needed = self.demands.of_all(root);
+        Ok((Flow { root, readers: root_readers, nodes, exits: exits.len(), needed }, exits))
+    }
+
+    /// Whether rows of a port come out of a flow's own nodes: all of the root's ports do; of a step with state that the
+    /// flow ends at only `.errors`, the rows whose key or arguments cannot be computed.
+    fn leaves(&self, root: NodeId, node: NodeId, port: &Port) -> bool {
+        node == root || *port == Port::Errors || !self.plan.node(node).is_some_and(is_reader)
+    }
+}
+
+/// A flow begins behind a source and behind each step with state.
+fn is_root(node: &Node) -> bool {
+    matches!(node.kind, NodeKind::Source(_)) || (is_reader(node) && !matches!(node.kind, NodeKind::Sink(_)))
+}
+
+/// Adds a reader of a port, in the order of nodes.
+fn read_by(readers: &mut Readers, port: &Port, target: Target) {
+    let order = |t: &Target| match t {
+        Target::Node(index) => *index,
+        Target::Exit(_) => usize::MAX,
+    };
+    match readers.iter_mut().find(|(p, _)| p == port) {
+        Some((_, targets)) => {
+            if !targets.contains(&target) {
+                targets.push(target);
+                targets.sort_by_key(order);
+            }
+        }
+        None => readers.push((port.clone(), vec![target])),
+    }
+}
+
+/// The fields that a step changes.
+fn written(node: &Node) -> Vec<FieldId> {
+    match &node.kind {
+        NodeKind::Step(Operator::Script { script, .. }) => script.writes.clone(),
+        NodeKind::Step(Operator::Set { fields }) => fields.iter().map(|(f, _)| *f).collect(),
+        NodeKind::Step(Operator::Drop { fields }) => fields.clone(),
+        NodeKind::Step(Operator::Rename { fields }) => fields.iter().flat_map(|(a, b)| [*a, *b]).collect(),
+        _ => Vec::new(),
+    }
+}
+
+type ActionMaker = Box<dyn Fn() -> Result<Action, String>>;
+
+fn prepare_action(compute: Vec<(Program, FieldId)>, key: Vec<FieldId>) -> ActionMaker {
+    Box::new(move || Ok(Action::Prepare(Prepare { compute: compute.clone(), key: key.clone() })))
+}
+
+fn compile(expr: &Expr, layout: &Layout, vars: &[(String, Value)]) -> Result<Program, String> {
+    Program::compile(expr, layout, vars).map_err(|d| match &d.span {
+        Some(span) => format!("{} ({})", d.message, span.place()),
+        None => d.message,
+    })
+}
+
+fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String> {
+    let csv = match &sink.format {
+        Format::Json => None,
+        Format::Csv(dialect) => Some(Arc::new(csv::Encoder::new(layout, dialect))),
+    };
+    let mut templates = Vec::new();
+    for template in &sink.templates {
+        let (parsed, _) = Template::parse(&template.text)?;
+        templates.push((parsed, template.fields.clone()));
+    }
+    Ok(Box::new(move || Ok(Action::Encode(Encode { csv: csv.clone(), templates: templates.clone() }))))
+}
+
+/// Notes who feeds each reader, and which sources each step's watermark depends on.
+fn connect(graph: &mut Graph) {
+    for (index, source) in graph.sources.iter().enumerate() {
+        for exit in &source.exits {
+            if let Some(reader) = graph.readers.get_mut(*exit) {
+                reader.sources.push(index);
+            }
+        }
+    }
+    let exits = |reader: &Reader| match &reader.kind {
+        ReaderKind::Stage(spec, _) => spec.exits.clone(),
+        ReaderKind::Sink(_) => Vec::new(),
+    };
+    for index in 0..graph.readers.len() {
+        for exit in graph.readers.get(index).map(exits).unwrap_or_default() {
+            if let Some(reader) = graph.readers.get_mut(exit) {
+                reader.stages.push(index);
+            }
+        }
+    }
+    // Readers stand after those that feed them, so one pass gathers the sources of each.
+    let mut behind: Vec<Vec<usize>> = Vec::new();
+    for reader in &mut graph.readers {
+        let mut sources = reader.sources.clone();
+        for stage in &reader.stages {
+            sources.extend(behind.get(*stage).into_iter().flatten());
+        }
+        sources.sort_unstable();
+        sources.dedup();
+        if let ReaderKind::Stage(_, set) = &mut reader.kind {
+            *set = graph.sets.len();
+            graph.sets.push(sources.clone());
+        }
+        behind.push(sources);
+    }
+}

@@ -1,0 +1,223 @@
+//! Mapping a source's block: decoding, event times, and the stateless flow behind the source.
+
+use std::sync::Arc;
+
+use crate::base::time::{TimeSpan, Timestamp};
+use crate::data::batch::{Batch, RowError};
+use crate::data::clock::TimeReader;
+use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
+use crate::data::csv;
+use crate::data::format::{Format, TimeFormat};
+use crate::data::framing::Block;
+use crate::data::json;
+use crate::data::layout::{Demand, FieldId, Layout};
+use crate::data::value::Value;
+use crate::expr::Program;
+use crate::plan::Port;
+
+use super::flow::{Failed, Flow, FlowContext, FlowRunner};
+use super::gate::{Mapped, Starts};
+
+/// A source as workers see it.
+pub struct SourceSpec {
+    /// How records are read.
+    pub format: Format,
+    /// What is read of its rows.
+    pub needed: Demand,
+    /// How event time is found; `None` is time of arrival.
+    pub time: Option<TimeSpec>,
+    /// Whether anything needs event times at all.
+    pub timed: bool,
+    /// Metadata that is read.
+    pub meta: Vec<(FieldId, Meta)>,
+    /// What is behind it.
+    pub flow: Arc<Flow>,
+    /// Name of the source.
+    pub name: String,
+}
+
+/// How event time is found.
+#[derive(Clone)]
+pub struct TimeSpec {
+    /// What holds it.
+    pub field: Program,
+    /// How it is read.
+    pub format: TimeFormat,
+    /// The zone of times without an offset.
+    pub zone: String,
+    /// How far ahead of the wall clock it may be.
+    pub max_future: Option<TimeSpan>,
+}
+
+/// Metadata of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meta {
+    /// The source's name.
+    Source,
+    /// The partition: a file's path.
+    Path,
+    /// The record's position in its partition: bytes, or records.
+    Offset,
+}
+
+/// A block to map.
+pub struct MapInput {
+    /// The bytes.
+    pub block: Block,
+    /// The partition's name.
+    pub partition: Arc<str>,
+    /// Number of the block in its partition, for samples.
+    pub number: u64,
+    /// The wall clock when it came.
+    pub arrived: Timestamp,
+}
+
+enum Reader {
+    Json(json::Decoder),
+    Csv(csv::Decoder),
+}
+
+/// Maps blocks of one source; one a worker.
+pub struct Mapper {
+    spec: Arc<SourceSpec>,
+    reader: Reader,
+    times: Option<TimeReader>,
+    /// Runs what is behind the source, and counts.
+    pub runner: FlowRunner,
+    tools: super::action::Tools,
+}
+
+impl Mapper {
+    /// A mapper of a source. The error says what is wrong with its time.
+    pub fn new(spec: &Arc<SourceSpec>, context: &Arc<FlowContext>) -> Result<Self, String> {
+        let layout: &Layout = &context.layout;
+        let reader = match &spec.format {
+            Format::Json => Reader::Json(json::Decoder::new(layout, &spec.needed)),
+            Format::Csv(dialect) => Reader::Csv(csv::Decoder::new(layout, &spec.needed, dialect)),
+        };
+        let times = spec.time.as_ref().map(|t| TimeReader::new(&t.format, &t.zone)).transpose()?;
+        Ok(Mapper {
+            spec: Arc::clone(spec),
+            reader,
+            times,
+            runner: FlowRunner::new(&spec.flow, context),
+            tools: super::action::Tools::new(&context.layout, &spec.needed),
+        })
+    }
+
+    /// Maps a block.
+    pub fn map(&mut self, input: MapInput) -> Mapped {
+        let base = input.block.position;
+        let counted = input.block.ends_known();
+        let length = input.block.bytes.len() as u64;
+        self.runner.sequence = input.number;
+        let decoded = match &mut self.reader {
+            Reader::Json(decoder) => decoder.decode(input.block),
+            Reader::Csv(decoder) => decoder.decode(input.block),
+        };
+        let records = decoded.records;
+        let end = if counted { base + u64::from(records) } else { base + length };
+        let starts = Starts { base, offsets: if counted { Vec::new() } else { decoded.starts }, end };
+        let mut batch = decoded.batch;
+        self.meta(&mut batch, &input.partition, &starts);
+        self.runner.counted.of(self.spec.flow.root).tally.taken += u64::from(records);
+        let mut failed: Vec<Failed> = decoded
+            .refused
+            .into_iter()
+            .map(|r| Failed {
+                ordinal: r.ordinal,
+                time: Timestamp::MIN,
+                reason: r.reason,
+                place: r.place,
+                original: String::from_utf8_lossy(&r.original).into_owned(),
+            })
+            .collect();
+        let mut rises = Vec::new();
+        if self.spec.timed || self.spec.time.is_some() {
+            self.times(&mut batch, input.arrived, &mut failed);
+            rises = rises_of(&batch);
+        }
+        failed.sort_by_key(|f| f.ordinal);
+        let mut ports = Vec::with_capacity(2);
+        if let Some(errors) = self.runner.fail_root(failed) {
+            ports.push(errors);
+        }
+        ports.push((Port::Main, batch));
+        let parcels = self.runner.run(ports);
+        Mapped { records, rises, parcels, starts }
+    }
+
+    /// Reads event times; rows without one are taken out.
+    fn times(&mut self, batch: &mut Batch, arrived: Timestamp, failed: &mut Vec<Failed>) {
+        let (Some(spec), Some(reader)) = (&self.spec.time, &mut self.times) else {
+            batch.times = vec![arrived; batch.rows];
+            return;
+        };
+        let mut errors: Vec<RowError> = Vec::new();
+        let shared = spec.field.column_of();
+        let computed;
+        let column = match shared {
+            Some(field) => batch.column(field),
+            None => {
+                let mut builder = ColumnBuilder::with_capacity(batch.rows);
+                spec.field.evaluate(batch, &mut self.tools.scratch, &mut builder, &mut errors);
+                computed = builder.finish();
+                Some(&computed)
+            }
+        };
+        let absent = Column { cells: vec![Cell::Missing; batch.rows], ..Column::default() };
+        let mut times = Vec::with_capacity(batch.rows);
+        let mut unread: Vec<RowError> = Vec::new();
+        reader.read(column.unwrap_or(&absent), batch.rows, &mut times, &mut unread);
+        // An expression that failed has no value, which the reader would call missing.
+        unread.retain(|e| !errors.iter().any(|o| o.row == e.row));
+        errors.append(&mut unread);
+        if let Some(limit) = spec.max_future {
+            let latest = arrived.plus(limit);
+            for (row, time) in (0u32..).zip(&times).filter(|(_, t)| **t > latest) {
+                let reason = format!("event time {time} is more than {limit} ahead of the clock ({arrived})");
+                errors.push(RowError { row, reason, place: String::new() });
+            }
+        }
+        batch.times = times;
+        if errors.is_empty() {
+            return;
+        }
+        errors.sort_by_key(|e| e.row);
+        errors.dedup_by_key(|e| e.row);
+        let mut gone = errors.iter().map(|e| e.row).peekable();
+        let kept: Vec<u32> = (0..as_u32(batch.rows)).filter(|row| gone.next_if_eq(row).is_none()).collect();
+        // Such a row has no time that could be trusted.
+        let rows = self.runner.failed_rows(batch, errors);
+        failed.extend(rows.into_iter().map(|f| Failed { time: Timestamp::MIN, ..f }));
+        *batch = batch.select(&kept);
+    }
+
+    fn meta(&self, batch: &mut Batch, partition: &str, starts: &Starts) {
+        for (field, meta) in &self.spec.meta {
+            let column = match meta {
+                Meta::Source => Column::constant(&Value::Text(self.spec.name.as_str().into()), batch.rows),
+                Meta::Path => Column::constant(&Value::Text(partition.into()), batch.rows),
+                Meta::Offset => {
+                    let position = |ordinal: &u32| i64::try_from(starts.at(*ordinal)).unwrap_or(i64::MAX);
+                    let cells = batch.ordinals.iter().map(|o| Cell::Int(position(o))).collect();
+                    Column { cells, ..Column::default() }
+                }
+            };
+            batch.put(*field, Arc::new(column));
+        }
+    }
+}
+
+/// Where the greatest time so far rises.
+fn rises_of(batch: &Batch) -> Vec<(u32, Timestamp)> {
+    let mut greatest = Timestamp::MIN;
+    let mut rises = Vec::new();
+    for (time, ordinal) in batch.times.iter().zip(&batch.ordinals) {
+        if *time > greatest {
+            greatest = *time;
+            rises.push((*ordinal, *time));
+        }
+    }
+    rises
+}

@@ -1,0 +1,23 @@
+//! Runs a plan on this machine.
+//!
+//! ```text
+//! blocks ─▶ map (decode + stateless flow, any worker, any order) ─▶ gate (one order, watermarks) ─▶ ticks
+//!        ─▶ steps with state (a worker a share of the keys, ticks in order) + their flows ─▶ … ─▶ sinks (in order)
+//! ```
+//! A tick is a piece of the one order of all input. Every step and sink takes ticks in sequence and knows the exact
+//! watermark at every row of it, so that neither the size of blocks nor the number of workers shows in the output.
+
+pub mod action;
+pub mod clock;
+pub mod flow;
+pub mod direct;
+pub mod gate;
+pub mod job;
+pub mod ledger;
+pub mod lower;
+pub mod map;
+pub mod ops;
+pub mod run;
+mod source_task;
+pub mod stage;
+pub mod state;

@@ -1,0 +1,348 @@
+//! Sessions: runs of a key's events with at most `gap` from one to the next.
+//!
+//! A row first joins what it touches, then lateness is judged: a late row that bridges two sessions is not late if the
+//! session it makes is not. Each session has one timer, moved on lazily: extending a session touches no queue.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::base::time::TimeSpan;
+use crate::data::column::as_u32;
+use crate::data::layout::FieldId;
+use crate::data::value::Value;
+use crate::engine::ops::TickInput;
+use crate::engine::state::{StateError, StateRow, decode, encode};
+
+use super::WindowSpec;
+use super::accumulate::{Accumulators, Stored};
+use super::emit::{Cause, Emission, Emitter};
+use super::keys::{Key, KeyColumns, Keys};
+
+/// A session of a key.
+#[derive(Clone, Debug)]
+struct Session {
+    /// Time of the first event.
+    start: i64,
+    /// Time of the last event; the session ends `gap` after it.
+    last: i64,
+    slot: u32,
+    /// When the queue looks at the session again; never after it is due.
+    timer: i64,
+    /// Whether its end has been reached.
+    closed: bool,
+    /// Emissions of it, or of a session it took in: the next one's revision if above 0.
+    emitted: u32,
+    /// Whether it was emitted under its present start.
+    known_start: bool,
+    /// Emitted starts of sessions it took in, other than its own.
+    replaces: SmallVec<[i64; 1]>,
+}
+
+/// A session as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredSession {
+    start: i64,
+    last: i64,
+    closed: bool,
+    emitted: u32,
+    known_start: bool,
+    replaces: Vec<i64>,
+    values: Vec<Stored>,
+}
+
+/// The sessions of a key by start; they do not touch.
+type KeySessions = SmallVec<[Session; 1]>;
+
+/// The state of a session window step.
+pub(super) struct Sessions {
+    gap: i64,
+    allow_late: i64,
+    key_fields: Vec<FieldId>,
+    accumulators: Accumulators,
+    keys: Keys<KeySessions>,
+    /// Timers: when, and of which key.
+    timers: BinaryHeap<Reverse<(i64, u32)>>,
+    watermark: i64,
+    /// Rows resolved to slots and not yet added.
+    pending: Vec<(u32, u32)>,
+}
+
+impl Sessions {
+    pub fn new(spec: &WindowSpec, gap: TimeSpan, accumulators: Accumulators) -> Self {
+        Sessions {
+            gap: gap.0.max(0),
+            allow_late: spec.allow_late.0,
+            key_fields: spec.key.clone(),
+            accumulators,
+            keys: Keys::new(spec.track),
+            timers: BinaryHeap::new(),
+            watermark: i64::MIN,
+            pending: Vec::new(),
+        }
+    }
+
+    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) {
+        let columns = KeyColumns::of(input.batch, &self.key_fields);
+        self.watermark = self.watermark.max(input.watermarks.start.0);
+        let mut steps = input.watermarks.steps.iter().peekable();
+        for row in input.rows {
+            let at = *row as usize;
+            let ordinal = input.batch.ordinals.get(at).copied().unwrap_or(0);
+            while let Some((step, watermark)) = steps.next_if(|(step, _)| *step < ordinal) {
+                self.advance(*step, watermark.0, input, emitter);
+            }
+            let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
+            let hash = input.hashes.get(at).copied().unwrap_or(0);
+            let cause = Cause { ordinal, turn: row.saturating_mul(2).saturating_add(1) };
+            self.row(cause, *row, time, self.keys.find(&columns, at, hash), hash, &columns, input, emitter);
+        }
+        for (step, watermark) in steps {
+            self.advance(*step, watermark.0, input, emitter);
+        }
+        self.flush(input);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the state of one row on the hot path")]
+    fn row(
+        &mut self,
+        cause: Cause,
+        row: u32,
+        time: i64,
+        known: Option<u32>,
+        hash: u64,
+        columns: &KeyColumns<'_>,
+        input: &TickInput<'_>,
+        emitter: &mut Emitter,
+    ) {
+        let gap = self.gap;
+        // Mostly: the row lies in the key's newest session, or extends it, and touches no other.
+        if let Some(sessions) = known.and_then(|id| self.keys.change(id)).map(|e| &mut e.data) {
+            let others = sessions.len() > 1;
+            if let Some(session) = sessions.last_mut()
+                && !session.closed
+                && time <= session.last.saturating_add(gap)
+                && (time >= session.start || (!others && time >= session.start.saturating_sub(gap)))
+            {
+                session.last = session.last.max(time);
+                if time < session.start {
+                    moved_start(session, time);
+                }
+                self.pending.push((row, session.slot));
+                return;
+            }
+        }
+        let sessions = known.and_then(|id| self.keys.get(id)).map_or(&[][..], |e| &e.data);
+        let joins = |s: &Session| time >= s.start.saturating_sub(gap) && time <= s.last.saturating_add(gap);
+        let last = sessions.iter().filter(|s| joins(s)).map(|s| s.last).max().map_or(time, |last| last.max(time));
+        let end = last.saturating_add(gap);
+        if end.saturating_add(self.allow_late) <= self.watermark {
+            emitter.late(cause, row);
+            return;
+        }
+        self.flush(input);
+        let id = known.unwrap_or_else(|| self.keys.find_or_add(columns, row as usize, hash));
+        let at = self.join(id, time);
+        let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(at)) else { return };
+        if end > self.watermark {
+            self.pending.push((row, session.slot));
+            session.closed = false;
+            if session.timer > end {
+                session.timer = end;
+                self.timers.push(Reverse((end, id)));
+            }
+        } else {
+            let slot = session.slot;
+            self.accumulators.add(input.batch, &[(row, slot)]);
+            self.close(cause, id, at, emitter);
+        }
+    }
+
+    /// Joins every session of the key that an event at `time` touches, and the event's own time: the session's index.
+    fn join(&mut self, id: u32, time: i64) -> usize {
+        let gap = self.gap;
+        let Some(entry) = self.keys.change(id) else { return 0 };
+        let sessions = &mut entry.data;
+        let first = sessions.partition_point(|s| s.last.saturating_add(gap) < time);
+        let beyond = sessions.partition_point(|s| s.start.saturating_sub(gap) <= time);
+        if first >= beyond {
+            let slot = self.accumulators.allocate();
+            let replaces = SmallVec::new();
+            let session =
+                Session { start: time, last: time, slot, timer: i64::MAX, closed: false, emitted: 0, known_start: false, replaces };
+            sessions.insert(first, session);
+            return first;
+        }
+        let taken: SmallVec<[Session; 2]> = sessions.drain(first + 1..beyond).collect();
+        let Some(joined) = sessions.get_mut(first) else { return first };
+        for other in taken {
+            self.accumulators.merge(joined.slot, other.slot);
+            self.accumulators.release(other.slot);
+            if other.known_start {
+                joined.replaces.push(other.start);
+            }
+            joined.replaces.extend(other.replaces);
+            joined.last = joined.last.max(other.last);
+            joined.emitted = joined.emitted.max(other.emitted);
+            joined.timer = joined.timer.min(other.timer);
+        }
+        joined.last = joined.last.max(time);
+        if time < joined.start {
+            moved_start(joined, time);
+        }
+        first
+    }
+
+    fn flush(&mut self, input: &TickInput<'_>) {
+        if !self.pending.is_empty() {
+            self.accumulators.add(input.batch, &self.pending);
+            self.pending.clear();
+        }
+    }
+
+    fn advance(&mut self, ordinal: u32, to: i64, input: &TickInput<'_>, emitter: &mut Emitter) {
+        if to <= self.watermark {
+            return;
+        }
+        self.watermark = to;
+        if self.timers.peek().is_none_or(|Reverse((at, _))| *at > to) {
+            return;
+        }
+        self.flush(input);
+        let rows_before = input.batch.ordinals.partition_point(|o| *o <= ordinal);
+        let cause = Cause { ordinal, turn: as_u32(rows_before).saturating_mul(2) };
+        let mut due: Vec<u32> = Vec::new();
+        while let Some(Reverse((at, _))) = self.timers.peek().copied() {
+            if at > to {
+                break;
+            }
+            // Timers of one instant together, so that their sessions leave in the order of their keys.
+            due.clear();
+            while let Some(Reverse((_, id))) = self.timers.peek().copied().filter(|Reverse((other, _))| *other == at) {
+                self.timers.pop();
+                due.push(id);
+            }
+            due.sort_by(|a, b| self.keys.order(*a, *b));
+            due.dedup();
+            for id in &due {
+                self.timer(cause, *id, at, emitter);
+            }
+        }
+    }
+
+    /// A timer of a key went off: each session that waits for it closes, is forgotten, or waits on.
+    fn timer(&mut self, cause: Cause, id: u32, at: i64, emitter: &mut Emitter) {
+        let waiting = |e: &super::keys::Entry<KeySessions>| e.data.iter().position(|s| s.timer == at);
+        while let Some(index) = self.keys.get(id).and_then(waiting) {
+            let Some(session) = self.keys.get(id).and_then(|e| e.data.get(index)) else { return };
+            let end = session.last.saturating_add(self.gap);
+            let due = if session.closed { end.saturating_add(self.allow_late) } else { end };
+            if due > at {
+                self.set_timer(id, index, due);
+            } else if session.closed {
+                self.forget(id, index);
+            } else {
+                self.close(cause, id, index, emitter);
+            }
+        }
+    }
+
+    fn set_timer(&mut self, id: u32, index: usize, at: i64) {
+        if let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(index)) {
+            session.timer = at;
+            self.timers.push(Reverse((at, id)));
+        }
+    }
+
+    /// Emits a session whose end the watermark has reached.
+    fn close(&mut self, cause: Cause, id: u32, index: usize, emitter: &mut Emitter) {
+        let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(index)) else { return };
+        let end = session.last.saturating_add(self.gap);
+        let revision = (session.emitted > 0).then_some(session.emitted);
+        session.closed = true;
+        session.emitted += 1;
+        session.known_start = true;
+        let mut replaces = std::mem::take(&mut session.replaces);
+        replaces.sort_unstable();
+        let (start, slot) = (session.start, session.slot);
+        let emission = Emission {
+            cause,
+            start,
+            end,
+            keys: &[id],
+            groups: &[0..1],
+            slots: &[slot],
+            revision,
+            replaces: &replaces,
+        };
+        emitter.emit(&emission, &self.keys, &self.accumulators);
+        let gone = end.saturating_add(self.allow_late);
+        if gone <= self.watermark {
+            self.forget(id, index);
+        } else {
+            self.set_timer(id, index, gone);
+        }
+    }
+
+    fn forget(&mut self, id: u32, index: usize) {
+        let Some(entry) = self.keys.change(id) else { return };
+        let session = entry.data.remove(index);
+        self.accumulators.release(session.slot);
+        if entry.data.is_empty() {
+            self.keys.remove(id);
+        }
+    }
+
+    pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
+        let (changed, gone) = self.keys.take_changes();
+        let mut rows = Vec::with_capacity(changed.len() + gone.len());
+        for (hash, key) in gone {
+            rows.push(StateRow { hash, key: encode(&key.parts())?, value: None });
+        }
+        for id in changed {
+            let Some(entry) = self.keys.get(id) else { continue };
+            let store = |s: &Session| StoredSession {
+                start: s.start,
+                last: s.last,
+                closed: s.closed,
+                emitted: s.emitted,
+                known_start: s.known_start,
+                replaces: s.replaces.to_vec(),
+                values: self.accumulators.store(s.slot),
+            };
+            let sessions: Vec<StoredSession> = entry.data.iter().map(store).collect();
+            rows.push(StateRow { hash: entry.hash, key: encode(&entry.key.parts())?, value: Some(encode(&sessions)?) });
+        }
+        Ok(rows)
+    }
+
+    pub fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
+        let Some(value) = &row.value else { return Ok(()) };
+        let parts: Vec<Value> = decode(&row.key)?;
+        let stored: Vec<StoredSession> = decode(value)?;
+        let id = self.keys.add(row.hash, Key::of(parts));
+        for s in stored {
+            let slot = self.accumulators.load(&s.values).ok_or_else(|| StateError::unreadable("other aggregates"))?;
+            let end = s.last.saturating_add(self.gap);
+            let timer = if s.closed { end.saturating_add(self.allow_late) } else { end };
+            self.timers.push(Reverse((timer, id)));
+            let replaces = SmallVec::from_vec(s.replaces);
+            let StoredSession { start, last, closed, emitted, known_start, .. } = s;
+            if let Some(entry) = self.keys.change(id) {
+                entry.data.push(Session { start, last, slot, timer, closed, emitted, known_start, replaces });
+            }
+        }
+        self.keys.take_changes();
+        Ok(())
+    }
+}
+
+/// A session begins earlier than it did; if it was emitted, that emission is one to replace.
+fn moved_start(session: &mut Session, start: i64) {
+    if std::mem::take(&mut session.known_start) {
+        session.replaces.push(session.start);
+    }
+    session.start = start;
+}
