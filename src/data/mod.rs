@@ -2,8 +2,13 @@
 //! Knows nothing of pipelines, expressions or connectors.
 
 pub mod batch;
+pub mod clock;
 pub mod column;
+pub mod csv;
 pub mod format;
+pub mod framing;
+pub mod hash;
+pub mod json;
 pub mod layout;
 pub mod value;
 pub mod weave;

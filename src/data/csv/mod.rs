@@ -1,0 +1,5 @@
+//! CSV: records to batches and back.
+
+mod read;
+
+pub use read::header;

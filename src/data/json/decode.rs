@@ -1,0 +1,298 @@
+//! Records to batches: validates every row, fills the wanted columns, refuses what is not JSON.
+
+use std::sync::Arc;
+
+use super::JsonError;
+use super::columns::{Columns, Names, Wanted};
+use super::scan::skip_space;
+use super::shape::{Recorder, Shape};
+use super::walk::Walker;
+use crate::data::batch::{Batch, Range32, Raw};
+use crate::data::column::as_u32;
+use crate::data::framing::{Block, Decoded, Refused};
+use crate::data::layout::{Demand, Layout};
+
+/// Shapes that are kept.
+const SHAPES: usize = 6;
+/// What a row that matches earns, and what one that does not costs. Below zero, shapes are left alone for a while.
+const EARNS: i32 = 1;
+const COSTS: i32 = 4;
+const MOST_CREDIT: i32 = 64;
+/// Rows without speculation after it did not pay.
+const REST: u32 = 1_000;
+
+/// Reads blocks of JSON records. Keeps what it learned of their shape from block to block.
+#[derive(Debug)]
+pub struct Decoder {
+    names: Names,
+    wanted: Vec<Wanted>,
+    /// The one used last comes first.
+    shapes: Vec<Shape>,
+    recorder: Recorder,
+    credit: i32,
+    resting: u32,
+    rows_before: usize,
+}
+
+/// A block being read.
+struct Reading<'a> {
+    text: &'a str,
+    columns: Columns,
+    rows: Vec<Range32>,
+    ordinals: Vec<u32>,
+    starts: Vec<u32>,
+    refused: Vec<Refused>,
+    /// Records that are not UTF-8, in order, blanked out in `text`.
+    bad: std::vec::IntoIter<Bad>,
+    next_bad: Option<Bad>,
+}
+
+/// A record that is not UTF-8.
+struct Bad {
+    start: usize,
+    fault: usize,
+    original: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder for the event fields of a demand; metadata and computed columns in it are not its business.
+    pub fn new(layout: &Layout, demand: &Demand) -> Self {
+        let (names, wanted) = Names::new(layout, demand);
+        Decoder {
+            names,
+            wanted,
+            shapes: Vec::new(),
+            recorder: Recorder::default(),
+            credit: MOST_CREDIT,
+            resting: 0,
+            rows_before: 64,
+        }
+    }
+
+    /// Reads every record of a block.
+    pub fn decode(&mut self, block: Block) -> Decoded {
+        let Block { bytes, ends, too_long, .. } = block;
+        if let Some(size) = too_long {
+            return Decoded::too_long(bytes, size);
+        }
+        let (text, bad) = utf8(bytes, ends.as_deref());
+        let mut bad = bad.into_iter();
+        let mut reading = Reading {
+            text: &text,
+            columns: Columns::new(&self.wanted, self.rows_before),
+            rows: Vec::with_capacity(self.rows_before),
+            ordinals: Vec::with_capacity(self.rows_before),
+            starts: Vec::with_capacity(self.rows_before),
+            refused: Vec::new(),
+            next_bad: bad.next(),
+            bad,
+        };
+        match &ends {
+            None => self.lines(&mut reading),
+            Some(ends) => self.records(&mut reading, ends),
+        }
+        let Reading { columns, rows, ordinals, starts, refused, .. } = reading;
+        self.rows_before = rows.len() + rows.len() / 16 + 1;
+        let text = Arc::new(if ends.is_some() { one_line(text, &rows) } else { text });
+        let records = as_u32(starts.len());
+        let mut batch = Batch { rows: rows.len(), ordinals, ..Batch::default() };
+        columns.finish(&text, &mut batch);
+        batch.raw = Some(Raw { text, rows });
+        Decoded { batch, refused, records, starts }
+    }
+
+    fn lines(&mut self, reading: &mut Reading<'_>) {
+        let bytes = reading.text.as_bytes();
+        let mut at = 0;
+        while let Some(first) = bytes.get(at) {
+            if *first == b'\n' {
+                at += 1;
+                continue;
+            }
+            if let Some((value, next)) = self.guess(reading, at, None) {
+                reading.accept(at, value);
+                at = next;
+                continue;
+            }
+            let end = at + memchr::memchr(b'\n', bytes.get(at..).unwrap_or_default()).unwrap_or(bytes.len() - at);
+            if reading.next_bad.as_ref().is_some_and(|b| b.start == at) || skip_space(bytes, at) < end {
+                self.walk(reading, at, end);
+            }
+            at = end + 1;
+        }
+    }
+
+    fn records(&mut self, reading: &mut Reading<'_>, ends: &[u32]) {
+        let mut at = 0;
+        for end in ends {
+            let end = *end as usize;
+            match self.guess(reading, at, Some(end)) {
+                Some((value, _)) => reading.accept(at, value),
+                None => self.walk(reading, at, end),
+            }
+            at = end;
+        }
+    }
+
+    /// Tries the shapes on the record at `start`: its value, and where the next line begins. `end` is where the record
+    /// ends if that is known; otherwise it ends with its line.
+    #[inline]
+    fn guess(
+        &mut self,
+        reading: &mut Reading<'_>,
+        start: usize,
+        end: Option<usize>,
+    ) -> Option<((usize, usize), usize)> {
+        if self.resting > 0 {
+            self.resting -= 1;
+            return None;
+        }
+        for i in 0..self.shapes.len() {
+            let shape = self.shapes.get(i)?;
+            if let Some(value) = shape.read(reading.text, start, &self.names, &mut reading.columns)
+                && let Some(next) = ended(reading.text.as_bytes(), value, end, shape.opaque)
+            {
+                if i > 0 {
+                    self.shapes.get_mut(..=i)?.rotate_right(1);
+                }
+                self.credit = (self.credit + EARNS).min(MOST_CREDIT);
+                return Some((value, next));
+            }
+            reading.columns.clear_row();
+        }
+        self.credit -= COSTS;
+        if self.credit < 0 {
+            self.resting = REST;
+            self.credit = MOST_CREDIT / 2;
+        }
+        None
+    }
+
+    /// Reads a record by the general scanner, and learns its shape.
+    fn walk(&mut self, reading: &mut Reading<'_>, start: usize, end: usize) {
+        if reading.next_bad.as_ref().is_some_and(|b| b.start == start) {
+            return reading.refuse_bad();
+        }
+        self.recorder.begin();
+        let text = reading.text.get(..end).unwrap_or_default();
+        let recorder = (self.resting == 0).then_some(&mut self.recorder);
+        let learns = recorder.is_some();
+        let mut walker = Walker { text, names: &self.names, columns: &mut reading.columns, recorder };
+        match walker.row(start) {
+            Ok(value) => {
+                if let Some(shape) = learns.then(|| self.recorder.shape(text, start, value)).flatten() {
+                    self.shapes.truncate(SHAPES - 1);
+                    self.shapes.insert(0, shape);
+                }
+                reading.accept(start, value);
+            }
+            Err(fault) => {
+                reading.columns.clear_row();
+                reading.refuse(start, end, fault.into_error(start));
+            }
+        }
+    }
+}
+
+/// Where the next line begins, if the record ends behind its value.
+#[inline]
+fn ended(bytes: &[u8], value: (usize, usize), end: Option<usize>, opaque: bool) -> Option<usize> {
+    let mut at = value.1;
+    if let Some(end) = end {
+        return (at <= end && skip_space(bytes.get(..end)?, at) == end).then_some(end);
+    }
+    if opaque && memchr::memchr(b'\n', bytes.get(value.0..at)?).is_some() {
+        return None;
+    }
+    loop {
+        match bytes.get(at) {
+            Some(b'\n') => return Some(at + 1),
+            Some(b' ' | b'\t' | b'\r') => at += 1,
+            Some(_) => return None,
+            None => return Some(at),
+        }
+    }
+}
+
+impl Reading<'_> {
+    #[inline]
+    fn accept(&mut self, start: usize, value: (usize, usize)) {
+        self.ordinals.push(self.starts.len() as u32);
+        self.starts.push(start as u32);
+        self.rows.push(Range32 { start: value.0 as u32, end: value.1 as u32 });
+        self.columns.next_row();
+    }
+
+    fn refuse(&mut self, start: usize, end: usize, error: JsonError) {
+        let original = self.text.as_bytes().get(start..end).unwrap_or_default();
+        let original = original.strip_suffix(b"\r").unwrap_or(original).to_vec();
+        let reason = format!("this is not JSON: {}", error.reason);
+        let place = format!("byte {}", error.byte);
+        self.refused.push(Refused { ordinal: as_u32(self.starts.len()), reason, place, original });
+        self.starts.push(as_u32(start));
+    }
+
+    fn refuse_bad(&mut self) {
+        let next = self.bad.next();
+        let Some(bad) = std::mem::replace(&mut self.next_bad, next) else { return };
+        self.refused.push(Refused {
+            ordinal: as_u32(self.starts.len()),
+            reason: "this is not valid UTF-8".to_owned(),
+            place: format!("byte {}", bad.fault + 1),
+            original: bad.original,
+        });
+        self.starts.push(as_u32(bad.start));
+    }
+}
+
+/// The block as text. Records that are not UTF-8 are taken out and blanked.
+fn utf8(bytes: Vec<u8>, ends: Option<&[u32]>) -> (String, Vec<Bad>) {
+    let mut bytes = match String::from_utf8(bytes) {
+        Ok(text) => return (text, Vec::new()),
+        Err(error) => error.into_bytes(),
+    };
+    let mut bad = Vec::new();
+    let mut start = 0;
+    let mut ends = ends.map(|e| e.iter());
+    while start < bytes.len() || ends.as_ref().is_some_and(|e| e.len() > 0) {
+        let rest = bytes.get(start..).unwrap_or_default();
+        let (end, next) = match &mut ends {
+            Some(ends) => {
+                let Some(end) = ends.next() else { break };
+                (*end as usize, *end as usize)
+            }
+            None => {
+                let end = start + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                (end, end + 1)
+            }
+        };
+        let record = bytes.get(start..end).unwrap_or_default();
+        if let Err(error) = std::str::from_utf8(record) {
+            bad.push(Bad { start, fault: error.valid_up_to(), original: record.to_vec() });
+            if let Some(record) = bytes.get_mut(start..end) {
+                record.fill(b' ');
+            }
+        }
+        start = next;
+    }
+    // Only records were blanked, so what no record covers may still be wrong; it is nobody's.
+    let text = String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+    (text, bad)
+}
+
+/// Messages may hold line ends between their tokens; so that a row is always a line, they become spaces.
+fn one_line(text: String, rows: &[Range32]) -> String {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
+        return text;
+    }
+    let mut bytes = text.into_bytes();
+    for row in rows {
+        for b in bytes.get_mut(row.range()).unwrap_or_default() {
+            if matches!(b, b'\n' | b'\r') {
+                *b = b' ';
+            }
+        }
+    }
+    // A line end is one byte of its own in UTF-8, so this is still text.
+    String::from_utf8(bytes).unwrap_or_default()
+}
