@@ -1,5 +1,6 @@
 pub mod base;
 pub mod connector;
+pub mod connectors;
 pub mod data;
 pub mod expr;
 pub mod plan;

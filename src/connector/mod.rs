@@ -100,6 +100,8 @@ pub struct OpenContext {
     pub name: String,
     /// A seed for what must be random and yet the same in every run: a hash of the pipeline's and the entry's name.
     pub seed: u64,
+    /// Whether every source of the pipeline comes to an end by itself.
+    pub bounded: bool,
     /// Of a sink whose format has one: the header line that a new file begins with.
     pub header: Option<Vec<u8>>,
 }

@@ -1,0 +1,43 @@
+//! Sink `discard`: takes rows and keeps nothing.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::diag::Diagnostics;
+use crate::base::tree::Node;
+use crate::connector::{BoxFuture, CheckContext, Encoded, OpenContext, Sink, SinkConnector, SinkError};
+
+/// The sink `discard`.
+pub struct DiscardSink;
+
+/// Takes rows and keeps nothing: for a port whose rows are wanted nowhere, and for measuring.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Options {}
+
+impl SinkConnector for DiscardSink {
+    const NAME: &'static str = "discard";
+    type Options = Options;
+
+    fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
+
+    fn templates(_: &Options) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn open(_: Options, _: OpenContext) -> Result<Box<dyn Sink>, SinkError> {
+        Ok(Box::new(Discard))
+    }
+}
+
+struct Discard;
+
+impl Sink for Discard {
+    fn deliver<'a>(&'a mut self, _: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,41 @@
+//! The connectors that Millstream has, one file each, listed by hand. Nothing else names one of them: the engine and the
+//! configuration get these lists.
+
+pub mod discard;
+pub mod file_sink;
+pub mod file_source;
+mod glob;
+mod kinds;
+mod output_file;
+pub mod stdin;
+pub mod stdout;
+mod table;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+use crate::connector::{SinkKind, SourceKind};
+
+/// Every source connector.
+pub const SOURCES: &[SourceKind] = &[kinds::source::<file_source::FileSource>(), kinds::source::<stdin::StdinSource>()];
+
+/// Every sink connector.
+pub const SINKS: &[SinkKind] =
+    &[kinds::sink::<stdout::StdoutSink>(), kinds::sink::<file_sink::FileSink>(), kinds::sink::<discard::DiscardSink>()];
+
+/// What an operating system's error means, in words.
+fn io_reason(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "it does not exist".into(),
+        ErrorKind::PermissionDenied => "permission is denied".into(),
+        ErrorKind::IsADirectory => "it is a directory".into(),
+        ErrorKind::NotADirectory => "part of its path is a file, not a directory".into(),
+        ErrorKind::StorageFull => "the disk is full".into(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_owned()
+        }
+    }
+}
