@@ -1,4 +1,5 @@
 pub mod base;
+pub mod config;
 pub mod connector;
 pub mod connectors;
 pub mod data;

@@ -30,3 +30,7 @@ pub const FIELDS: usize = 4_096;
 pub const ERROR_SAMPLES: usize = 3;
 /// Open files of a `file` sink with a path template; the least recently used is closed first.
 pub const OPEN_FILES: usize = 128;
+/// Windows that one event may be in: each is worked on for each key when it closes.
+pub const WINDOWS_PER_EVENT: i64 = 100_000;
+/// Sources, steps and sinks of one pipeline; node numbers are 16 bits and the graph is walked by recursion.
+pub const GRAPH_NODES: usize = 1_000;

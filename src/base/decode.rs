@@ -1,0 +1,328 @@
+//! Decodes options from a positioned tree with `serde`, so that whoever owns them needs no more than a struct: every
+//! mistake becomes a diagnostic at the exact place of the key or the value it is in.
+//!
+//! `serde` stops at the first mistake. To show all of them, [`decode`] takes the entry that was wrong out of the map and
+//! decodes what is left, until nothing is wrong or nothing is left to take out.
+
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
+
+use super::diag::{Diagnostic, Diagnostics, Span};
+use super::suggest::nearest;
+use super::tree::{Data, Entry, Node};
+
+/// Decodes options. `name` is what they are called in messages (the kind key), `key` that key's place. `None` after a
+/// mistake, which has been reported.
+pub fn decode<T: DeserializeOwned>(node: &Node, name: &str, found: &mut Diagnostics) -> Option<T> {
+    let mut left = node.clone();
+    let mut removed: Vec<String> = Vec::new();
+    loop {
+        let mistake = match T::deserialize(Place { node: &left }) {
+            Ok(value) => return removed.is_empty().then_some(value),
+            Err(mistake) => mistake,
+        };
+        // What is missing because it was taken out is no second mistake.
+        let follows = matches!(&mistake.what, What::Missing(field) if removed.iter().any(|r| r == field));
+        if !follows {
+            found.push(mistake.diagnostic(node, name));
+        }
+        let place = mistake.span.map(|span| span.range);
+        let Data::Map(entries) = &mut left.data else { return None };
+        let wrong = |e: &Entry| {
+            let inside = e.value.span.range.start.min(e.key_span.range.start)..e.value.span.range.end.max(e.key_span.range.end);
+            place.as_ref().is_some_and(|p| inside.start <= p.start && p.end <= inside.end)
+        };
+        let Some(at) = entries.iter().position(wrong) else { return None };
+        removed.push(entries.remove(at).key);
+    }
+}
+
+/// A mistake found while decoding.
+#[derive(Debug)]
+struct Mistake {
+    what: What,
+    /// Where; filled in by the innermost node that the mistake passes.
+    span: Option<Span>,
+}
+
+#[derive(Debug)]
+enum What {
+    Custom(String),
+    WrongType { wanted: String, is: String },
+    UnknownKey { name: String, known: &'static [&'static str] },
+    UnknownValue { name: String, known: &'static [&'static str] },
+    Missing(String),
+    Twice(String),
+}
+
+impl Mistake {
+    fn at(mut self, span: &Span) -> Self {
+        self.span.get_or_insert_with(|| span.clone());
+        self
+    }
+
+    fn diagnostic(&self, node: &Node, name: &str) -> Diagnostic {
+        let span = Some(self.span.clone().unwrap_or_else(|| node.span.clone()));
+        let error = |code, message: String| Diagnostic::error(code, message, span.clone());
+        let choice = |name: &str, known: &[&str], intro: &str| match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("{intro} {}", names(known)),
+        };
+        match &self.what {
+            What::Custom(message) => {
+                let (message, help) = message.split_once("; ").unwrap_or((message, ""));
+                let diagnostic = error("bad-value", message.trim_end_matches('.').to_owned());
+                if help.is_empty() { diagnostic } else { diagnostic.help(help) }
+            }
+            What::WrongType { wanted, is } => error("wrong-type", format!("expected {wanted}, found {is}")),
+            What::UnknownKey { name: key, known } => {
+                error("unknown-key", format!("unknown key `{key}` in `{name}`"))
+                    .help(choice(key, known, "the keys here are"))
+            }
+            What::UnknownValue { name: value, known } => {
+                error("unknown-value", format!("unknown value `{value}`")).help(choice(value, known, "it is one of"))
+            }
+            What::Missing(key) => error("missing-key", format!("`{name}` needs `{key}`")).label(format!("`{key}` is missing")),
+            What::Twice(key) => error("duplicate-key", format!("the key `{key}` stands twice")),
+        }
+    }
+}
+
+fn names(known: &[&str]) -> String {
+    let quoted: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();
+    match quoted.split_last() {
+        None => "none".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.what)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl From<What> for Mistake {
+    fn from(what: What) -> Self {
+        Mistake { what, span: None }
+    }
+}
+
+impl de::Error for Mistake {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        What::Custom(message.to_string()).into()
+    }
+
+    fn invalid_type(is: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        What::WrongType { wanted: plain(&wanted.to_string()), is: described(&is) }.into()
+    }
+
+    fn invalid_value(is: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        What::WrongType { wanted: plain(&wanted.to_string()), is: described(&is) }.into()
+    }
+
+    fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
+        What::UnknownKey { name: name.to_owned(), known }.into()
+    }
+
+    fn unknown_variant(name: &str, known: &'static [&'static str]) -> Self {
+        What::UnknownValue { name: name.to_owned(), known }.into()
+    }
+
+    fn missing_field(name: &'static str) -> Self {
+        What::Missing(name.to_owned()).into()
+    }
+
+    fn duplicate_field(name: &'static str) -> Self {
+        What::Twice(name.to_owned()).into()
+    }
+}
+
+/// What `serde` wants, in an author's words; it speaks of Rust's types.
+fn plain(wanted: &str) -> String {
+    match wanted {
+        "a string" | "a borrowed string" | "string" => "text".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, zero or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        other if other.starts_with("struct ") || other == "a map" || other.starts_with("map") => "a map".to_owned(),
+        other if other.starts_with("enum ") || other.starts_with("variant ") => "one of its names".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn described(is: &de::Unexpected<'_>) -> String {
+    match is {
+        de::Unexpected::Bool(_) => "a bool",
+        // Secrets are text, so text is never shown; numbers say what is wrong with them.
+        de::Unexpected::Unsigned(n) => return format!("the number {n}"),
+        de::Unexpected::Signed(n) => return format!("the number {n}"),
+        de::Unexpected::Float(n) => return format!("the number {n}"),
+        de::Unexpected::Str(_) | de::Unexpected::Char(_) | de::Unexpected::Bytes(_) => "text",
+        de::Unexpected::Unit | de::Unexpected::Option => "nothing",
+        de::Unexpected::Seq => "a list",
+        de::Unexpected::Map => "a map",
+        _ => "something else",
+    }
+    .to_owned()
+}
+
+/// A node as something to decode from.
+#[derive(Clone, Copy)]
+struct Place<'n> {
+    node: &'n Node,
+}
+
+impl<'n> Place<'n> {
+    fn finish<V>(self, result: Result<V, Mistake>) -> Result<V, Mistake> {
+        result.map_err(|mistake| mistake.at(&self.node.span))
+    }
+
+    fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        match &self.node.data {
+            Data::Null => visitor.visit_unit(),
+            Data::Bool(b) => visitor.visit_bool(*b),
+            Data::Int(i) if *i >= 0 => visitor.visit_u64(i.unsigned_abs()),
+            Data::Int(i) => visitor.visit_i64(*i),
+            Data::Float(f) => visitor.visit_f64(*f),
+            Data::Text(t) => visitor.visit_str(t),
+            Data::List(items) => visitor.visit_seq(Items(items.iter())),
+            Data::Map(entries) => visitor.visit_map(Members { entries: entries.iter(), value: None }),
+        }
+    }
+}
+
+impl<'de> de::Deserializer<'de> for Place<'_> {
+    type Error = Mistake;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        self.finish(self.any(visitor))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        match self.node.data {
+            Data::Null => self.finish(visitor.visit_none()),
+            _ => self.finish(visitor.visit_some(self)),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+        self.finish(visitor.visit_newtype_struct(self))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
+        match self.node.data {
+            // `stdin:` with nothing after it is all defaults.
+            Data::Null => self.finish(visitor.visit_map(Members { entries: [].iter(), value: None })),
+            _ => self.finish(self.any(visitor)),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
+        let result = match &self.node.data {
+            Data::Text(name) => visitor.visit_enum(name.as_str().into_deserializer()),
+            Data::Map(entries) => match entries.as_slice() {
+                [only] => visitor.visit_enum(Variant(only)),
+                _ => Err(What::Custom("expected one name with its options".to_owned()).into()),
+            },
+            _ => Err(What::WrongType { wanted: "a name".to_owned(), is: self.node.kind().to_owned() }.into()),
+        };
+        self.finish(result)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+struct Items<'n>(std::slice::Iter<'n, Node>);
+
+impl<'de> de::SeqAccess<'de> for Items<'_> {
+    type Error = Mistake;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Mistake> {
+        self.0.next().map(|node| seed.deserialize(Place { node })).transpose()
+    }
+}
+
+struct Members<'n> {
+    entries: std::slice::Iter<'n, Entry>,
+    value: Option<&'n Entry>,
+}
+
+impl<'de> de::MapAccess<'de> for Members<'_> {
+    type Error = Mistake;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
+        let Some(entry) = self.entries.next() else { return Ok(None) };
+        self.value = Some(entry);
+        let key: StrDeserializer<'_, Mistake> = entry.key.as_str().into_deserializer();
+        seed.deserialize(key).map(Some).map_err(|mistake| mistake.at(&entry.key_span))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mistake> {
+        match self.value.take() {
+            Some(entry) => {
+                let node = &entry.value;
+                let result = seed.deserialize(Place { node });
+                // A value that was left out has no place of its own.
+                result.map_err(|m| if node.span.range.is_empty() { m.at(&entry.key_span) } else { m })
+            }
+            None => Err(What::Custom("a value without a key".to_owned()).into()),
+        }
+    }
+}
+
+struct Variant<'n>(&'n Entry);
+
+impl<'de, 'n> de::EnumAccess<'de> for Variant<'n> {
+    type Error = Mistake;
+    type Variant = Place<'n>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Place<'n>), Mistake> {
+        let name: StrDeserializer<'_, Mistake> = self.0.key.as_str().into_deserializer();
+        let variant = seed.deserialize(name).map_err(|mistake| mistake.at(&self.0.key_span))?;
+        Ok((variant, Place { node: &self.0.value }))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Place<'_> {
+    type Error = Mistake;
+
+    fn unit_variant(self) -> Result<(), Mistake> {
+        match self.node.data {
+            Data::Null => Ok(()),
+            _ => Err(Mistake::from(What::Custom("this name takes no options".to_owned())).at(&self.node.span)),
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Mistake> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Mistake> {
+        self.finish(self.any(visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Mistake> {
+        de::Deserializer::deserialize_struct(self, "", &[], visitor)
+    }
+}

@@ -1,0 +1,115 @@
+//! What reading a pipeline carries along: where to report, what may be looked at, and what has been named so far.
+
+use std::path::Path;
+
+use crate::base::diag::{Diagnostic, Diagnostics, Severity, Span};
+use crate::base::suggest::nearest;
+use crate::data::layout::{FieldId, FieldPath, Layout};
+use crate::data::value::Value;
+
+use super::Registry;
+
+/// Everything that reading one file needs and gathers.
+pub struct Context<'a> {
+    /// The connectors that exist.
+    pub registry: &'a Registry<'a>,
+    /// Environment variables.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Paths are relative to this.
+    pub directory: &'a Path,
+    /// How bad a secret's file is that cannot be read: a warning in `check`, an error in `run`.
+    pub missing_secret: Severity,
+    /// What was found.
+    pub found: &'a mut Diagnostics,
+    /// Every field named so far.
+    pub layout: Layout,
+    /// The pipeline's constants.
+    pub vars: Vec<(String, Value)>,
+}
+
+impl Context<'_> {
+    /// Reports an error; the report can still be given a label and a help.
+    pub fn error(&mut self, code: &'static str, message: impl Into<String>, span: &Span) -> Report<'_> {
+        Report { found: self.found, diagnostic: Some(Diagnostic::error(code, message, Some(span.clone()))) }
+    }
+
+    /// Reports a warning.
+    pub fn warning(&mut self, code: &'static str, message: impl Into<String>, span: &Span) -> Report<'_> {
+        Report { found: self.found, diagnostic: Some(Diagnostic::warning(code, message, Some(span.clone()))) }
+    }
+
+    /// Reports a name that is none of those known: as something of a later version, or with the nearest known one.
+    pub fn unknown(&mut self, what: &Unknown<'_>, name: &str, span: &Span, known: &[&str], later: &[&str]) {
+        if later.contains(&name) {
+            let message = format!("{} `{name}` is not in this version", what.noun);
+            self.error("not-in-this-version", message, span).help(listed("this version has", known));
+            return;
+        }
+        let help = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => match nearest(name, later.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`? It is not in this version"),
+                None => listed(what.listing, known),
+            },
+        };
+        self.error(what.code, format!("unknown {} `{name}`{}", what.noun, what.place), span).help(help);
+    }
+
+    /// The number of a field; reports when the pipeline names too many.
+    pub fn intern(&mut self, path: FieldPath, span: &Span) -> Option<FieldId> {
+        let id = self.layout.intern(path);
+        if id.is_none() {
+            let limit = crate::base::limit::FIELDS;
+            self.error("too-many-fields", format!("the pipeline names more than {limit} fields"), span);
+        }
+        id
+    }
+}
+
+/// A diagnostic on its way: it counts when this is dropped.
+pub struct Report<'a> {
+    found: &'a mut Diagnostics,
+    diagnostic: Option<Diagnostic>,
+}
+
+impl Report<'_> {
+    /// Adds how to mend it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.diagnostic = self.diagnostic.take().map(|d| d.help(help));
+        self
+    }
+
+    /// Adds what stands at the place.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.diagnostic = self.diagnostic.take().map(|d| d.label(label));
+        self
+    }
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        self.found.list.extend(self.diagnostic.take());
+    }
+}
+
+/// How an unknown name is spoken of.
+pub struct Unknown<'a> {
+    /// The diagnostic's code.
+    pub code: &'static str,
+    /// What it was taken for: "key", "step kind".
+    pub noun: &'a str,
+    /// Where, as the message goes on: " in `window`"; may be empty.
+    pub place: &'a str,
+    /// How the list of known names begins: "the keys are".
+    pub listing: &'a str,
+}
+
+/// `the keys are `a`, `b` and `c``.
+pub fn listed(intro: &str, names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    match quoted.split_last() {
+        None => format!("{intro} none"),
+        Some((only, [])) => format!("{intro} {only}"),
+        Some((last, rest)) => format!("{intro} {} and {last}", rest.join(", ")),
+    }
+}

@@ -1,0 +1,101 @@
+//! Where configuration meets expressions: the only file here that calls [`crate::expr`].
+
+use crate::base::diag::{Diagnostics, Severity};
+use crate::expr::{Expr, Kind, Scope};
+use crate::plan::window::Function;
+
+use super::context::{Context, listed};
+use super::eaten;
+use super::read::Code;
+
+mod interim;
+pub use interim::{Aggregate, AggregateOutput, as_path};
+use interim as expr;
+
+/// Aggregates of later versions.
+pub const LATER_AGGREGATES: [&str; 10] =
+    ["count_if", "median", "quantile", "distinct", "approx_distinct", "top", "collect", "any", "all", "fold"];
+
+/// One expression with a value. `None` after a mistake, which has been reported.
+pub fn expression(code: &Code, context: &mut Context<'_>) -> Option<Expr> {
+    let vars = std::mem::take(&mut context.vars);
+    let scope = Scope { vars: &vars, state: false, ports: &[] };
+    let expr = analyse(code, Kind::Expression, &scope, context);
+    context.vars = vars;
+    expr
+}
+
+/// A script.
+pub fn script(code: &Code, state: bool, ports: &[String], context: &mut Context<'_>) -> Option<Expr> {
+    let vars = std::mem::take(&mut context.vars);
+    let scope = Scope { vars: &vars, state, ports };
+    let expr = analyse(code, Kind::Script, &scope, context);
+    context.vars = vars;
+    expr
+}
+
+fn analyse(code: &Code, kind: Kind, scope: &Scope<'_>, context: &mut Context<'_>) -> Option<Expr> {
+    if cut(code, context) {
+        return None;
+    }
+    let mut found = Diagnostics::default();
+    let expr = expr::analyse(&code.text, &code.origin, kind, scope, &mut context.layout, &mut found);
+    hand_on(code, found, context);
+    expr
+}
+
+/// An expression over aggregate calls; every call is one of this version, with the arguments it takes.
+pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<Aggregate> {
+    if cut(code, context) {
+        return None;
+    }
+    let this_version = Function::ALL.map(|(name, _)| name);
+    let functions: Vec<&str> = this_version.iter().copied().chain(LATER_AGGREGATES).collect();
+    let vars = std::mem::take(&mut context.vars);
+    let scope = Scope { vars: &vars, state: false, ports: &[] };
+    let mut found = Diagnostics::default();
+    let (text, layout) = (&code.text, &mut context.layout);
+    let aggregate = expr::analyse_aggregate(text, &code.origin, &scope, &functions, layout, &mut found);
+    context.vars = vars;
+    hand_on(code, found, context);
+    let aggregate = aggregate?;
+    let mut right = true;
+    for call in &aggregate.calls {
+        let name = &call.function;
+        if LATER_AGGREGATES.contains(&name.as_str()) {
+            let message = format!("aggregate `{name}` is not in this version");
+            context.error("not-in-this-version", message, &call.span).help(listed("this version has", &this_version));
+            right = false;
+        } else if !call.extra.is_empty() || (call.argument.is_none() && name != "count") {
+            let count = usize::from(call.argument.is_some()) + call.extra.len();
+            let takes = if name == "count" { "none or one" } else { "one" };
+            let plural = if count == 1 { "" } else { "s" };
+            let message = format!("`{name}` has {count} argument{plural} and takes {takes}");
+            context.error("wrong-arguments", message, &call.span).help(format!("write `{name}(x)`"));
+            right = false;
+        }
+    }
+    right.then_some(aggregate)
+}
+
+/// Whether YAML took the end of the text for a comment, which is then reported instead of what became of the rest.
+fn cut(code: &Code, context: &mut Context<'_>) -> bool {
+    let cut = eaten::cut_by_comment(&code.origin.span);
+    let was_cut = cut.is_some();
+    context.found.list.extend(cut);
+    was_cut
+}
+
+/// Reports what was found in an expression; where a comment follows an expression with errors, that may be the reason.
+fn hand_on(code: &Code, found: Diagnostics, context: &mut Context<'_>) {
+    let comment = eaten::comment_after(&code.origin.span);
+    for mut diagnostic in found.list {
+        if diagnostic.severity == Severity::Error && comment.is_some() && diagnostic.help.is_none() {
+            let end = comment.as_ref().map_or(0, |c| c.end);
+            let meant = code.origin.span.file.text.get(code.origin.span.range.start..end).unwrap_or_default();
+            let form = eaten::quoted(meant);
+            diagnostic.help = Some(format!("if ` #` belongs to the expression, put it in quotes: {form}"));
+        }
+        context.found.push(diagnostic);
+    }
+}

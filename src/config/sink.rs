@@ -1,0 +1,87 @@
+//! Entries of `sinks`.
+
+use crate::base::diag::Span;
+use crate::base::tree::{Data, Entry, Node};
+use crate::connector::CheckContext;
+use crate::data::format::Format;
+use crate::data::layout::FieldPath;
+use crate::plan::{NodeKind, Sink, Template};
+
+use super::context::Context;
+use super::document::{self, Kinds};
+use super::format::FormatOut;
+use super::graph::{self, Draft, Family, Ports};
+use super::interpolate::interpolate_all;
+
+/// Keys beside the kind of a sink.
+pub const SHARED: [&str; 4] = ["from", "format", "description", "on_error"];
+/// Kinds of later versions.
+pub const LATER: [&str; 11] =
+    ["alert", "mqtt", "http", "webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
+
+/// Reads an entry.
+pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
+    let mut draft = Draft::new(entry, Family::Sink, Ports { errors: false, late: false, named: Some(Vec::new()) });
+    let names: Vec<&str> = context.registry.sinks.iter().map(|kind| kind.name).collect();
+    let later: Vec<&str> = LATER.into_iter().filter(|name| !names.contains(name)).collect();
+    let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED };
+    draft.from = graph::from(entry, context);
+    let Some((mut keys, kind)) = document::open(entry, Family::Sink, &kinds, context) else { return draft };
+    keys.skip("from");
+    (draft.description, draft.on_error) = document::shared(&mut keys, context);
+    let checked = context.registry.sinks.iter().find(|s| s.name == kind.key).and_then(|connector| {
+        let options = interpolate_all(&kind.value, context)?;
+        let directory = CheckContext { directory: context.directory.to_path_buf() };
+        (connector.check)(&options, &directory, context.found)
+    });
+    let format = keys.take::<Option<FormatOut>>("format", context);
+    let known: Vec<&str> = SHARED.iter().copied().chain([kind.key.as_str()]).collect();
+    keys.close(&known, &[], context);
+    draft.kind = (|| {
+        let (checked, format) = (checked?, format?);
+        let format = format.map_or(Format::Json, |f| f.0);
+        let all: Vec<Option<Template>> =
+            checked.templates.iter().map(|text| template(text, &kind.value, &kind.key_span, context)).collect();
+        let templates = all.into_iter().collect::<Option<Vec<Template>>>()?;
+        Some(NodeKind::Sink(Sink { connector: kind.key.clone(), options: checked.options, format, templates }))
+    })();
+    draft
+}
+
+/// A template with the fields that it reads.
+fn template(text: &str, options: &Node, key: &Span, context: &mut Context<'_>) -> Option<Template> {
+    let span = place_of(text, options).unwrap_or(key).clone();
+    let environment = minijinja::Environment::new();
+    let parsed = match environment.template_from_str(text) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let message = format!("this is not a template: {}", error.detail().unwrap_or("it does not parse"));
+            context.error("bad-template", message, &span).help("a field is written `{{ device_id }}`");
+            return None;
+        }
+    };
+    let mut names: Vec<String> = parsed.undeclared_variables(true).into_iter().collect();
+    names.sort();
+    let mut fields = Vec::with_capacity(names.len());
+    for name in names {
+        let path = match name.split_once('.') {
+            Some(("meta", rest)) => FieldPath::meta(rest),
+            Some((first, _)) => FieldPath::event([first]),
+            None => FieldPath::event([&name]),
+        };
+        fields.push(context.intern(path, &span)?);
+    }
+    fields.sort_unstable();
+    fields.dedup();
+    Some(Template { text: text.to_owned(), fields })
+}
+
+/// Where a text stands among options.
+fn place_of<'n>(text: &str, options: &'n Node) -> Option<&'n Span> {
+    match &options.data {
+        Data::Text(written) if written == text => Some(&options.span),
+        Data::List(items) => items.iter().find_map(|item| place_of(text, item)),
+        Data::Map(entries) => entries.iter().find_map(|entry| place_of(text, &entry.value)),
+        _ => None,
+    }
+}

@@ -1,0 +1,54 @@
+//! Entries of `sources`.
+
+use crate::base::tree::Entry;
+use crate::connector::CheckContext;
+use crate::data::format::Format;
+use crate::plan::{NodeKind, Source};
+
+use super::context::Context;
+use super::document::{self, Kinds};
+use super::format::FormatIn;
+use super::graph::{Draft, Family, Ports};
+use super::interpolate::interpolate_all;
+use super::read::Read;
+use super::time::{self, TimeOptions};
+
+/// Keys beside the kind of a source.
+pub const SHARED: [&str; 4] = ["time", "format", "description", "on_error"];
+/// Shared keys of later versions.
+const LATER_KEYS: [&str; 1] = ["schema"];
+/// Kinds of later versions.
+pub const LATER: [&str; 11] =
+    ["mqtt", "http", "http_server", "http_client", "udp", "websocket", "sse", "kafka", "nats", "redis", "sqlite"];
+
+/// Reads an entry.
+pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
+    let mut draft = Draft::new(entry, Family::Source, Ports { errors: true, late: false, named: Some(Vec::new()) });
+    let names: Vec<&str> = context.registry.sources.iter().map(|kind| kind.name).collect();
+    let later: Vec<&str> = LATER.into_iter().filter(|name| !names.contains(name)).collect();
+    let kinds = Kinds { kinds: &names, later: &later, shared: &[&SHARED[..], &LATER_KEYS[..]].concat() };
+    let Some((mut keys, kind)) = document::open(entry, Family::Source, &kinds, context) else { return draft };
+    (draft.description, draft.on_error) = document::shared(&mut keys, context);
+    let checked = context.registry.sources.iter().find(|s| s.name == kind.key).and_then(|connector| {
+        let options = interpolate_all(&kind.value, context)?;
+        let directory = CheckContext { directory: context.directory.to_path_buf() };
+        (connector.check)(&options, &directory, context.found)
+    });
+    let format = keys.take::<Option<FormatIn>>("format", context);
+    let time = match keys.entry("time") {
+        None => Some(None),
+        Some(written) => TimeOptions::read(&written.value, &written.key_span, context).and_then(|options| {
+            let bounded = checked.as_ref().is_none_or(|c| c.bounded);
+            time::resolve(options, &written.key_span, bounded, context)
+        }),
+    };
+    let known: Vec<&str> = SHARED.iter().copied().chain([kind.key.as_str()]).collect();
+    keys.close(&known, &LATER_KEYS, context);
+    draft.kind = (|| {
+        let (checked, format, time) = (checked?, format?, time?);
+        let format = format.map_or(Format::Json, |f| f.0);
+        let connector = kind.key.clone();
+        Some(NodeKind::Source(Source { connector, options: checked.options, bounded: checked.bounded, format, time }))
+    })();
+    draft
+}

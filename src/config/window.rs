@@ -1,0 +1,270 @@
+//! The step `window`.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::base::diag::Span;
+use crate::base::limit;
+use crate::base::time::TimeSpan;
+use crate::base::tree::{Data, Node};
+use crate::data::layout::{FieldId, FieldPath};
+use crate::plan::KeyPart;
+use crate::plan::window::{Bounds, Call, Function, Late, Output, Shape, Window};
+
+use super::context::{Context, listed};
+use super::expressions::{self, Aggregate, AggregateOutput};
+use super::read::{Code, Duration, Named, Read, Text, keys, words, wrong_type};
+use super::step::{By, field, key_parts};
+
+keys! {
+    /// Groups events by key and time. A window closes when the watermark reaches its end and then emits one row for each
+    /// key: the `by` fields, `window_start`, `window_end` and the aggregates.
+    pub struct WindowOptions as "window" {
+        /// Windows of this length, one after the other.
+        tumbling: Option<Duration>,
+        /// Windows of length `size`, a new one `every` so often.
+        sliding: Option<Sliding>,
+        /// Runs of events at most `gap` apart.
+        session: Option<Session>,
+        /// The key: a field, a list of fields, or a map of names to expressions. Without it all events are one group.
+        by: Option<By>,
+        /// How long after its end a window still takes events, each making it emit again with a higher `window_revision`.
+        /// Default `0s`.
+        allow_late: Option<Duration>,
+        /// What becomes of a late event when nobody reads the step's `.late`. Default `dead_letter`.
+        late: Option<LateWord>,
+        /// Moves the windows, which are aligned to the Unix epoch.
+        offset: Option<Duration>,
+        /// The fields of a row and what they are made of: `average: avg(temperature)`. `{}` for none.
+        aggregate: Aggregates,
+    }
+    later ["count", "calendar", "emit"]
+}
+
+keys! {
+    /// Overlapping windows.
+    pub struct Sliding as "sliding" {
+        /// How long a window is.
+        size: Duration,
+        /// From one window's start to the next one's; at most `size`.
+        every: Duration,
+    }
+    later []
+}
+
+keys! {
+    /// Runs of events.
+    pub struct Session as "session" {
+        /// Two events of a session are at most this far apart; at exactly this they still join.
+        gap: Duration,
+    }
+    later ["max"]
+}
+
+words! {
+    /// What becomes of a late event when nobody reads the step's `.late`.
+    pub enum LateWord("value") {
+        /// It is counted and shown as a dead letter. The default.
+        DeadLetter = "dead_letter",
+        /// It is counted and gone.
+        Drop = "drop",
+    }
+}
+
+/// `aggregate`: names and expressions over aggregate calls.
+#[derive(Clone, Debug)]
+pub struct Aggregates(Vec<(Text, AggregateCode)>);
+
+#[derive(Clone, Debug)]
+struct AggregateCode(Code);
+
+impl Read for AggregateCode {
+    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
+        if matches!(&node.data, Data::Map(_)) {
+            if node.get("init").is_some() || node.get("fold").is_some() {
+                context.error("not-in-this-version", "aggregate `fold` is not in this version", key);
+            } else {
+                wrong_type(node, "an aggregate like `avg(temperature)`", context);
+            }
+            return None;
+        }
+        Code::read(node, key, context).map(AggregateCode)
+    }
+}
+
+impl Read for Aggregates {
+    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
+        Named::read(node, key, context).map(|named| Aggregates(named.0))
+    }
+}
+
+impl JsonSchema for Aggregates {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Aggregates".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let functions = Function::ALL.map(|(name, _)| name);
+        json_schema!({
+            "type": "object",
+            "additionalProperties": {
+                "type": "string",
+                "description": format!(
+                    "An expression over aggregate calls: `max(temperature) - min(temperature)`. {}. Null and missing are passed over.",
+                    listed("The aggregates are", &functions)
+                ),
+            },
+        })
+    }
+}
+
+/// Reads a window.
+pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window> {
+    let options = WindowOptions::read(node, key, context)?;
+    let shape = shape(&options, key, context);
+    let by = key_parts(options.by, true, context);
+    let allow_late = match &options.allow_late {
+        Some(late) => late.not_negative("`allow_late`", context),
+        None => Some(TimeSpan::ZERO),
+    };
+    let late = match options.late {
+        Some(LateWord::Drop) => Late::Drop,
+        Some(LateWord::DeadLetter) | None => Late::DeadLetter,
+    };
+    let mut bound = |name: &str| context.intern(FieldPath::event([name]), key);
+    let bounds = Bounds {
+        start: bound("window_start")?,
+        end: bound("window_end")?,
+        revision: bound("window_revision")?,
+        replaces: bound("window_replaces")?,
+    };
+    let aggregates = aggregates(options.aggregate, by.as_deref().unwrap_or_default(), bounds, context);
+    let (calls, outputs) = aggregates?;
+    Some(Window { shape: shape?, by: by?, allow_late: allow_late?, late, calls, outputs, bounds })
+}
+
+fn shape(options: &WindowOptions, key: &Span, context: &mut Context<'_>) -> Option<Shape> {
+    let shapes = [
+        ("tumbling", options.tumbling.is_some()),
+        ("sliding", options.sliding.is_some()),
+        ("session", options.session.is_some()),
+    ];
+    let given: Vec<&str> = shapes.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    if given.len() != 1 {
+        let names = shapes.map(|(name, _)| name);
+        let message = match given.as_slice() {
+            [first, second, ..] => format!("a window has one shape, this has `{first}` and `{second}`"),
+            _ => "the window has no shape".to_owned(),
+        };
+        context.error("one-shape", message, key).help(listed("write one of", &names));
+        return None;
+    }
+    let offset = options.offset.as_ref();
+    let shift = offset.map_or(TimeSpan::ZERO, |o| o.length);
+    if let Some(size) = &options.tumbling {
+        return Some(Shape::Tumbling { size: size.positive("a window", context)?, offset: shift });
+    }
+    if let Some(sliding) = &options.sliding {
+        return self::sliding(sliding, shift, context);
+    }
+    if let Some(offset) = offset {
+        context.error("unused-key", "`offset` has no meaning for sessions: they begin at an event", &offset.span);
+    }
+    let gap = options.session.as_ref()?.gap.positive("`gap`", context)?;
+    Some(Shape::Session { gap })
+}
+
+fn sliding(sliding: &Sliding, offset: TimeSpan, context: &mut Context<'_>) -> Option<Shape> {
+    let size = sliding.size.positive("`size`", context);
+    let every = sliding.every.positive("`every`", context);
+    let (size, every) = (size?, every?);
+    if every > size {
+        let message = format!("`every` ({every}) is larger than `size` ({size}): events in between would be in no window");
+        context.error("every-larger-than-size", message, &sliding.every.span).help(format!(
+            "make `every` at most {size}, or `size` at least {every}"
+        ));
+        return None;
+    }
+    let windows = (size.0 - 1) / every.0 + 1;
+    if windows > limit::WINDOWS_PER_EVENT {
+        let message = format!("every event would be in {windows} windows, the limit is {}", limit::WINDOWS_PER_EVENT);
+        context.error("too-many-windows", message, &sliding.every.span).help("make `every` larger");
+        return None;
+    }
+    Some(Shape::Sliding { size, every, offset })
+}
+
+/// The calls and the output fields of a window.
+fn aggregates(
+    named: Aggregates,
+    by: &[KeyPart],
+    bounds: Bounds,
+    context: &mut Context<'_>,
+) -> Option<(Vec<Call>, Vec<(FieldId, Output)>)> {
+    let mut calls: Vec<Call> = Vec::new();
+    let mut outputs: Vec<(FieldId, Output)> = Vec::with_capacity(named.0.len());
+    let mut whole = true;
+    for (name, AggregateCode(code)) in named.0 {
+        let field = field(&name, context).filter(|field| free(*field, &name, by, &outputs, bounds, context));
+        match (field, expressions::aggregate(&code, context)) {
+            (Some(field), Some(aggregate)) => match output(aggregate, &mut calls) {
+                Some(output) => outputs.push((field, output)),
+                None => whole = false,
+            },
+            _ => whole = false,
+        }
+    }
+    whole.then_some((calls, outputs))
+}
+
+/// Whether no other field of the row is this one, holds it or lies inside it; reports it if so.
+fn free(
+    field: FieldId,
+    name: &Text,
+    by: &[KeyPart],
+    outputs: &[(FieldId, Output)],
+    bounds: Bounds,
+    context: &mut Context<'_>,
+) -> bool {
+    let path = context.layout.path(field).cloned();
+    let taken = |other: FieldId| {
+        let overlaps = path.as_ref().zip(context.layout.path(other)).is_some_and(|(a, b)| a.overlaps(b));
+        other == field || overlaps
+    };
+    let by_whom = if by.iter().any(|part| taken(part.field)) {
+        "a field of `by`"
+    } else if [bounds.start, bounds.end, bounds.revision, bounds.replaces].into_iter().any(&taken) {
+        "a field that every window writes"
+    } else if outputs.iter().any(|(other, _)| taken(*other)) {
+        "another aggregate"
+    } else {
+        return true;
+    };
+    let message = format!("the aggregate `{}` would overwrite {by_whom}", name.text);
+    context.error("duplicate-field", message, &name.span).help("give it another name");
+    false
+}
+
+/// Adds an aggregate's calls to those of the step, each distinct one once.
+fn output(aggregate: Aggregate, calls: &mut Vec<Call>) -> Option<Output> {
+    let mut places = Vec::with_capacity(aggregate.calls.len());
+    for call in aggregate.calls {
+        let (_, function) = Function::ALL.iter().find(|(name, _)| *name == call.function)?;
+        let same = |other: &Call| {
+            let argument = other.argument.as_ref().map(|a| &a.text) == call.argument.as_ref().map(|a| &a.text);
+            other.function == *function && argument && other.result == call.result
+        };
+        let place = calls.iter().position(same).unwrap_or(calls.len());
+        if place == calls.len() {
+            calls.push(Call { function: *function, argument: call.argument, result: call.result });
+        }
+        places.push(place);
+    }
+    match aggregate.output {
+        AggregateOutput::Call(index) => places.get(index).copied().map(Output::Call),
+        AggregateOutput::Expr(expr) => Some(Output::Expr(expr)),
+    }
+}

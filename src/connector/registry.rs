@@ -1,0 +1,83 @@
+//! How a connector's file becomes a line of the registry: its options are decoded, checked and, when it is opened, taken
+//! again from what the plan holds.
+
+use serde::de::DeserializeOwned;
+
+use crate::base::decode::decode;
+use crate::base::diag::Diagnostics;
+use crate::base::tree::Node;
+
+use super::{CheckContext, Checked, SinkConnector, SinkError, SinkKind, SourceConnector, SourceError, SourceKind};
+
+impl SourceKind {
+    /// The registry's line for a source connector.
+    pub const fn of<T: SourceConnector>() -> Self {
+        SourceKind {
+            name: T::NAME,
+            schema: |generator| generator.subschema_for::<T::Options>(),
+            check: check_source::<T>,
+            open: |options, context| match taken::<T::Options>(options, T::NAME) {
+                Ok(options) => T::open(options, context),
+                Err(message) => Err(SourceError { message }),
+            },
+        }
+    }
+}
+
+impl SinkKind {
+    /// The registry's line for a sink connector.
+    pub const fn of<T: SinkConnector>() -> Self {
+        SinkKind {
+            name: T::NAME,
+            schema: |generator| generator.subschema_for::<T::Options>(),
+            check: check_sink::<T>,
+            open: |options, context| match taken::<T::Options>(options, T::NAME) {
+                Ok(options) => T::open(options, context),
+                Err(message) => Err(SinkError::Fatal(message)),
+            },
+        }
+    }
+}
+
+fn check_source<T: SourceConnector>(node: &Node, context: &CheckContext, found: &mut Diagnostics) -> Option<Checked> {
+    let options: T::Options = decode(node, T::NAME, found)?;
+    let mut own = Diagnostics::default();
+    T::check(&options, node, context, &mut own);
+    let right = !own.has_errors();
+    found.list.append(&mut own.list);
+    let bounded = T::bounded(&options);
+    right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
+        options,
+        bounded,
+        templates: Vec::new(),
+    })
+}
+
+fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut Diagnostics) -> Option<Checked> {
+    let options: T::Options = decode(node, T::NAME, found)?;
+    let mut own = Diagnostics::default();
+    T::check(&options, node, context, &mut own);
+    let right = !own.has_errors();
+    found.list.append(&mut own.list);
+    let templates = T::templates(&options);
+    right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
+        options,
+        bounded: false,
+        templates,
+    })
+}
+
+/// Options as a plan holds them.
+fn held<T: serde::Serialize>(options: &T, node: &Node, name: &str, found: &mut Diagnostics) -> Option<serde_json::Value> {
+    serde_json::to_value(options)
+        .map_err(|error| {
+            let message = format!("the options of `{name}` cannot be kept: {error}");
+            found.push(crate::base::diag::Diagnostic::error("bad-value", message, Some(node.span.clone())));
+        })
+        .ok()
+}
+
+/// Options as the connector takes them, from a plan.
+fn taken<T: DeserializeOwned>(options: &serde_json::Value, name: &str) -> Result<T, String> {
+    T::deserialize(options).map_err(|error| format!("the options of `{name}` do not fit this version: {error}"))
+}
