@@ -186,6 +186,11 @@ pub(super) fn number(bytes: &[u8], start: usize) -> Scan<usize> {
     number_tail(bytes, start, at)
 }
 
+/// Whether a text is spelled like a JSON number.
+pub fn is_number(text: &str) -> bool {
+    number(text.as_bytes(), 0) == Ok(text.len())
+}
+
 /// The fraction and exponent, from one past the whole part's digits.
 #[inline(always)]
 pub(super) fn number_tail(bytes: &[u8], start: usize, mut at: usize) -> Scan<usize> {
