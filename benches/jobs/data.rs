@@ -24,7 +24,7 @@ fn random(event: u64, field: u64) -> u64 {
 /// Writes the file unless it is there with as many events and keys.
 pub fn make_once(path: &Path, events: u64, keys: u64) -> Result<(), Failure> {
     let note = path.with_extension("made");
-    let made = format!("3 {events} {keys}\n");
+    let made = format!("4 {events} {keys}\n");
     if path.is_file() && std::fs::read_to_string(&note).is_ok_and(|was| was == made) {
         return Ok(());
     }
@@ -57,6 +57,6 @@ fn write(out: &mut impl std::io::Write, event: u64, keys: u64) -> std::io::Resul
     let floor = device % 7;
     writeln!(
         out,
-        r#"{{"device_id":"device-{device:04}","ts":"{time}","temperature":{temperature:?},"humidity":{humidity:?},"status":"{status}","site":{{"building":"{building}","floor":{floor}}},"seq":{event}}}"#
+        r#"{{"device_id":"dev-{device:04}","ts":"{time}","temperature":{temperature:?},"humidity":{humidity:?},"status":"{status}","site":{{"building":"{building}","floor":{floor}}},"seq":{event}}}"#
     )
 }

@@ -31,7 +31,8 @@ pub fn decode<T: DeserializeOwned>(node: &Node, name: &str, found: &mut Diagnost
         let place = mistake.span.map(|span| span.range);
         let Data::Map(entries) = &mut left.data else { return None };
         let wrong = |e: &Entry| {
-            let inside = e.value.span.range.start.min(e.key_span.range.start)..e.value.span.range.end.max(e.key_span.range.end);
+            let inside =
+                e.value.span.range.start.min(e.key_span.range.start)..e.value.span.range.end.max(e.key_span.range.end);
             place.as_ref().is_some_and(|p| inside.start <= p.start && p.end <= inside.end)
         };
         let Some(at) = entries.iter().position(wrong) else { return None };
@@ -77,14 +78,14 @@ impl Mistake {
                 if help.is_empty() { diagnostic } else { diagnostic.help(help) }
             }
             What::WrongType { wanted, is } => error("wrong-type", format!("expected {wanted}, found {is}")),
-            What::UnknownKey { name: key, known } => {
-                error("unknown-key", format!("unknown key `{key}` in `{name}`"))
-                    .help(choice(key, known, "the keys here are"))
-            }
+            What::UnknownKey { name: key, known } => error("unknown-key", format!("unknown key `{key}` in `{name}`"))
+                .help(choice(key, known, "the keys here are")),
             What::UnknownValue { name: value, known } => {
                 error("unknown-value", format!("unknown value `{value}`")).help(choice(value, known, "it is one of"))
             }
-            What::Missing(key) => error("missing-key", format!("`{name}` needs `{key}`")).label(format!("`{key}` is missing")),
+            What::Missing(key) => {
+                error("missing-key", format!("`{name}` needs `{key}`")).label(format!("`{key}` is missing"))
+            }
             What::Twice(key) => error("duplicate-key", format!("the key `{key}` stands twice")),
         }
     }

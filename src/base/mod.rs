@@ -4,6 +4,7 @@
 pub mod decode;
 pub mod diag;
 pub mod limit;
+pub mod render;
 pub mod suggest;
 pub mod time;
 pub mod tree;

@@ -9,8 +9,8 @@ use crate::plan::{OnError, Plan};
 
 use super::context::{Context, Unknown, listed};
 use super::graph::{self, Draft, Family};
-use super::read::{Keys, Named, Read, Text, keys, words, wrong_type};
-use super::{Pipeline, sink, source, step, values};
+use super::read::{Keys, Named, Read, Text, words, wrong_type};
+use super::{Pipeline, cases, sink, source, step, values};
 
 /// The keys of a file.
 pub const KEYS: [&str; 7] = ["name", "description", "vars", "sources", "steps", "sinks", "tests"];
@@ -67,17 +67,17 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
     let tests = keys.entry("tests");
     keys.close(&KEYS, &LATER, context);
     let name = pipeline_name(name, &tree.span.file.name, context);
-    let _ = tests;
-    let nodes = graph::connect(drafts, context)?;
+    let nodes = graph::connect(drafts, context);
+    let tests = tests.map_or_else(Vec::new, |tests| cases::read(tests, nodes.as_deref(), context));
     let plan = Plan {
         name: name?,
         file: tree.span.file.name.clone(),
         description: description.map(|d| d.text),
         layout: std::mem::take(&mut context.layout),
         vars: std::mem::take(&mut context.vars),
-        nodes,
+        nodes: nodes?,
     };
-    Some(Pipeline { plan, directory: context.directory.to_path_buf() })
+    Some(Pipeline { plan, tests, directory: context.directory.to_path_buf() })
 }
 
 /// `vars`: constants of any kind under names that are identifiers.
@@ -104,9 +104,9 @@ fn pipeline_name(name: Option<Text>, file: &str, context: &mut Context<'_>) -> O
         }
         Some(name) => {
             let message = format!("`{}` cannot be a pipeline's name", name.text);
-            context.error("bad-name", message, &name.span).help(
-                "a name begins with a small letter and goes on with small letters, digits, `_` and `-`",
-            );
+            context
+                .error("bad-name", message, &name.span)
+                .help("a name begins with a small letter and goes on with small letters, digits, `_` and `-`");
             None
         }
         None => {
@@ -146,7 +146,9 @@ fn read_section(section: &Entry, family: Family, drafts: &mut Vec<Draft>, contex
         Data::Map(_) | Data::Null if family == Family::Step => return,
         Data::Map(_) | Data::Null => {
             let message = format!("`{}` is empty", family.section());
-            context.error("missing-value", message, &section.key_span).help(format!("name at least one {}", family.noun()));
+            context
+                .error("missing-value", message, &section.key_span)
+                .help(format!("name at least one {}", family.noun()));
             return;
         }
         Data::List(_) => {
@@ -169,9 +171,10 @@ fn read_section(section: &Entry, family: Family, drafts: &mut Vec<Draft>, contex
             let (line, _) = first.span.line_column();
             let message = format!("the name `{}` is taken by a {}", entry.key, first.family.noun());
             let label = format!("the {} is at line {line}", first.family.noun());
-            context.error("duplicate-name", message, &entry.key_span).label(label).help(
-                "names are unique over sources, steps and sinks: give one of them another",
-            );
+            context
+                .error("duplicate-name", message, &entry.key_span)
+                .label(label)
+                .help("names are unique over sources, steps and sinks: give one of them another");
             continue;
         }
         drafts.push(match family {
@@ -180,17 +183,6 @@ fn read_section(section: &Entry, family: Family, drafts: &mut Vec<Draft>, contex
             Family::Sink => sink::read(entry, context),
         });
     }
-}
-
-keys! {
-    /// The keys that every entry may have.
-    pub struct Shared as "entry" {
-        /// What it is for, in a sentence.
-        description: Option<Text>,
-        /// What becomes of an event that cannot be processed when nobody reads the entry's `.errors`. Default `dead_letter`.
-        on_error: Option<OnErrorWord>,
-    }
-    later []
 }
 
 /// Takes the shared keys of an entry.
@@ -249,9 +241,11 @@ pub fn open<'n>(
 /// Reports an entry that has no kind of this version: the key that was meant as one, if there is such a key.
 fn no_kind(entry: &Entry, keys: &Keys<'_>, family: Family, kinds: &Kinds<'_>, context: &mut Context<'_>) {
     let noun = format!("{} kind", family.noun());
-    let what = Unknown { code: "unknown-kind", noun: &noun, place: "", listing: &format!("a {} is one of", family.noun()) };
+    let what =
+        Unknown { code: "unknown-kind", noun: &noun, place: "", listing: &format!("a {} is one of", family.noun()) };
     let strange: Vec<&Entry> = keys.entries().iter().filter(|e| !kinds.shared.contains(&e.key.as_str())).collect();
-    let meant = |e: &&&Entry| kinds.later.contains(&e.key.as_str()) || nearest(&e.key, kinds.kinds.iter().copied()).is_some();
+    let meant =
+        |e: &&&Entry| kinds.later.contains(&e.key.as_str()) || nearest(&e.key, kinds.kinds.iter().copied()).is_some();
     let kind = strange.iter().find(meant).or_else(|| strange.first());
     match kind {
         Some(kind) => context.unknown(&what, &kind.key, &kind.key_span, kinds.kinds, kinds.later),

@@ -189,8 +189,18 @@ pub fn unreadable(line: &str) -> Option<(Range<usize>, String)> {
         let meant = format!("if {} {{ {} }} else {{ {} }}", condition.trim(), yes.trim(), no.trim());
         return Some((range, format!("{key}: {}", quoted(&meant))));
     }
+    if value.starts_with(['[', '{']) && balance(value) != Balance::Whole {
+        return None;
+    }
     let strange = value.contains(": ") || value.starts_with(['"', '\'', '[', '{', '*', '&', '%', '@', '`', '!']);
     (strange && !closed(value)).then(|| (range, format!("{key}: {}", quoted(value))))
+}
+
+/// Where a line's value begins with a bracket that is not closed on the line.
+pub fn open_bracket(line: &str) -> Option<usize> {
+    let at = line.find(": ")? + 2;
+    let value = line.get(at..)?.trim_start();
+    (value.starts_with(['[', '{']) && balance(value) == Balance::Brackets).then(|| line.len() - value.len())
 }
 
 /// Whether a value that begins with a quote or a bracket also ends with its partner, so that it is YAML's own.

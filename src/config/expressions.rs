@@ -9,8 +9,8 @@ use super::eaten;
 use super::read::Code;
 
 mod interim;
-pub use interim::{Aggregate, AggregateOutput, as_path};
 use interim as expr;
+pub use interim::{Aggregate, AggregateOutput, as_path};
 
 /// Aggregates of later versions.
 pub const LATER_AGGREGATES: [&str; 10] =

@@ -89,9 +89,9 @@ impl Read for FormatOut {
             return no_options(options, context).then_some(FormatOut(Format::Json));
         }
         let Some(options) = options else {
-            context.error("missing-key", "`csv` needs `columns` where it is written", &place).help(
-                "say which fields to write, in order: `format: { csv: { columns: [device_id, temperature] } }`",
-            );
+            context
+                .error("missing-key", "`csv` needs `columns` where it is written", &place)
+                .help("say which fields to write, in order: `format: { csv: { columns: [device_id, temperature] } }`");
             return None;
         };
         let csv = CsvOut::read(options, &place, context)?;
@@ -114,9 +114,9 @@ fn choice<'n>(node: &'n Node, key: &Span, context: &mut Context<'_>) -> Option<(
         Data::Map(entries) => match entries.as_slice() {
             [only] => (only.key.clone(), Some(&only.value), only.key_span.clone()),
             _ => {
-                context.error("one-kind", "a format is one name with its options", &node.span).help(
-                    "write `format: csv` or `format: { csv: { delimiter: \";\" } }`",
-                );
+                context
+                    .error("one-kind", "a format is one name with its options", &node.span)
+                    .help("write `format: csv` or `format: { csv: { delimiter: \";\" } }`");
                 return None;
             }
         },
@@ -136,9 +136,9 @@ fn choice<'n>(node: &'n Node, key: &Span, context: &mut Context<'_>) -> Option<(
 /// JSON has nothing to set.
 fn no_options(options: Option<&Node>, context: &mut Context<'_>) -> bool {
     let Some(Node { data: Data::Map(entries), .. }) = options else { return true };
-    let what = Unknown { code: "unknown-key", noun: "key", place: " in `json`", listing: "the keys here are" };
     for entry in entries {
-        context.unknown(&what, &entry.key, &entry.key_span, &[], &[]);
+        let message = format!("unknown key `{}`: `json` has no options", entry.key);
+        context.error("unknown-key", message, &entry.key_span).help("write `format: json`");
     }
     entries.is_empty()
 }

@@ -151,7 +151,9 @@ pub fn connect(drafts: Vec<Draft>, context: &mut Context<'_>) -> Option<Vec<Node
         return None;
     }
     let inputs = vec![Vec::new(); drafts.len()];
-    let mut graph = Graph { drafts, inputs, broken: false };
+    // Without a single sink, which is reported, nothing is read.
+    let broken = !drafts.iter().any(|d| d.family == Family::Sink);
+    let mut graph = Graph { drafts, inputs, broken };
     graph.steps(context);
     graph.sinks(context);
     let cyclic = checks::cycles(&graph, context);

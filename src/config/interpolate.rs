@@ -20,7 +20,8 @@ pub fn interpolate(node: &Node, context: &mut Context<'_>) -> Option<Node> {
     let filled = fill(node, text, context)?;
     let unquoted = node.span.file.text.get(node.span.range.clone()) == Some(text);
     let alone = text.starts_with("${") && text.find('}') == Some(text.len() - 1);
-    let data = if unquoted && alone { yaml::resolve(&filled).unwrap_or(Data::Text(filled)) } else { Data::Text(filled) };
+    let data =
+        if unquoted && alone { yaml::resolve(&filled).unwrap_or(Data::Text(filled)) } else { Data::Text(filled) };
     Some(Node { data, ..node.clone() })
 }
 
@@ -41,7 +42,9 @@ pub fn interpolate_all(node: &Node, context: &mut Context<'_>) -> Option<Node> {
         Data::Text(text) if text.contains("{{") => {
             if text.contains("${") {
                 let message = "variables are not filled in where the text is a template";
-                context.error("variable-in-template", message, &node.span).help("leave either the `${…}` or the `{{ … }}` out of this text");
+                context
+                    .error("variable-in-template", message, &node.span)
+                    .help("leave either the `${…}` or the `{{ … }}` out of this text");
                 return None;
             }
             return Some(node.clone());
@@ -67,7 +70,9 @@ fn fill(node: &Node, text: &str, context: &mut Context<'_>) -> Option<String> {
         let position = text.len() - from.len();
         let Some(end) = from.find('}') else {
             let span = place(node, text, position, from.len());
-            context.error("bad-variable", "`${` is not closed", &span).help("write `${NAME}`, or `$${` for the characters themselves");
+            context
+                .error("bad-variable", "`${` is not closed", &span)
+                .help("write `${NAME}`, or `$${` for the characters themselves");
             return None;
         };
         let span = place(node, text, position, end + 1);
@@ -105,7 +110,9 @@ fn value(inside: &str, span: &Span, context: &mut Context<'_>) -> Option<String>
     let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !letters || first.is_none_or(|c| c.is_ascii_digit()) {
         let message = format!("`{name}` is not the name of an environment variable");
-        context.error("bad-variable", message, span).help("write `${NAME}`, `${NAME:-default}` or `${file:PATH}`; `$${` writes `${`");
+        context
+            .error("bad-variable", message, span)
+            .help("write `${NAME}`, `${NAME:-default}` or `${file:PATH}`; `$${` writes `${`");
         return None;
     }
     let set = (context.env)(name);
@@ -115,7 +122,9 @@ fn value(inside: &str, span: &Span, context: &mut Context<'_>) -> Option<String>
         (_, Some(default)) => Some(default.to_owned()),
         (_, None) => {
             let message = format!("the environment variable `{name}` is not set");
-            context.error("missing-variable", message, span).help(format!("set it, or give a default: `${{{name}:-…}}`"));
+            context
+                .error("missing-variable", message, span)
+                .help(format!("set it, or give a default: `${{{name}:-…}}`"));
             None
         }
     }

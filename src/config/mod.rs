@@ -1,6 +1,7 @@
 //! Pipeline files: YAML to a checked [`Plan`], or everything that is wrong with it, each with its place. The only layer that
 //! knows YAML. Pure apart from reading the file and the secrets it names.
 
+pub mod cases;
 mod context;
 mod document;
 mod eaten;
@@ -39,6 +40,8 @@ pub struct Registry<'a> {
 pub struct Pipeline {
     /// What it does.
     pub plan: Plan,
+    /// Its tests, in the order written.
+    pub tests: Vec<cases::TestCase>,
     /// Paths in it are relative to this.
     pub directory: PathBuf,
 }
@@ -101,7 +104,8 @@ pub fn parse(
 
 /// A file's text, or why there is none.
 fn text_of(file: &Path, name: &str) -> Result<String, Diagnostic> {
-    let unreadable = |why: String| Diagnostic::error("unreadable-file", format!("`{name}` cannot be read: {why}"), None);
+    let unreadable =
+        |why: String| Diagnostic::error("unreadable-file", format!("`{name}` cannot be read: {why}"), None);
     let about = std::fs::metadata(file).map_err(|e| unreadable(interpolate::reason(&e)))?;
     if about.is_dir() {
         return Err(unreadable("it is a directory".into()).help("name a pipeline file in it"));
@@ -113,8 +117,9 @@ fn text_of(file: &Path, name: &str) -> Result<String, Diagnostic> {
     let bytes = std::fs::read(file).map_err(|e| unreadable(interpolate::reason(&e)))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Diagnostic::error("not-utf8", format!("`{name}` is not UTF-8 text: byte {} is wrong", at + 1), None)
-            .help("save it as UTF-8")
+        let line = error.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
+        let message = format!("`{name}` is not UTF-8 text: byte {} in line {line} is wrong", at + 1);
+        Diagnostic::error("not-utf8", message, None).help("save it as UTF-8")
     })
 }
 

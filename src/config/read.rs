@@ -20,6 +20,11 @@ pub trait Read: Sized {
     fn absent() -> Option<Self> {
         None
     }
+
+    /// What stands for it after a mistake in it, so that the rest of its map is still checked; `None` if nothing can.
+    fn failed() -> Option<Self> {
+        Self::absent()
+    }
 }
 
 impl<T: Read> Read for Option<T> {
@@ -88,7 +93,9 @@ impl<'n> Keys<'n> {
         };
         if entry.value.data == Data::Null {
             let message = format!("`{key}` has no value");
-            context.error("missing-value", message, &entry.key_span).help("write a value after the colon, or leave the key out");
+            context
+                .error("missing-value", message, &entry.key_span)
+                .help("write a value after the colon, or leave the key out");
             return None;
         }
         T::read(&entry.value, &entry.key_span, context)
@@ -139,7 +146,9 @@ macro_rules! keys {
                 context: &mut $crate::config::context::Context<'_>,
             ) -> Option<Self> {
                 let mut keys = $crate::config::read::Keys::open(node, $called, key, context)?;
-                $( let $field = keys.take::<$kind>(stringify!($field), context); )*
+                $( let $field = keys
+                    .take::<$kind>(stringify!($field), context)
+                    .or_else(<$kind as $crate::config::read::Read>::failed); )*
                 keys.close(&[ $( stringify!($field) ),* ], &[ $($later),* ], context);
                 Some(Self { $( $field: $field?, )* })
             }
@@ -314,12 +323,16 @@ pub struct Code {
 }
 
 impl Read for Code {
-    fn read(node: &Node, _: &Span, context: &mut Context<'_>) -> Option<Self> {
+    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
         let text = match &node.data {
             Data::Text(text) => text.clone(),
             // `filter: true` and `limit: 30` are expressions too.
             Data::Bool(_) | Data::Int(_) | Data::Float(_) => {
                 node.span.file.text.get(node.span.range.clone()).unwrap_or_default().to_owned()
+            }
+            Data::Null if node.span.range.is_empty() => {
+                context.error("missing-value", "an expression is missing here", key);
+                return None;
             }
             Data::Null | Data::List(_) | Data::Map(_) => {
                 wrong_type(node, "an expression", context);

@@ -43,10 +43,28 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
     let mut known: Vec<&str> = SHARED.iter().copied().chain([kind.key.as_str()]).collect();
     if kind.key == "script" {
         known.extend(BESIDE_SCRIPT);
+    } else {
+        misplaced(&kind.key, &mut keys, context);
     }
     keys.close(&known, &[], context);
     draft.kind = operator.map(NodeKind::Step);
     draft
+}
+
+/// Reports keys that stand beside a kind but belong inside it, or beside `script`.
+fn misplaced(kind: &str, keys: &mut Keys<'_>, context: &mut Context<'_>) {
+    for entry in keys.entries() {
+        let key = entry.key.as_str();
+        let help = if kind == "window" && window::KEYS.contains(&key) {
+            format!("it belongs inside `window`: indent `{key}` below it")
+        } else if BESIDE_SCRIPT.contains(&key) {
+            format!("`{key}` belongs to `script`")
+        } else {
+            continue;
+        };
+        keys.skip(key);
+        context.error("misplaced-key", format!("`{key}` has no meaning beside `{kind}`"), &entry.key_span).help(help);
+    }
 }
 
 fn operator(kind: &Entry, keys: &mut Keys<'_>, draft: &mut Draft, context: &mut Context<'_>) -> Option<Operator> {
@@ -77,7 +95,9 @@ fn script(kind: &Entry, keys: &mut Keys<'_>, draft: &mut Draft, context: &mut Co
         other => other.map(|_| None),
     };
     if let (Some(place), true) = (ttl_place, by.as_ref().is_some_and(Vec::is_empty)) {
-        context.error("missing-key", "`state_ttl` needs `by`", &place).help("a script has state only for the keys of `by`");
+        context
+            .error("missing-key", "`state_ttl` needs `by`", &place)
+            .help("a script has state only for the keys of `by`");
     }
     let ports = keys.take::<Option<OneOrMany<Text>>>("ports", context).and_then(|ports| port_names(ports, context));
     draft.ports.named = ports.clone();
@@ -105,7 +125,9 @@ fn port_names(ports: Option<OneOrMany<Text>>, context: &mut Context<'_>) -> Opti
 fn port_name(name: &Text, others: &[String], what: &str, context: &mut Context<'_>) -> bool {
     if matches!(name.text.as_str(), "errors" | "late") {
         let message = format!("`{}` cannot be the name of a {what}", name.text);
-        context.error("bad-name", message, &name.span).help("`.errors` and `.late` are ports that steps have of themselves");
+        context
+            .error("bad-name", message, &name.span)
+            .help("`.errors` and `.late` are ports that steps have of themselves");
         return false;
     }
     if others.contains(&name.text) {

@@ -64,7 +64,8 @@ impl Read for FormatName {
         }
         let sample = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
         if let Err(error) = jiff::fmt::strtime::format(&text.text, &sample) {
-            let message = format!("this is not a strptime pattern: {error}");
+            let reason = error.to_string();
+            let message = format!("this is not a strptime pattern: {}", reason.rsplit(": ").next().unwrap_or(&reason));
             context.error("bad-time-format", message, &text.span).help("a pattern looks like `%Y-%m-%d %H:%M:%S`");
             return None;
         }
@@ -129,9 +130,10 @@ pub fn resolve(options: TimeOptions, key: &Span, bounded: bool, context: &mut Co
     let max_future = options.max_future.as_ref().map_or((!bounded).then_some(day), |m| m.0);
     let Some(field) = &options.field else {
         let message = "`time` needs `field` in this version";
-        context.error("missing-key", message, key).label("`field` is missing").help(
-            "name the field that holds the time, or leave `time` out: an event's time is then when it arrived",
-        );
+        context
+            .error("missing-key", message, key)
+            .label("`field` is missing")
+            .help("name the field that holds the time, or leave `time` out: an event's time is then when it arrived");
         return None;
     };
     let field = expressions::expression(field, context);

@@ -70,6 +70,9 @@ words! {
     }
 }
 
+/// The keys of a window.
+pub const KEYS: [&str; 8] = ["tumbling", "sliding", "session", "by", "allow_late", "late", "offset", "aggregate"];
+
 /// `aggregate`: names and expressions over aggregate calls.
 #[derive(Clone, Debug)]
 pub struct Aggregates(Vec<(Text, AggregateCode)>);
@@ -94,6 +97,10 @@ impl Read for AggregateCode {
 impl Read for Aggregates {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
         Named::read(node, key, context).map(|named| Aggregates(named.0))
+    }
+
+    fn failed() -> Option<Self> {
+        Some(Aggregates(Vec::new()))
     }
 }
 
@@ -124,7 +131,7 @@ impl JsonSchema for Aggregates {
 /// Reads a window.
 pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window> {
     let options = WindowOptions::read(node, key, context)?;
-    let shape = shape(&options, key, context);
+    let shape = shape(&options, node, key, context);
     let by = key_parts(options.by, true, context);
     let allow_late = match &options.allow_late {
         Some(late) => late.not_negative("`allow_late`", context),
@@ -146,17 +153,15 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window
     Some(Window { shape: shape?, by: by?, allow_late: allow_late?, late, calls, outputs, bounds })
 }
 
-fn shape(options: &WindowOptions, key: &Span, context: &mut Context<'_>) -> Option<Shape> {
-    let shapes = [
-        ("tumbling", options.tumbling.is_some()),
-        ("sliding", options.sliding.is_some()),
-        ("session", options.session.is_some()),
-    ];
-    let given: Vec<&str> = shapes.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+fn shape(options: &WindowOptions, node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Shape> {
+    let names = ["tumbling", "sliding", "session"];
+    let given: Vec<&str> = names.into_iter().filter(|name| node.get(name).is_some()).collect();
+    // A shape of a later version has been reported as such.
+    let later = node.get("count").is_some() || node.get("calendar").is_some();
     if given.len() != 1 {
-        let names = shapes.map(|(name, _)| name);
         let message = match given.as_slice() {
             [first, second, ..] => format!("a window has one shape, this has `{first}` and `{second}`"),
+            _ if later => return None,
             _ => "the window has no shape".to_owned(),
         };
         context.error("one-shape", message, key).help(listed("write one of", &names));
@@ -182,10 +187,11 @@ fn sliding(sliding: &Sliding, offset: TimeSpan, context: &mut Context<'_>) -> Op
     let every = sliding.every.positive("`every`", context);
     let (size, every) = (size?, every?);
     if every > size {
-        let message = format!("`every` ({every}) is larger than `size` ({size}): events in between would be in no window");
-        context.error("every-larger-than-size", message, &sliding.every.span).help(format!(
-            "make `every` at most {size}, or `size` at least {every}"
-        ));
+        let message =
+            format!("`every` ({every}) is larger than `size` ({size}): events in between would be in no window");
+        context
+            .error("every-larger-than-size", message, &sliding.every.span)
+            .help(format!("make `every` at most {size}, or `size` at least {every}"));
         return None;
     }
     let windows = (size.0 - 1) / every.0 + 1;

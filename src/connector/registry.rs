@@ -68,7 +68,12 @@ fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut
 }
 
 /// Options as a plan holds them.
-fn held<T: serde::Serialize>(options: &T, node: &Node, name: &str, found: &mut Diagnostics) -> Option<serde_json::Value> {
+fn held<T: serde::Serialize>(
+    options: &T,
+    node: &Node,
+    name: &str,
+    found: &mut Diagnostics,
+) -> Option<serde_json::Value> {
     serde_json::to_value(options)
         .map_err(|error| {
             let message = format!("the options of `{name}` cannot be kept: {error}");

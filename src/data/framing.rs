@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::csv;
+use super::csv::{self, Quotes};
 use super::format::{Csv, Format};
 use crate::base::limit::{CHUNK_BYTES, RECORD_BYTES};
 
@@ -85,15 +85,6 @@ pub struct Framer {
     quotes: Quotes,
     /// Bytes so far of a record that is too long; what is kept of it is in the carry.
     skipping: Option<u64>,
-}
-
-/// How far CSV text was looked through for its quotes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Quotes {
-    seen: usize,
-    inside: bool,
-    /// One past the last line end outside quotes.
-    cut: usize,
 }
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -180,13 +171,12 @@ impl Framer {
     fn cut(&mut self, mut bytes: Vec<u8>, blocks: &mut Vec<Block>) {
         let cut = match &self.csv {
             None => memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1),
-            Some(csv) => self.quotes.look(&bytes, csv.quote),
+            Some(csv) => self.quotes.look(&bytes, csv.delimiter, csv.quote),
         };
-        let rest = bytes.split_off_with_room(cut);
+        let rest = split_off(&mut bytes, cut);
         let position = self.position;
         self.position += cut as u64;
-        self.quotes.seen -= cut.min(self.quotes.seen);
-        self.quotes.cut = 0;
+        self.quotes.taken();
         self.carry = rest;
         if cut > 0 {
             let len = bytes.len();
@@ -237,41 +227,17 @@ impl Framer {
     }
 }
 
-impl Quotes {
-    /// Looks through what is new in `bytes`: one past the last line end outside quotes. A doubled quote leaves the quotes
-    /// and enters them again, so counting is enough.
-    fn look(&mut self, bytes: &[u8], quote: u8) -> usize {
-        let new = bytes.get(self.seen..).unwrap_or_default();
-        for at in memchr::memchr2_iter(b'\n', quote, new) {
-            let place = self.seen + at;
-            if bytes.get(place) == Some(&quote) {
-                self.inside = !self.inside;
-            } else if !self.inside {
-                self.cut = place + 1;
-            }
-        }
-        self.seen = bytes.len();
-        self.cut
+/// Cuts off what follows `at`, with room for the chunk that will complete it.
+fn split_off(bytes: &mut Vec<u8>, at: usize) -> Vec<u8> {
+    if at == 0 {
+        return std::mem::take(bytes);
     }
-}
-
-/// Splitting a buffer so that the rest has room for the chunk that will complete it.
-trait SplitOffWithRoom {
-    fn split_off_with_room(&mut self, at: usize) -> Vec<u8>;
-}
-
-impl SplitOffWithRoom for Vec<u8> {
-    fn split_off_with_room(&mut self, at: usize) -> Vec<u8> {
-        if at == 0 {
-            return std::mem::take(self);
-        }
-        let rest = self.get(at..).unwrap_or_default();
-        if rest.is_empty() {
-            return Vec::new();
-        }
-        let mut carried = Vec::with_capacity(rest.len() + CHUNK_BYTES);
-        carried.extend_from_slice(rest);
-        self.truncate(at);
-        carried
+    let rest = bytes.get(at..).unwrap_or_default();
+    if rest.is_empty() {
+        return Vec::new();
     }
+    let mut carried = Vec::with_capacity(rest.len() + CHUNK_BYTES);
+    carried.extend_from_slice(rest);
+    bytes.truncate(at);
+    carried
 }

@@ -75,7 +75,8 @@ pub fn unread(graph: &Graph, context: &mut Context<'_>) {
             context.error("unread", message, &draft.span).help(help);
         } else if !ports.contains(&&Port::Main) && !splits(draft) {
             let names: Vec<String> = ports.iter().map(|port| format!("`{}{port}`", draft.name)).collect();
-            let message = format!("nothing reads what the {noun} `{}` passes on, only {}", draft.name, names.join(", "));
+            let message =
+                format!("nothing reads what the {noun} `{}` passes on, only {}", draft.name, names.join(", "));
             context.error("unread", message, &draft.span).help(format!("add a reader with `from: {}`", draft.name));
         }
     }
@@ -115,8 +116,11 @@ pub fn errors_in_windows(graph: &Graph, context: &mut Context<'_>) {
     for (at, draft) in graph.drafts.iter().enumerate() {
         let Some(NodeKind::Step(Operator::Window(_))) = &draft.kind else { continue };
         if let Some(of) = upstream(at, graph, &|_, port| *port == Port::Errors) {
-            let message = format!("the window `{}` reads `{}.errors`, whose rows may have no event time", draft.name, of.name);
-            context.error("window-over-errors", message, &draft.span).help("write the errors to a sink and count them there");
+            let message =
+                format!("the window `{}` reads `{}.errors`, whose rows may have no event time", draft.name, of.name);
+            context
+                .error("window-over-errors", message, &draft.span)
+                .help("write the errors to a sink and count them there");
         }
     }
 }
@@ -132,7 +136,8 @@ fn upstream<'g>(at: usize, graph: &'g Graph, asked: &dyn Fn(&Draft, &Port) -> bo
                 return Some(draft);
             }
             let window = matches!(&draft.kind, Some(NodeKind::Step(Operator::Window(_))));
-            if let (Some(seen @ false), false) = (seen.get_mut(input.node.index()), window && input.port == Port::Main) {
+            if let (Some(seen @ false), false) = (seen.get_mut(input.node.index()), window && input.port == Port::Main)
+            {
                 *seen = true;
                 next.push(input.node.index());
             }

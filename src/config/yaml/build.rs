@@ -31,7 +31,11 @@ pub fn tree(file: &Arc<SourceFile>, found: &mut Diagnostics) -> Option<Node> {
             Ok((event, mark)) => builder.event(event, &mark).ok()?,
             Err(error) => {
                 let at = builder.places.byte(error.marker().index());
-                builder.found.push(syntax::explain(file, at, error.info()));
+                let error = syntax::explain(file, at, error.info());
+                // The explanation covers what was noticed earlier at the same place.
+                let start = |d: &Diagnostic| d.span.as_ref().map(|s| s.range.start);
+                builder.found.list.retain(|d| start(d) != start(&error));
+                builder.found.push(error);
                 return None;
             }
         }
@@ -150,7 +154,12 @@ impl Builder<'_> {
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, mark: &Mark) -> Node {
-        let range = self.places.range(mark);
+        let mut range = self.places.range(mark);
+        if text.is_empty() && style == ScalarStyle::Plain && tag.is_none() {
+            // Nothing was written; the parser marks what comes next.
+            let before = self.file.text.get(..range.start).unwrap_or_default().trim_end().len();
+            range = before..before;
+        }
         let lines = Arc::new(self.places.lines(text, style, mark, &range));
         let span = self.places.span(range);
         let data = match tag {

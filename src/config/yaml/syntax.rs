@@ -19,18 +19,38 @@ pub fn explain(file: &Arc<SourceFile>, at: usize, reason: &str) -> Diagnostic {
                 .help("YAML is indented with spaces");
         }
     }
+    if reason.contains("unknown anchor") {
+        let written = file.text.get(at..).unwrap_or_default();
+        let end = at + written.find(|c: char| c.is_whitespace() || ",]}".contains(c)).unwrap_or(written.len());
+        let name = file.text.get(at..end).unwrap_or_default();
+        return Diagnostic::error("unknown-anchor", format!("`{name}` stands for nothing above it"), span(at..end))
+            .help(format!("what begins with `*` is an alias in YAML; text is put in quotes: {}", eaten::quoted(name)));
+    }
     for (start, line) in &lines {
         if let Some((value, form)) = eaten::unreadable(line) {
             let range = start + value.start..start + value.end;
-            return Diagnostic::error("unquoted-expression", "YAML cannot read this expression without quotes", span(range))
-                .help(format!("write it as: {form}"));
+            return Diagnostic::error(
+                "unquoted-expression",
+                "YAML cannot read this expression without quotes",
+                span(range),
+            )
+            .help(format!("write it as: {form}"));
+        }
+    }
+    for (start, line) in &lines {
+        if let Some(bracket) = eaten::open_bracket(line) {
+            let at = start + bracket;
+            return Diagnostic::error("yaml-syntax", "this bracket is not closed", span(at..at + 1))
+                .help("close it on the same line, or write the value in block style");
         }
     }
     let end = file.text.get(at..).and_then(|t| t.chars().next()).map_or(at, |c| at + c.len_utf8());
     let newline = file.text.get(at..end) == Some("\n");
     let reason = sentence(reason);
     Diagnostic::error("yaml-syntax", format!("this is not YAML: {reason}"), span(at..if newline { at } else { end }))
-        .help("indent with spaces, two for each level; a text with `: `, ` #` or a bracket at its start is put in quotes")
+        .help(
+            "indent with spaces, two for each level; a text with `: `, ` #` or a bracket at its start is put in quotes",
+        )
 }
 
 /// The line that `at` is in and the one above it, which is where the mistake often is: the nearer first.

@@ -16,6 +16,7 @@ mod walk;
 pub use decode::Decoder;
 pub use encode::{Encoder, Untouched};
 pub use number::{write_float, write_int};
+pub use scan::is_number;
 pub use text::write_text;
 pub use tree::event_of;
 pub use value::{parse_value, write_val, write_value};

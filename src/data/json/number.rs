@@ -1,6 +1,6 @@
 //! Numbers of JSON: reading them exactly, and writing them so that they read back the same.
 
-use super::scan::{Fault, Scan, byte, not_digits, number, number_tail, word};
+use super::scan::{Fault, Scan, byte, not_digits, number, number_tail, short_number, word};
 
 /// A number that was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,9 +24,27 @@ const SAFE_DIGITS: usize = 18;
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// Reads the number at `start`: its value and one past its end.
-#[inline]
+#[inline(always)]
 pub(super) fn read(bytes: &[u8], start: usize) -> Scan<(Number, usize)> {
     let negative = byte(bytes, start) == b'-';
+    let Some(short) = short_number(bytes, start + usize::from(negative)) else {
+        return read_long(bytes, start, negative);
+    };
+    let size = eight(short.digits << (64 - 8 * short.count));
+    let number = match short.fraction {
+        None if negative && size == 0 => Number::Float(-0.0),
+        None => Number::Int(if negative { -(size as i64) } else { size as i64 }),
+        Some(fraction) => {
+            // Exact: see `read_long`.
+            let size = size as f64 / POWERS.get(fraction as usize).copied().unwrap_or(1.0);
+            Number::Float(if negative { -size } else { size })
+        }
+    };
+    Ok((number, short.end))
+}
+
+#[inline(never)]
+fn read_long(bytes: &[u8], start: usize, negative: bool) -> Scan<(Number, usize)> {
     let whole = start + usize::from(negative);
     let (mut mantissa, mut end) = digits(bytes, whole, 0);
     let (whole_end, mut count) = (end, end - whole);

@@ -1,11 +1,13 @@
 //! Scanning JSON text without building anything: strings, numbers, words, whole values. Every function takes the bytes
 //! of valid UTF-8 and an offset, and says where the value ends or what is wrong where.
 
+use wide::u8x16;
+
 use super::JsonError;
 use crate::base::limit::JSON_DEPTH;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
+const ZEROS: u64 = ONES * b'0' as u64;
 
 /// Where and why text is not JSON: an offset into the scanned bytes and a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,29 +70,34 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The first quote, backslash or control character at or after `at`, or the end. Eight bytes at a time: a byte `b` of `x`
-/// is below `n` (at most 128) only where `(x - n * ONES) & !x` has its high bit; borrows only ever mark bytes above a true one.
+/// Sixteen bytes, to be looked at together.
+#[inline(always)]
+pub(super) fn window(bytes: &[u8], at: usize) -> Option<u8x16> {
+    bytes.get(at..)?.first_chunk::<16>().map(|c| u8x16::new(*c))
+}
+
+/// The first quote, backslash or control character at or after `at`, or the end. Sixteen bytes at a time.
 #[inline(always)]
 pub(super) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(w) = word(bytes, at) {
-        let quote = w ^ (ONES * b'"' as u64);
-        let slash = w ^ (ONES * b'\\' as u64);
-        let found = ((quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (w.wrapping_sub(ONES * 0x20) & !w))
-            & HIGH;
+    const QUOTES: u8x16 = u8x16::new([b'"'; 16]);
+    const SLASHES: u8x16 = u8x16::new([b'\\'; 16]);
+    const CONTROLS: u8x16 = u8x16::new([0x1f; 16]);
+    while let Some(w) = window(bytes, at) {
+        let control = w.min(CONTROLS).simd_eq(w);
+        let found = (w.simd_eq(QUOTES) | w.simd_eq(SLASHES) | control).to_bitmask();
         if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+            return at + found.trailing_zeros() as usize;
         }
-        at += 8;
+        at += 16;
     }
-    while let Some(b) = bytes.get(at) {
-        if matches!(b, b'"' | b'\\' | 0..=0x1f) {
-            break;
-        }
-        at += 1;
-    }
-    at
+    last_string_stop(bytes, at)
+}
+
+/// The same for the last bytes of all.
+#[cold]
+fn last_string_stop(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len())
 }
 
 /// A scanned string: one past its closing quote, and whether it holds escapes. `at` is its opening quote.
@@ -174,9 +181,61 @@ pub(super) fn not_digits(w: u64) -> u64 {
     ((w ^ (ONES * 0x30)) | (w ^ (ONES * 0x30)).wrapping_add(ONES * 0x06)) & (ONES * 0xf0)
 }
 
+/// A number of at most seven digits without exponent, as most are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Short {
+    /// The digits as values 0 to 9, the first in the lowest byte; above them lies anything.
+    pub digits: u64,
+    /// How many digits there are.
+    pub count: u32,
+    /// How many of them stand behind the point; `None` if there is no point.
+    pub fraction: Option<u32>,
+    /// One past its end.
+    pub end: usize,
+}
+
+/// Reads the number whose first digit is at `at` out of one word, if it is short and right.
+#[inline(always)]
+pub(super) fn short_number(bytes: &[u8], at: usize) -> Option<Short> {
+    let w = word(bytes, at)?;
+    let bits = not_digits(w).trailing_zeros() & !7;
+    if bits == 0 || bits == 64 {
+        return None;
+    }
+    let (whole, after) = (bits / 8, w >> bits);
+    if whole > 1 && w as u8 == b'0' {
+        return None;
+    }
+    let next = after as u8;
+    if next == b'.' {
+        // The zero bytes that come in from above are no digits, so the end is always found.
+        let rest = after >> 8;
+        let fraction = not_digits(rest).trailing_zeros() / 8;
+        let behind = (rest >> (8 * fraction)) as u8;
+        if fraction == 0 || whole + fraction >= 7 || behind | 0x20 == b'e' {
+            return None;
+        }
+        let digits = (w & ((1 << bits) - 1)) | rest << bits;
+        let count = whole + fraction;
+        return Some(Short { digits: digits ^ ZEROS, count, fraction: Some(fraction), end: at + count as usize + 1 });
+    }
+    if next | 0x20 == b'e' {
+        return None;
+    }
+    Some(Short { digits: w ^ ZEROS, count: whole, fraction: None, end: at + whole as usize })
+}
+
 /// One past the end of the number at `at`.
-#[inline]
+#[inline(always)]
 pub(super) fn number(bytes: &[u8], start: usize) -> Scan<usize> {
+    match short_number(bytes, start + usize::from(byte(bytes, start) == b'-')) {
+        Some(short) => Ok(short.end),
+        None => long_number(bytes, start),
+    }
+}
+
+#[inline(never)]
+fn long_number(bytes: &[u8], start: usize) -> Scan<usize> {
     let mut at = start + usize::from(byte(bytes, start) == b'-');
     let whole = at;
     at = digits_end(bytes, at);
@@ -184,6 +243,11 @@ pub(super) fn number(bytes: &[u8], start: usize) -> Scan<usize> {
         return Err(Fault::new(start, BAD_NUMBER));
     }
     number_tail(bytes, start, at)
+}
+
+/// Whether a text is spelled like a JSON number.
+pub fn is_number(text: &str) -> bool {
+    number(text.as_bytes(), 0) == Ok(text.len())
 }
 
 /// The fraction and exponent, from one past the whole part's digits.
