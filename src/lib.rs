@@ -1,7 +1,9 @@
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod connector;
 pub mod connectors;
 pub mod data;
 pub mod expr;
+pub mod engine;
 pub mod plan;

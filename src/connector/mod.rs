@@ -2,6 +2,7 @@
 //! of which brings rows in or takes them out. Knows no engine and no connector.
 
 pub mod registry;
+pub mod template;
 
 use std::future::Future;
 use std::path::PathBuf;

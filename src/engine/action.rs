@@ -7,6 +7,7 @@ use crate::connector::template::Template;
 use crate::data::batch::{Batch, Edit, RowError};
 use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
 use crate::data::csv;
+use crate::data::format::Csv;
 use crate::data::framing::Block;
 use crate::data::hash;
 use crate::data::json::{self, Decoder, Encoder};
@@ -49,9 +50,17 @@ pub struct Prepare {
 /// How a sink's rows are written.
 pub struct Encode {
     /// The format's columns; `None` is JSON.
-    pub csv: Option<Arc<csv::Encoder>>,
+    pub csv: Option<Arc<CsvColumns>>,
     /// Texts that depend on the row.
     pub templates: Vec<(Template, Vec<FieldId>)>,
+}
+
+/// A CSV sink's dialect and columns.
+pub struct CsvColumns {
+    /// The dialect.
+    pub dialect: Csv,
+    /// Names and fields, in the order written.
+    pub columns: Vec<(String, FieldId)>,
 }
 
 /// What a worker needs beside an action, kept from batch to batch.
@@ -70,9 +79,18 @@ impl Tools {
         Tools {
             decoder: Decoder::new(layout, needed),
             encoder: Encoder::new(layout),
-            scratch: Scratch::new(Arc::clone(layout)),
+            scratch: scratch(layout),
         }
     }
+}
+
+/// What expressions of a pipeline need to run.
+pub fn scratch(layout: &Arc<Layout>) -> Scratch {
+    let layout = Arc::clone(layout);
+    let event_of = move |batch: &Batch, row: usize| json::event_of(&layout, batch, row);
+    let mut scratch = Scratch::default();
+    scratch.event_of = Some(Arc::new(event_of));
+    scratch
 }
 
 /// What an action made of a batch.
@@ -327,8 +345,11 @@ impl Encode {
         let mut lines = Encoded { rendered, ..Encoded::default() };
         out.ports.push((Port::Main, Batch { ordinals: std::mem::take(&mut batch.ordinals), rows: batch.rows, ..Batch::default() }));
         match &self.csv {
-            Some(csv) => csv.encode(&batch, &mut lines.text, &mut lines.ends),
-            None => tools.encoder.encode(batch, &mut lines.text, &mut lines.ends),
+            Some(csv) => {
+                let mut encoder = csv::Encoder::new(&csv.dialect, csv.columns.clone());
+                encoder.encode(&batch, &mut lines.text, &mut lines.ends);
+            }
+            None => tools.encoder.encode(&batch, &mut lines.text, &mut lines.ends),
         }
         out.lines = Some(lines);
         out

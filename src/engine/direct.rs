@@ -105,6 +105,11 @@ impl Direct {
         self.outputs.get_mut(sink).map(std::mem::take).unwrap_or_default()
     }
 
+    /// The sinks in the order that [`Direct::take`] numbers them.
+    pub fn sink_nodes(&self) -> Vec<crate::plan::NodeId> {
+        self.job.graph.sink_nodes()
+    }
+
     /// Whether everything has ended.
     pub fn is_done(&self) -> bool {
         self.last

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::connector::template::Template;
-use crate::data::csv;
 use crate::data::format::Format;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
 use crate::data::value::Value;
@@ -14,7 +13,7 @@ use crate::plan::demand::{Demands, demand, stale_after};
 use crate::plan::window::{Late, Output, Window};
 use crate::plan::{KeyPart, Node, NodeId, NodeKind, Operator, Plan, Port, Sink, Source};
 
-use super::action::{Action, Encode, Prepare};
+use super::action::{Action, CsvColumns, Encode, Prepare};
 use super::flow::{EntryInfo, ErrorFields, Flow, FlowContext, FlowNode, Readers, Target};
 use super::map::{Meta, SourceSpec, TimeSpec};
 use super::ops::script::{KeyedScript, ScriptSpec};
@@ -32,6 +31,14 @@ pub struct Graph {
     pub readers: Vec<Reader>,
     /// For each step with state, by its place among them: the sources that its watermark depends on.
     pub sets: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    /// The sinks, in the order that [`ReaderKind::Sink`] numbers them.
+    pub fn sink_nodes(&self) -> Vec<NodeId> {
+        let sinks = self.readers.iter().filter(|r| matches!(r.kind, ReaderKind::Sink(_)));
+        sinks.map(|r| r.node).collect()
+    }
 }
 
 /// A source of the graph.
@@ -77,6 +84,9 @@ pub struct Lowering {
 
 /// Makes a plan ready to run. The error is for the person who wrote it.
 pub fn lower(plan: &Plan, how: Lowering) -> Result<Graph, String> {
+    let mut plan = plan.clone();
+    name_csv_columns(&mut plan)?;
+    let plan = &plan;
     let demands = demand(plan);
     let mut lowering = Lower { plan, layout: plan.layout.clone(), demands, how, readers: HashMap::new() };
     let error_fields = ErrorFields {
@@ -100,6 +110,18 @@ pub fn lower(plan: &Plan, how: Lowering) -> Result<Graph, String> {
         }
     }
     lowering.graph(&order, made, error_fields)
+}
+
+/// The columns that CSV sinks write are fields like those that steps name.
+fn name_csv_columns(plan: &mut Plan) -> Result<(), String> {
+    for node in &plan.nodes {
+        let NodeKind::Sink(Sink { format: Format::Csv(dialect), .. }) = &node.kind else { continue };
+        for name in dialect.columns.iter().flatten() {
+            let field = plan.layout.intern(FieldPath::event([name]));
+            field.ok_or_else(|| "the pipeline names too many fields".to_owned())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a node takes ticks in sequence: a sink, or a step with state.
@@ -484,7 +506,11 @@ fn compile(expr: &Expr, layout: &Layout, vars: &[(String, Value)]) -> Result<Pro
 fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String> {
     let csv = match &sink.format {
         Format::Json => None,
-        Format::Csv(dialect) => Some(Arc::new(csv::Encoder::new(layout, dialect))),
+        Format::Csv(dialect) => {
+            let names = dialect.columns.iter().flatten();
+            let columns = names.filter_map(|n| Some((n.clone(), layout.find(&FieldPath::event([n]))?)));
+            Some(Arc::new(CsvColumns { dialect: dialect.clone(), columns: columns.collect() }))
+        }
     };
     let mut templates = Vec::new();
     for template in &sink.templates {

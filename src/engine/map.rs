@@ -93,7 +93,7 @@ impl Mapper {
         let layout: &Layout = &context.layout;
         let reader = match &spec.format {
             Format::Json => Reader::Json(json::Decoder::new(layout, &spec.needed)),
-            Format::Csv(dialect) => Reader::Csv(csv::Decoder::new(layout, &spec.needed, dialect)),
+            Format::Csv(dialect) => Reader::Csv(csv::Decoder::new(dialect, layout, &spec.needed)),
         };
         let times = spec.time.as_ref().map(|t| TimeReader::new(&t.format, &t.zone)).transpose()?;
         Ok(Mapper {
@@ -108,7 +108,7 @@ impl Mapper {
     /// Maps a block.
     pub fn map(&mut self, input: MapInput) -> Mapped {
         let base = input.block.position;
-        let counted = input.block.ends_known();
+        let counted = input.block.ends.is_some();
         let length = input.block.bytes.len() as u64;
         self.runner.sequence = input.number;
         let decoded = match &mut self.reader {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connector::{Partition, Read, Source, SourceError};
+use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
 use super::gate::{Arrival, PartitionState};
@@ -28,6 +29,7 @@ struct Reading {
     name: Arc<str>,
     source: Option<Box<dyn Source>>,
     framer: Framer,
+    format: Format,
     /// Number of the next block.
     number: u64,
     position: u64,
@@ -56,6 +58,7 @@ pub(super) fn read_source(shared: &Shared, task: SourceTask) {
             partition,
             source: None,
             framer: Framer::new(&format),
+            format: format.clone(),
             number: 0,
             position: state.map_or(0, |s| s.position),
         });
@@ -82,7 +85,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
     let opened = match &mut reading.source {
         Some(opened) => opened,
         None => {
-            if reading.position > 0 && reading.framer.wants_header() {
+            if reading.position > 0 {
                 read_header(reading).await?;
             }
             let opened = (reading.partition.open)(reading.position)?;
@@ -100,7 +103,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
     let mut ended = false;
     match read {
         Read::Chunk(chunk) => match chunk.ends {
-            Some(ends) => blocks.push(Block::from_records(chunk.bytes, ends).at(chunk.position)),
+            Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
             None => blocks = reading.framer.push(chunk.bytes, chunk.position),
         },
         Read::End => {
@@ -124,12 +127,17 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
 
 /// A partition that is not read from its start has its header there all the same.
 async fn read_header(reading: &mut Reading) -> Result<(), SourceError> {
-    let mut from_start = (reading.partition.open)(0)?;
-    while reading.framer.wants_header() {
-        match from_start.next().await? {
-            Read::Chunk(chunk) => reading.framer.read_header(&chunk.bytes),
+    let mut from_start = Framer::new(&reading.format);
+    if !matches!(reading.format, Format::Csv(_)) {
+        return Ok(());
+    }
+    let mut source = (reading.partition.open)(0)?;
+    while from_start.header().is_none() {
+        match source.next().await? {
+            Read::Chunk(chunk) => drop(from_start.push(chunk.bytes, chunk.position)),
             Read::End => break,
         }
     }
+    reading.framer = Framer::resume(&reading.format, from_start.header().cloned());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{NodeId, NodeKind, Operator, Plan, Port};
+use crate::data::format::Format;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
 use crate::expr::Expr;
 
@@ -47,6 +48,10 @@ pub fn demand(plan: &Plan) -> Demands {
             NodeKind::Step(operator) => operator_input(operator, &demands.of_all(id), &plan.layout),
             NodeKind::Sink(sink) => {
                 let mut needed = Demand { body: true, ..Demand::default() };
+                if let Format::Csv(dialect) = &sink.format {
+                    let names = dialect.columns.iter().flatten();
+                    names.filter_map(|n| plan.layout.find(&FieldPath::event([n]))).for_each(|f| needed.value(f));
+                }
                 sink.templates.iter().flat_map(|t| &t.fields).for_each(|f| needed.value(*f));
                 needed
             }

@@ -4,6 +4,7 @@ mod columns;
 mod decode;
 mod encode;
 mod made;
+mod materialise;
 mod number;
 mod scan;
 mod shape;
@@ -15,6 +16,7 @@ mod walk;
 
 pub use decode::Decoder;
 pub use encode::{Encoder, Untouched};
+pub use materialise::materialise;
 pub use number::{write_float, write_int};
 pub use scan::is_number;
 pub use text::write_text;

@@ -9,6 +9,7 @@ use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
 use crate::data::json;
 use crate::data::layout::{FieldId, Layout};
 use crate::data::value::{Val, Value};
+use crate::engine::action::scratch;
 use crate::engine::flow::Failed;
 use crate::engine::ops::{Rank, Ranks, TickOutput};
 use crate::expr::Scratch;
@@ -65,7 +66,7 @@ impl Emitter {
     pub fn new(spec: &WindowSpec, layout: &Arc<Layout>) -> Self {
         let builders = |n: usize| (0..n).map(|_| ColumnBuilder::default()).collect();
         Emitter {
-            scratch: Scratch::new(Arc::clone(layout)),
+            scratch: scratch(layout),
             layout: Arc::clone(layout),
             ranks: Vec::new(),
             late: Vec::new(),

@@ -3,10 +3,9 @@
 //! Time is cut into panes, the largest pieces that every window is made of. A row is added to the one pane it falls
 //! into; a window that closes merges its panes key by key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
