@@ -235,6 +235,10 @@ pub(super) fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
         E::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol.starts_with("==") || symbol.starts_with("!=") => {
             (format!("there is no operator `{symbol}`"), Some("use `==` and `!=`".into()))
         }
+        E::BadInput(LexError::ImproperSymbol(word, _)) if ["eval", "import", "export"].contains(&word.as_str()) => (
+            format!("`{word}` is not in this language: scripts reach no other code"),
+            Some(format!("for a field of that name write `event[\"{word}\"]`")),
+        ),
         E::BadInput(other) => (lower_first(&other.to_string()), None),
         E::MissingToken(token, _) if token == ";" => {
             ("this does not continue what stands before it".into(), Some(missing_semicolon().into()))
@@ -246,6 +250,11 @@ pub(super) fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
         }
         E::PropertyExpected => ("the name of a member is missing after `.`".into(), None),
         E::VariableExpected => ("a name is missing here".into(), None),
+        E::MismatchedType(wanted, actual) => {
+            let wanted = if wanted.contains("bool") { "a bool" } else { wanted };
+            let words = format!("{wanted} is needed here, and this is {actual}");
+            return Diagnostic::error("impossible-types", words, Some(span));
+        }
         other => (lower_first(&other.to_string()), None),
     };
     Diagnostic { help, ..Diagnostic::error("syntax", words, Some(span)) }
