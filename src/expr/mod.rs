@@ -4,6 +4,35 @@
 //! into the portable subset. [`Program::compile`] makes of that something that runs over batches: compiled to work on
 //! columns where the subset allows, otherwise Rhai with only the fields it reads in scope. Both give the same answers.
 
+mod analyse;
+mod checks;
+mod dynamic;
+mod facts;
+mod fault;
+mod functions;
+mod host;
+mod known;
+mod node;
+mod ops;
+mod overlap;
+mod program;
+mod run;
+mod scripted;
+mod sites;
+mod source;
+mod spell;
+mod subset;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use analyse::{analyse, is_reserved_word};
+pub use functions::{Function, functions};
+pub use overlap::Overlaps;
+pub use program::{EventOf, Program, Scratch};
+pub use run::{Emitted, KeyedState, ScriptOutput};
+
 use crate::base::tree::Origin;
 use crate::data::layout::FieldId;
 

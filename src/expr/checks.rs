@@ -1,0 +1,88 @@
+//! What is wrong with calls and operators, told before anything runs.
+
+use rhai::{Expr, FnCallExpr, Position};
+
+use super::known::{self, Surely, surely};
+use super::spell::spell;
+use super::syntax::place;
+use super::walk::Walk;
+use crate::base::suggest::nearest;
+
+impl Walk<'_> {
+    /// Whether the function exists and takes so many arguments.
+    pub(super) fn check_call(&mut self, call: &FnCallExpr, at: Position, method: bool) {
+        let name = call.name.as_str();
+        let given = call.args.len() + usize::from(method);
+        let own: Vec<usize> = self.ast.iter_functions().filter(|f| f.name == name).map(|f| f.params.len()).collect();
+        // A variable that holds a function is called by its name, and so is a map's member that is one.
+        let held = self.scopes.iter().flatten().any(|n| n == name);
+        if held || (method && self.source.text.contains("#{")) || own.contains(&given) || own.contains(&call.args.len())
+        {
+            return;
+        }
+        let Some(mut counts) = known::arguments(name) else {
+            self.unknown(name, at);
+            return;
+        };
+        counts.extend(&own);
+        if counts.contains(&given) {
+            return;
+        }
+        counts.sort_unstable();
+        counts.dedup();
+        let listed: Vec<String> = counts.iter().map(ToString::to_string).collect();
+        let plural = if listed.last().is_some_and(|n| n == "1") { "argument" } else { "arguments" };
+        let words = format!("`{name}` takes {} {plural} and is given {given}", listed.join(" or "));
+        let help = super::functions::find(name).map(|f| format!("it is called as `{}`: {}", f.signature, f.summary));
+        self.error("argument-count", place(at), name.len(), words, help);
+    }
+
+    fn unknown(&mut self, name: &str, at: Position) {
+        if known::is_aggregate(name) {
+            let words = format!("`{name}` is an aggregate function: it works in a window's `aggregate`, not here");
+            self.error("aggregate-outside", place(at), name.len(), words, None);
+            return;
+        }
+        let own: Vec<String> = self.ast.iter_functions().map(|f| f.name.to_string()).collect();
+        let candidates = known::names().map(|n| -> &str { n }).chain(own.iter().map(String::as_str));
+        let near = nearest(name, candidates).map(str::to_string);
+        let elsewhere = match name {
+            "sleep" | "timestamp" | "now" | "print" | "debug" | "eval" => Some(
+                "scripts reach no clock, no screen and no other code; event time is in the event's own fields"
+                    .to_string(),
+            ),
+            "to_upper" => Some("use `upper(x)`".into()),
+            "to_lower" => Some("use `lower(x)`".into()),
+            "to_string" => Some("use `to_text(x)`".into()),
+            "sub_string" => Some("use `substring(x, start, length)`".into()),
+            "to_int" => Some("use `int(x)`, or `parse_int(text)`".into()),
+            "to_float" => Some("use `float(x)`, or `parse_float(text)`".into()),
+            _ => near.map(|n| format!("did you mean `{n}`?")),
+        };
+        self.error("unknown-function", place(at), name.len(), format!("there is no function `{name}`"), elsewhere);
+    }
+
+    /// Whether an operator can have a value at all.
+    pub(super) fn check_operator(&mut self, call: &FnCallExpr, at: Position) {
+        let name = call.name.as_str();
+        let unfit = |operand: &Expr| {
+            surely(operand).filter(|kind| match name {
+                "-" | "*" | "/" | "%" | "**" => *kind != Surely::Number,
+                "+" => !matches!(kind, Surely::Number | Surely::Text) && !(*kind == Surely::Bool && joins(call)),
+                "!" => *kind != Surely::Bool,
+                _ => false,
+            })
+        };
+        let Some((operand, kind)) = call.args.iter().find_map(|e| Some((e, unfit(e)?))) else { return };
+        let whole = spell(&Expr::FnCall(Box::new(call.clone()), at));
+        let words = format!("`{whole}` never has a value: `{}` is {}", spell(operand), kind.name());
+        let start = place(operand.start_position());
+        let len = spell(operand).len();
+        self.error("impossible-types", start, len, words, None);
+    }
+}
+
+/// Whether a bool beside this `+` may be joined to text.
+fn joins(call: &FnCallExpr) -> bool {
+    call.args.iter().any(|e| matches!(surely(e), Some(Surely::Text) | None))
+}

@@ -1,0 +1,170 @@
+//! Why a row's expression has no value, in words that name what the author wrote.
+//!
+//! An operation reports a [`Fault`], which knows only the position of the operand at fault. A [`Site`] knows how the
+//! operation and its operands are spelled and where they stand. Both ways of running share the sites of one expression
+//! and so fail with the same words at the same place.
+
+use std::collections::BTreeMap;
+
+use crate::data::value::Val;
+
+/// Why an operation has no result. Numbers are positions of operands, from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Fault {
+    /// The operand is missing or null.
+    Missing(usize),
+    /// The operand is of a kind the operation does not take; "text".
+    Kind(usize, &'static str),
+    /// A bool is needed and this is not one; its kind.
+    NotBool(&'static str),
+    /// The integer result does not fit 64 bits.
+    Overflow,
+    /// The operand divides and is zero.
+    DivideByZero(usize),
+    /// The result is too large for a float.
+    Infinite,
+    /// The result is not a number: the root of -1.
+    NotANumber,
+    /// The text made is longer than scripts may make.
+    TooLong,
+    /// The operand is not what the function takes, and why: "is not a time: …".
+    Unfit(usize, String),
+    /// Anything else, a whole sentence.
+    Other(String),
+}
+
+impl Fault {
+    /// The fault of an operand that is not taken because of what it is.
+    #[cold]
+    pub(super) fn of(operand: usize, value: Val<'_>) -> Fault {
+        match value {
+            Val::Unit => Fault::Missing(operand),
+            other => Fault::Kind(operand, other.kind()),
+        }
+    }
+}
+
+/// How an operand is spelled.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Operand {
+    /// As the author would write it.
+    pub text: String,
+    /// Whether it is a field, so that `()` means missing or null.
+    pub field: bool,
+}
+
+/// An operation of an expression: its spelling, its operands' and where it stands.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(super) struct Site {
+    /// The whole operation.
+    pub text: String,
+    /// What it works on.
+    pub operands: Vec<Operand>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, characters.
+    pub column: usize,
+}
+
+impl Site {
+    /// The sentence for a fault.
+    pub(super) fn words(&self, fault: &Fault) -> String {
+        let operand = |i: usize| self.operands.get(i).map_or("a value", |o| o.text.as_str());
+        let nothing = |i: usize| match self.operands.get(i) {
+            Some(o) if o.field => "is missing or null",
+            _ => "is null",
+        };
+        let whole = &self.text;
+        match fault {
+            Fault::Missing(i) => format!("`{}` {}, so `{whole}` has no value", operand(*i), nothing(*i)),
+            Fault::Kind(i, kind) => format!("`{}` is {kind}, so `{whole}` has no value", operand(*i)),
+            Fault::NotBool("null") => format!("`{}` {}, where a bool is needed", operand(0), nothing(0)),
+            Fault::NotBool(kind) => format!("`{}` is {kind}, where a bool is needed", operand(0)),
+            Fault::Overflow => format!("the result of `{whole}` does not fit a 64-bit integer"),
+            Fault::DivideByZero(i) => format!("`{whole}` divides by zero: `{}` is 0", operand(*i)),
+            Fault::Infinite => format!("the result of `{whole}` is too large for a float"),
+            Fault::NotANumber => format!("the result of `{whole}` is not a number"),
+            Fault::TooLong => {
+                format!("the text that `{whole}` makes is longer than {} bytes", crate::base::limit::SCRIPT_TEXT_BYTES)
+            }
+            Fault::Unfit(i, why) => format!("`{}` {why}", operand(*i)),
+            Fault::Other(words) => words.clone(),
+        }
+    }
+}
+
+/// What a site stands for; a bool operand may stand where the operation that computes it stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Role {
+    /// An operator or a call.
+    Operation,
+    /// A value that must be a bool.
+    Truth,
+}
+
+/// The sites of one expression, found by where they stand.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sites {
+    list: Vec<Site>,
+    at: BTreeMap<(Role, usize, usize), usize>,
+}
+
+impl Sites {
+    /// Adds a site unless its place has one.
+    pub(super) fn add(&mut self, role: Role, site: Site) -> usize {
+        let next = self.list.len();
+        let key = (role, site.line, site.column);
+        match self.at.entry(key) {
+            std::collections::btree_map::Entry::Occupied(entry) => *entry.get(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(next);
+                self.list.push(site);
+                next
+            }
+        }
+    }
+
+    /// The number of the site at a place.
+    pub(super) fn find(&self, role: Role, line: usize, column: usize) -> Option<usize> {
+        self.at.get(&(role, line, column)).copied()
+    }
+
+    /// A site by its number.
+    pub(super) fn get(&self, index: usize) -> Option<&Site> {
+        self.list.get(index)
+    }
+}
+
+/// A fault with its words and its place in the expression's text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Failure {
+    /// One sentence.
+    pub reason: String,
+    /// From 1; 0 if the place is not known.
+    pub line: usize,
+    /// From 1, characters.
+    pub column: usize,
+}
+
+/// Why a row's evaluation stops early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// `drop()`.
+    Drop,
+    /// `return`.
+    Done,
+    /// Something has no value.
+    Fault(Box<Failure>),
+}
+
+impl Stop {
+    /// Stops with a fault at a site.
+    #[cold]
+    pub(super) fn fault(sites: &Sites, site: usize, fault: &Fault) -> Stop {
+        let failure = match sites.get(site) {
+            Some(site) => Failure { reason: site.words(fault), line: site.line, column: site.column },
+            None => Failure { reason: Site::default().words(fault), line: 0, column: 0 },
+        };
+        Stop::Fault(Box::new(failure))
+    }
+}

@@ -1,0 +1,423 @@
+//! An expression that runs in Rhai: its text with every field made a variable, and what goes into scope and comes back.
+
+use compact_str::CompactString;
+use rhai::{AST, Dynamic, EvalAltResult, Position, Scope};
+
+use super::dynamic::{self, Null, Untouched};
+use super::facts::Facts;
+use super::fault::{Failure, Fault, Role, Sites, Stop};
+use super::host::{self, Dropped, ENGINE, Effects};
+use super::known;
+use super::source::{Places, Rewriting, Source};
+use super::walk::bound_path;
+use crate::base::limit;
+use crate::data::batch::Batch;
+use crate::data::column::Cell;
+use crate::data::layout::{FieldId, FieldPath, Layout, Root};
+use crate::data::value::{Val, Value};
+
+/// An expression ready to run in Rhai.
+#[derive(Debug)]
+pub(super) struct Scripted {
+    ast: AST,
+    places: Places,
+    variables: Vec<(CompactString, Tree)>,
+    vars: Option<Dynamic>,
+    /// Fields that it writes, unless it uses `event` as a whole.
+    pub written: Vec<Written>,
+    /// Whether `event` as a whole is in scope.
+    pub event: bool,
+    /// Whether `state` is.
+    pub state: bool,
+}
+
+/// A field that a script writes.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub field: FieldId,
+    pub read: bool,
+    variable: CompactString,
+    members: Vec<CompactString>,
+}
+
+impl Written {
+    /// The field as messages call it.
+    pub(super) fn path(&self) -> String {
+        std::iter::once(&self.variable).chain(&self.members).map(CompactString::as_str).collect::<Vec<_>>().join(".")
+    }
+}
+
+/// What a variable is made of.
+#[derive(Debug)]
+enum Tree {
+    /// A field's value.
+    Field { field: FieldId, written: bool },
+    /// A field that is only written: nothing, until it is.
+    Untouched,
+    /// A map of those members that the expression names.
+    Map(Vec<(CompactString, Tree)>),
+}
+
+impl Tree {
+    /// Puts a leaf in at a path.
+    fn put(&mut self, names: &[CompactString], leaf: Tree) {
+        let Some((first, rest)) = names.split_first() else {
+            *self = leaf;
+            return;
+        };
+        if !matches!(self, Tree::Map(_)) {
+            // A shorter path that is read whole has all that a longer one has.
+            if matches!(self, Tree::Field { .. }) {
+                return;
+            }
+            *self = Tree::Map(Vec::new());
+        }
+        let Tree::Map(members) = self else { return };
+        if let Some((_, member)) = members.iter_mut().find(|(n, _)| n == first) {
+            member.put(rest, leaf);
+        } else {
+            let mut member = Tree::Map(Vec::new());
+            member.put(rest, leaf);
+            members.push((first.clone(), member));
+        }
+    }
+
+    /// The variable's value in a row; `None` for a member that is missing.
+    fn value(&self, batch: &Batch, row: usize) -> Option<Dynamic> {
+        match self {
+            Tree::Untouched => None,
+            Tree::Field { field, written } => {
+                let column = batch.column(*field)?;
+                match column.cells.get(row)? {
+                    Cell::Missing => None,
+                    Cell::Null if *written => Some(Dynamic::from(Null)),
+                    cell => Some(dynamic::from_val(column.val(*cell))),
+                }
+            }
+            Tree::Map(members) => {
+                let present = members.iter().filter_map(|(name, tree)| Some((name.clone(), tree.value(batch, row)?)));
+                Some(Dynamic::from_map(present.collect()))
+            }
+        }
+    }
+}
+
+/// What a written field came to.
+pub(super) enum Outcome {
+    /// Not written, or written as it was.
+    Untouched,
+    /// Removed.
+    Removed,
+    /// Has this value.
+    Value(Value),
+}
+
+impl Scripted {
+    /// Prepares an expression that was analysed.
+    pub(super) fn new(
+        source: &Source<'_>,
+        facts: &Facts,
+        bindings: &[(String, FieldId)],
+        vars: &[(String, Value)],
+        layout: &Layout,
+    ) -> Result<Scripted, String> {
+        let names = Names::new(source, facts, bindings);
+        let (text, places) = names.rewriting(source, facts).apply(source);
+        let ast = ENGINE.compile(&text).map_err(|e| format!("it cannot be prepared to run: {e}"))?;
+        let event = facts.whole.is_some();
+        let mut fields = facts.fields();
+        // A path that is read whole comes before those inside it.
+        fields.sort_by_key(|(path, ..)| path.names.len());
+        let (mut variables, mut written): (Vec<(CompactString, Tree)>, Vec<Written>) = Default::default();
+        for (path, read, write) in fields {
+            if event && path.root == Root::Event {
+                continue;
+            }
+            let field = match path.root {
+                Root::Computed => bindings.iter().find(|(name, _)| bound_path(name) == path).map(|(_, field)| *field),
+                _ => layout.find(&path),
+            };
+            let Some(field) = field else { continue };
+            let (variable, members) = names.variable(&path);
+            let leaf = if read { Tree::Field { field, written: write } } else { Tree::Untouched };
+            let at = variables.iter().position(|(n, _)| *n == variable).unwrap_or_else(|| {
+                variables.push((variable.clone(), Tree::Map(Vec::new())));
+                variables.len() - 1
+            });
+            if let Some((_, tree)) = variables.get_mut(at) {
+                tree.put(&members, leaf);
+            }
+            if write {
+                written.push(Written { field, read, variable, members });
+            }
+        }
+        let vars = facts.vars.then(|| {
+            Dynamic::from_map(vars.iter().map(|(name, v)| (name.into(), dynamic::from_value(v))).collect())
+                .into_read_only()
+        });
+        Ok(Scripted { ast, places, variables, vars, written, event, state: facts.state })
+    }
+
+    /// Runs it for one row. The scope is left as the script left it, for [`Scripted::outcome`].
+    pub(super) fn run(
+        &self,
+        batch: &Batch,
+        row: usize,
+        scope: &mut Scope<'static>,
+        event: Option<&Value>,
+        state: Option<&Value>,
+        sites: &Sites,
+    ) -> (Result<Dynamic, Stop>, Effects) {
+        scope.clear();
+        for (name, tree) in &self.variables {
+            let value = match tree {
+                Tree::Untouched => Dynamic::from(Untouched),
+                tree => tree.value(batch, row).unwrap_or(Dynamic::UNIT),
+            };
+            scope.push_dynamic(name.clone(), value);
+        }
+        if let Some(vars) = &self.vars {
+            scope.push_dynamic("vars", vars.clone());
+        }
+        if let Some(event) = event {
+            scope.push_dynamic("event", dynamic::from_value(event));
+        }
+        if let Some(state) = state {
+            scope.push_dynamic("state", dynamic::from_value(state));
+        }
+        let result = ENGINE.eval_ast_with_scope::<Dynamic>(scope, &self.ast);
+        let mut effects = host::take_effects();
+        if let Some((fault, at)) = effects.pending.take() {
+            return (Err(self.stop(sites, &fault, at)), effects);
+        }
+        (result.map_err(|error| self.translate(sites, *error)), effects)
+    }
+
+    /// What a written field came to; the error says what cannot be in an event.
+    pub(super) fn outcome(
+        &self,
+        written: &Written,
+        batch: &Batch,
+        row: usize,
+        scope: &Scope<'_>,
+    ) -> Result<Outcome, String> {
+        let Some(root) = scope.get(&written.variable) else { return Ok(Outcome::Untouched) };
+        let root = root.flatten_clone();
+        let Some(value) = at_path(root, &written.members) else {
+            // Absent: never there, or taken out of its map.
+            let had = written.read && batch.column(written.field).is_some_and(|c| !c.is_missing(row));
+            return Ok(if had { Outcome::Removed } else { Outcome::Untouched });
+        };
+        if value.is::<Untouched>() {
+            return Ok(Outcome::Untouched);
+        }
+        let column = batch.column(written.field);
+        let before = if written.read { column.and_then(|c| c.cells.get(row)).copied() } else { None };
+        if value.is_unit() {
+            let missing = written.read && before.is_none_or(|c| c == Cell::Missing);
+            return Ok(if missing { Outcome::Untouched } else { Outcome::Removed });
+        }
+        let after = dynamic::to_value(&value).map_err(|kind| kind.to_string())?;
+        match (before, column) {
+            (Some(Cell::Null), _) if value.is::<Null>() => Ok(Outcome::Untouched),
+            (Some(cell), Some(column)) if !matches!(cell, Cell::Missing | Cell::Null) => {
+                let old = column.val(cell);
+                if dynamic::same(old, &after) {
+                    return Ok(Outcome::Untouched);
+                }
+                Ok(Outcome::Value(match old {
+                    Val::Big(old) => dynamic::in_old_order(old, after),
+                    _ => after,
+                }))
+            }
+            _ => Ok(Outcome::Value(after)),
+        }
+    }
+
+    /// The place in the original text.
+    fn place(&self, at: Position) -> (usize, usize) {
+        match (at.line(), at.position()) {
+            (Some(line), column) => self.places.original(line, column.unwrap_or(1)),
+            _ => (0, 0),
+        }
+    }
+
+    fn stop(&self, sites: &Sites, fault: &Fault, at: Position) -> Stop {
+        let (line, column) = self.place(at);
+        let role = if matches!(fault, Fault::NotBool(_)) { Role::Truth } else { Role::Operation };
+        let found = sites.find(role, line, column).or_else(|| sites.find(Role::Operation, line, column));
+        match found {
+            Some(site) => Stop::fault(sites, site, fault),
+            None => {
+                let reason = super::fault::Site::default().words(fault);
+                Stop::Fault(Box::new(Failure { reason, line, column }))
+            }
+        }
+    }
+
+    /// Rhai's error in our words.
+    fn translate(&self, sites: &Sites, error: EvalAltResult) -> Stop {
+        let at = error.position();
+        let words = |reason: String| {
+            let (line, column) = self.place(at);
+            Stop::Fault(Box::new(Failure { reason, line, column }))
+        };
+        match error {
+            EvalAltResult::ErrorTerminated(token, _) if token.is::<Dropped>() => Stop::Drop,
+            EvalAltResult::Exit(..) => Stop::Done,
+            EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => self.translate(sites, *inner),
+            EvalAltResult::ErrorRuntime(token, at) => match token.read_lock::<std::sync::Arc<Fault>>() {
+                Some(fault) => self.stop(sites, &fault, at),
+                None => words(format!("the script threw: {token}")),
+            },
+            EvalAltResult::ErrorMismatchDataType(wanted, actual, at) if wanted == "bool" => {
+                self.stop(sites, &Fault::NotBool(kind_of_name(&actual)), at)
+            }
+            EvalAltResult::ErrorDataTooLarge(what, at) => {
+                if what.contains("tring") || what.contains("text") {
+                    self.stop(sites, &Fault::TooLong, at)
+                } else {
+                    words(format!("a list or map grew beyond {} elements", limit::SCRIPT_CONTAINER_ITEMS))
+                }
+            }
+            other => words(plain_words(&other)),
+        }
+    }
+}
+
+/// What a type is called in messages, from Rhai's name for it.
+fn kind_of_name(name: &str) -> &'static str {
+    match name {
+        "()" | "null" => "null",
+        "int" | "i64" => "an integer",
+        "float" | "f64" => "a float",
+        "text" | "string" | "char" => "text",
+        "list" | "array" => "a list",
+        "map" => "a map",
+        "number" => "a number beyond 64 bits",
+        "function" | "Fn" => "a function",
+        _ => "something else",
+    }
+}
+
+/// Errors that come from Rhai itself, in plain words.
+fn plain_words(error: &EvalAltResult) -> String {
+    use EvalAltResult as E;
+    match error {
+        E::ErrorTooManyOperations(_) => format!(
+            "the script took more than {} operations for one event; a loop in it may have no end",
+            limit::SCRIPT_OPERATIONS
+        ),
+        E::ErrorStackOverflow(_) => {
+            format!("calls nest deeper than {}; a function may call itself without end", limit::SCRIPT_CALL_DEPTH)
+        }
+        E::ErrorTooManyVariables(_) => "the script defines too many variables".into(),
+        E::ErrorArrayBounds(len, index, _) => format!("element {index} does not exist: the list has {len}"),
+        E::ErrorStringBounds(len, index, _) => format!("character {index} does not exist: the text has {len}"),
+        E::ErrorIndexingType(what, _) => format!("this cannot be indexed: {what}"),
+        E::ErrorFor(_) => "`for` goes over lists, ranges and text, and this is none of them".into(),
+        E::ErrorFunctionNotFound(signature, _) => format!("there is no function for these arguments: {signature}"),
+        E::ErrorVariableNotFound(name, _) => format!("there is no variable `{name}`"),
+        E::ErrorPropertyNotFound(name, _) => format!("there is no member `{name}`"),
+        E::ErrorAssignmentToConstant(name, _) => format!("`{name}` is a constant and cannot be written"),
+        E::ErrorDotExpr(what, _) => format!("only a map has members: {what}"),
+        E::ErrorMismatchDataType(wanted, actual, _) | E::ErrorMismatchOutputType(wanted, actual, _) => {
+            format!("{wanted} is needed here and this is {actual}")
+        }
+        other => other.unwrap_inner().to_string(),
+    }
+}
+
+/// The member at a path; `None` if there is none.
+fn at_path(value: Dynamic, names: &[CompactString]) -> Option<Dynamic> {
+    names.iter().try_fold(value, |value, name| {
+        let map = value.as_map_ref().ok()?;
+        map.get(name).map(Dynamic::flatten_clone)
+    })
+}
+
+/// Under which name each top-level field is in scope.
+struct Names<'a> {
+    mangled: Vec<(&'a str, CompactString)>,
+    bound: Vec<(String, CompactString)>,
+    whole: bool,
+}
+
+impl<'a> Names<'a> {
+    fn new(source: &Source<'_>, facts: &'a Facts, bindings: &[(String, FieldId)]) -> Self {
+        let mut mangled: Vec<(&str, CompactString)> = Vec::new();
+        let fresh = |stem: &str, n: usize| {
+            let mut name = format!("{stem}{n}_");
+            while source.text.contains(&name) {
+                name.push('_');
+            }
+            CompactString::from(name)
+        };
+        for root in facts.roots.iter().filter(|r| r.through_event) {
+            let Some(field) = root.field.as_deref() else { continue };
+            let plain = !field.is_empty()
+                && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                && !field.as_bytes().first().is_some_and(u8::is_ascii_digit)
+                && !known::is_reserved(field)
+                && !["event", "meta", "state", "vars"].contains(&field)
+                && !facts.locals.iter().any(|(local, _)| local == field);
+            if !plain && !mangled.iter().any(|(n, _)| *n == field) {
+                mangled.push((field, fresh("field_", mangled.len())));
+            }
+        }
+        let bound = bindings.iter().enumerate().map(|(i, (text, _))| (text.clone(), fresh("result_", i))).collect();
+        Names { mangled, bound, whole: facts.whole.is_some() }
+    }
+
+    fn of(&self, field: &str) -> CompactString {
+        self.mangled.iter().find(|(n, _)| *n == field).map_or_else(|| field.into(), |(_, name)| name.clone())
+    }
+
+    /// The variable that a path begins at, and the members from there.
+    fn variable(&self, path: &FieldPath) -> (CompactString, Vec<CompactString>) {
+        match (path.root, path.names.split_first()) {
+            (Root::Meta, _) => ("meta".into(), path.names.clone()),
+            (Root::Computed, Some((text, _))) => {
+                let name = self.bound.iter().find(|(n, _)| n == text.as_str()).map(|(_, name)| name.clone());
+                (name.unwrap_or_default(), Vec::new())
+            }
+            (_, Some((first, rest))) => (self.of(first), rest.to_vec()),
+            (_, None) => ("event".into(), Vec::new()),
+        }
+    }
+
+    fn rewriting(&self, source: &Source<'_>, facts: &Facts) -> Rewriting {
+        let mut rewriting = Rewriting::default();
+        let mut done = std::collections::BTreeSet::new();
+        for root in &facts.roots {
+            let Some(start) = source.offset(root.at.0, root.at.1) else { continue };
+            // A name that a closure captures is met once for each time it is walked.
+            let (Some(field), true) = (root.field.as_deref(), done.insert(start)) else { continue };
+            match (self.whole, root.through_event) {
+                (true, true) => {}
+                (true, false) => rewriting.replace(start..start + field.len(), format!("event.{field}")),
+                (false, true) => {
+                    if let Some(end) = source.first_member(start) {
+                        rewriting.replace(start..end, self.of(field));
+                    }
+                }
+                (false, false) => {
+                    let name = self.of(field);
+                    if name != field {
+                        rewriting.replace(start..start + field.len(), name);
+                    }
+                }
+            }
+        }
+        for (range, index) in &facts.bound {
+            if let Some((_, name)) = self.bound.get(*index) {
+                rewriting.replace(range.clone(), name.clone());
+            }
+        }
+        for range in &facts.coalesced {
+            rewriting.replace(range.start..range.start, "un_null_(");
+            rewriting.replace(range.end..range.end, ")");
+        }
+        rewriting
+    }
+}

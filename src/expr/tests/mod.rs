@@ -1,0 +1,4 @@
+//! Tests of the language's rules, each run both compiled and in Rhai.
+
+mod harness;
+mod rules;
