@@ -38,8 +38,8 @@ fn lines_of_scripts_are_where_they_are_written() {
     assert_eq!(lines("d"), ["r\""]);
     assert_eq!(lines("e"), ["s t"]);
     assert_eq!(lines("f"), ["u"]);
-    let span = node.get("a").unwrap().origin().at(3, 8, 1);
-    assert_eq!((span.line_column(), &text[span.range.clone()]), ((4, 10), "\""));
+    let span = node.get("a").unwrap().origin().at(3, 9, 1);
+    assert_eq!((span.line_column(), &text[span.range.clone()]), ((4, 11), "\""));
 }
 
 #[test]
