@@ -9,6 +9,9 @@
 //! The data and the outputs lie in `target/bench`. `MILLSTREAM` names another binary to measure, `BENCH_EVENTS` another
 //! number of events.
 
+// What a benchmark prints is its result.
+#![allow(clippy::print_stdout)]
+
 mod compare;
 mod data;
 mod measure;

@@ -35,7 +35,7 @@ pub fn decode<T: DeserializeOwned>(node: &Node, name: &str, found: &mut Diagnost
                 e.value.span.range.start.min(e.key_span.range.start)..e.value.span.range.end.max(e.key_span.range.end);
             place.as_ref().is_some_and(|p| inside.start <= p.start && p.end <= inside.end)
         };
-        let Some(at) = entries.iter().position(wrong) else { return None };
+        let at = entries.iter().position(wrong)?;
         removed.push(entries.remove(at).key);
     }
 }

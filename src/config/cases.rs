@@ -229,6 +229,7 @@ fn output(entry: &Entry, nodes: &[plan::Node], context: &mut Context<'_>) -> Opt
     let known: Vec<&str> = ports.iter().map(|(name, _)| name.as_str()).collect();
     let help = match nearest(port, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("a sink has no ports: expect `{name}` itself"),
         None => listed(&format!("the ports of `{name}` are"), &known),
     };
     context.error("unknown-port", format!("unknown port `{port}` of `{name}`"), &entry.key_span).help(help);

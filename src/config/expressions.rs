@@ -1,7 +1,7 @@
 //! Where configuration meets expressions: the only file here that calls [`crate::expr`].
 
 use crate::base::diag::{Diagnostics, Severity};
-use crate::expr::{Expr, Kind, Scope};
+use crate::expr::{self, Expr, Kind, Scope};
 use crate::plan::window::Function;
 
 use super::context::{Context, listed};
@@ -9,8 +9,7 @@ use super::eaten;
 use super::read::Code;
 
 mod interim;
-use interim as expr;
-pub use interim::{Aggregate, AggregateOutput, as_path};
+pub use interim::{Aggregate, AggregateOutput};
 
 /// Aggregates of later versions.
 pub const LATER_AGGREGATES: [&str; 10] =
@@ -55,7 +54,7 @@ pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<Aggregate> {
     let scope = Scope { vars: &vars, state: false, ports: &[] };
     let mut found = Diagnostics::default();
     let (text, layout) = (&code.text, &mut context.layout);
-    let aggregate = expr::analyse_aggregate(text, &code.origin, &scope, &functions, layout, &mut found);
+    let aggregate = interim::analyse_aggregate(text, &code.origin, &scope, &functions, layout, &mut found);
     context.vars = vars;
     hand_on(code, found, context);
     let aggregate = aggregate?;

@@ -10,6 +10,7 @@ mod format;
 mod graph;
 mod interpolate;
 mod read;
+pub mod schema;
 mod sink;
 mod source;
 mod step;

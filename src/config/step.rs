@@ -314,7 +314,7 @@ fn key_part(name: Option<Text>, code: Code, written: bool, context: &mut Context
     if let Some(name) = name {
         return field(&name, context).map(|field| KeyPart { field, expr });
     }
-    let path = expressions::as_path(&expr);
+    let path = expr.as_path();
     let root = path.and_then(|id| context.layout.path(id)).map(|path| path.root);
     match (path, root) {
         (Some(field), Some(Root::Event)) => Some(KeyPart { field, expr }),

@@ -112,3 +112,9 @@ fn a_window_pipeline_becomes_a_plan() {
     assert_eq!(sink.inputs[0].port, Port::Main);
     assert_eq!(step.place, "p.yaml:7:3");
 }
+
+#[test]
+fn the_schema_is_made_of_what_the_reader_takes() {
+    let registry = Registry { sources: &[SourceKind::of::<TestIn>()], sinks: &[SinkKind::of::<TestOut>()] };
+    insta::assert_snapshot!(schema::schema(&registry));
+}

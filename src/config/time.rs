@@ -15,10 +15,11 @@ use super::interpolate::interpolate;
 use super::read::{Code, Duration, Read, Text, keys};
 
 keys! {
-    /// How event time is found and how far it may be out of order. Without `time`, or without its `field`, an event's time
+    /// How event time is found and how far it may be out of order. Without `time`, an event's time
     /// is when it arrived.
     pub struct TimeOptions as "time" {
         /// Where an event's time stands: a field, or an expression read after decoding: `date + " " + hour`.
+        #[schemars(required)]
         field: Option<Code>,
         /// How the value is read. `auto`: RFC 3339, or a number (below 1e11 seconds, 1e14 milliseconds, 1e17 microseconds,
         /// else nanoseconds); or `rfc3339`, `unix`, `unix_ms`, `unix_us`, `unix_ns`, or a strptime pattern such as

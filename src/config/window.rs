@@ -149,7 +149,7 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window
         replaces: bound("window_replaces")?,
     };
     let aggregates = aggregates(options.aggregate, by.as_deref().unwrap_or_default(), bounds, context);
-    let (calls, outputs) = aggregates?;
+    let Made { calls, outputs } = aggregates?;
     Some(Window { shape: shape?, by: by?, allow_late: allow_late?, late, calls, outputs, bounds })
 }
 
@@ -203,13 +203,14 @@ fn sliding(sliding: &Sliding, offset: TimeSpan, context: &mut Context<'_>) -> Op
     Some(Shape::Sliding { size, every, offset })
 }
 
-/// The calls and the output fields of a window.
-fn aggregates(
-    named: Aggregates,
-    by: &[KeyPart],
-    bounds: Bounds,
-    context: &mut Context<'_>,
-) -> Option<(Vec<Call>, Vec<(FieldId, Output)>)> {
+/// The calls of a window and the fields made of them.
+struct Made {
+    calls: Vec<Call>,
+    outputs: Vec<(FieldId, Output)>,
+}
+
+/// Reads the aggregates of a window.
+fn aggregates(named: Aggregates, by: &[KeyPart], bounds: Bounds, context: &mut Context<'_>) -> Option<Made> {
     let mut calls: Vec<Call> = Vec::new();
     let mut outputs: Vec<(FieldId, Output)> = Vec::with_capacity(named.0.len());
     let mut whole = true;
@@ -223,7 +224,7 @@ fn aggregates(
             _ => whole = false,
         }
     }
-    whole.then_some((calls, outputs))
+    whole.then_some(Made { calls, outputs })
 }
 
 /// Whether no other field of the row is this one, holds it or lies inside it; reports it if so.

@@ -12,6 +12,7 @@ mod syntax;
 use std::sync::Arc;
 
 use crate::base::diag::{Diagnostic, Diagnostics, SourceFile, Span};
+use crate::base::limit;
 use crate::base::tree::{Data, Node};
 
 pub use scalar::resolve;
@@ -35,7 +36,13 @@ pub fn read(file: &Arc<SourceFile>, found: &mut Diagnostics) -> Option<Node> {
 /// Whether `serde_yaml` understands the text as the tree says; reports it if not.
 fn agrees(file: &Arc<SourceFile>, tree: &Node, found: &mut Diagnostics) -> bool {
     let meaning = serde_yaml::from_str::<serde_yaml::Value>(&file.text).and_then(|mut value| {
-        value.apply_merge()?;
+        // It leaves the merges of what it has just merged in to another pass; a chain is at most as long as YAML is deep.
+        for _ in 0..limit::YAML_DEPTH {
+            if !merges(&value) {
+                break;
+            }
+            value.apply_merge()?;
+        }
         Ok(value)
     });
     match meaning {
@@ -54,6 +61,15 @@ fn agrees(file: &Arc<SourceFile>, tree: &Node, found: &mut Diagnostics) -> bool 
             found.push(syntax::explain(file, at, &error.to_string()));
             false
         }
+    }
+}
+
+/// Whether a `<<` is left anywhere.
+fn merges(value: &serde_yaml::Value) -> bool {
+    match value {
+        serde_yaml::Value::Mapping(map) => map.contains_key("<<") || map.values().any(merges),
+        serde_yaml::Value::Sequence(items) => items.iter().any(merges),
+        _ => false,
     }
 }
 

@@ -14,7 +14,7 @@ impl SourceKind {
     pub const fn of<T: SourceConnector>() -> Self {
         SourceKind {
             name: T::NAME,
-            schema: |generator| generator.subschema_for::<T::Options>(),
+            schema: <T::Options as schemars::JsonSchema>::json_schema,
             check: check_source::<T>,
             open: |options, context| match taken::<T::Options>(options, T::NAME) {
                 Ok(options) => T::open(options, context),
@@ -29,7 +29,7 @@ impl SinkKind {
     pub const fn of<T: SinkConnector>() -> Self {
         SinkKind {
             name: T::NAME,
-            schema: |generator| generator.subschema_for::<T::Options>(),
+            schema: <T::Options as schemars::JsonSchema>::json_schema,
             check: check_sink::<T>,
             open: |options, context| match taken::<T::Options>(options, T::NAME) {
                 Ok(options) => T::open(options, context),

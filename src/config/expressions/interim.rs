@@ -3,7 +3,7 @@
 use crate::base::diag::{Diagnostics, Span};
 use crate::base::tree::Origin;
 use crate::data::layout::{FieldId, FieldPath, Layout, Root};
-use crate::expr::{Expr, Kind, Mode, Scope};
+use crate::expr::{Expr, Kind, Scope};
 
 #[derive(Clone, Debug)]
 pub struct Aggregate {
@@ -24,44 +24,6 @@ pub enum AggregateOutput {
     Expr(Expr),
 }
 
-fn is_path(text: &str) -> bool {
-    !text.is_empty()
-        && text.split('.').all(|n| {
-            !n.is_empty()
-                && n.chars().all(|c| c.is_alphanumeric() || c == '_')
-                && !n.starts_with(|c: char| c.is_numeric())
-        })
-}
-
-pub fn as_path(expr: &Expr) -> Option<FieldId> {
-    if is_path(expr.text.trim()) { expr.reads.first().copied() } else { None }
-}
-
-pub fn analyse(
-    text: &str,
-    origin: &Origin,
-    kind: Kind,
-    _: &Scope<'_>,
-    layout: &mut Layout,
-    _: &mut Diagnostics,
-) -> Option<Expr> {
-    let reads = if is_path(text.trim()) { vec![layout.intern(FieldPath::dotted(text.trim()))?] } else { vec![] };
-    Some(Expr {
-        text: text.into(),
-        origin: origin.clone(),
-        kind,
-        reads,
-        writes: vec![],
-        whole_event: false,
-        uses_state: false,
-        drops: false,
-        emits_main: false,
-        emits: vec![],
-        mode: Mode::Compiled,
-        bindings: vec![],
-    })
-}
-
 pub fn analyse_aggregate(
     text: &str,
     origin: &Origin,
@@ -75,7 +37,7 @@ pub fn analyse_aggregate(
     let argument = if argument.is_empty() {
         None
     } else {
-        Some(analyse(argument, origin, Kind::Expression, scope, layout, found)?)
+        Some(crate::expr::analyse(argument, origin, Kind::Expression, scope, layout, found)?)
     };
     let result = layout.intern(FieldPath { root: Root::Computed, names: vec![text.trim().into()] })?;
     let call = AggregateCall { function: function.into(), argument, extra: vec![], result, span: origin.span.clone() };

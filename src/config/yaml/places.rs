@@ -54,11 +54,13 @@ impl Places {
                 vec![range.start + written.find(quote).map_or(0, |at| at + 1)]
             }
             ScalarStyle::Plain => {
-                // A tag or an anchor may stand before the text.
-                let first = text.split('\n').next().unwrap_or_default();
+                // A tag or an anchor may stand before the text, which itself begins with neither.
                 let written = self.file.text.get(range.clone()).unwrap_or_default();
-                let word = first.split(' ').next().unwrap_or_default();
-                vec![range.start + written.find(word).unwrap_or(0)]
+                let mut rest = written;
+                while rest.starts_with(['!', '&']) {
+                    rest = rest.trim_start_matches(|c: char| !c.is_whitespace()).trim_start();
+                }
+                vec![range.end - rest.len()]
             }
         }
     }
@@ -71,7 +73,7 @@ impl Places {
         let mut lines = Vec::new();
         for _ in text.split('\n') {
             let line = self.line_at(at);
-            let indent = mark.start.col().min(line.trim_end_matches('\r').len());
+            let indent = mark.start.col().min(spaces(line));
             lines.push(at + indent);
             at += line.len() + 1;
         }
@@ -96,7 +98,7 @@ impl Places {
             if here >= self.file.text.len() {
                 here = at;
             }
-            let indent = mark.start.col().min(self.line_at(here).len());
+            let indent = mark.start.col().min(spaces(self.line_at(here)));
             lines.push((here + indent).min(self.file.text.len()));
             at = (here + self.line_at(here).len() + 1).min(self.file.text.len());
         }
@@ -117,4 +119,9 @@ impl Places {
     fn line_at(&self, at: usize) -> &str {
         self.file.text.get(at..).unwrap_or_default().split('\n').next().unwrap_or_default()
     }
+}
+
+/// How many spaces a line begins with.
+fn spaces(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
 }

@@ -1,6 +1,7 @@
 //! Numbers of JSON: reading them exactly, and writing them so that they read back the same.
 
-use super::scan::{Fault, Scan, byte, not_digits, number, number_tail, short_number, word};
+use super::scan::{Fault, Scan, Short, byte, not_digits, number, number_tail, word};
+use crate::data::column::Cell;
 
 /// A number that was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,28 +24,24 @@ const WHOLE_POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 1
 const SAFE_DIGITS: usize = 18;
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Reads the number at `start`: its value and one past its end.
+/// The cell of a short number.
 #[inline(always)]
-pub(super) fn read(bytes: &[u8], start: usize) -> Scan<(Number, usize)> {
-    let negative = byte(bytes, start) == b'-';
-    let Some(short) = short_number(bytes, start + usize::from(negative)) else {
-        return read_long(bytes, start, negative);
-    };
+pub(super) fn cell(short: Short) -> Cell {
     let size = eight(short.digits << (64 - 8 * short.count));
-    let number = match short.fraction {
-        None if negative && size == 0 => Number::Float(-0.0),
-        None => Number::Int(if negative { -(size as i64) } else { size as i64 }),
+    match short.fraction {
+        None if short.negative && size == 0 => Cell::Float(-0.0),
+        None => Cell::Int(if short.negative { -(size as i64) } else { size as i64 }),
         Some(fraction) => {
-            // Exact: see `read_long`.
+            // Exact: see `read`.
             let size = size as f64 / POWERS.get(fraction as usize).copied().unwrap_or(1.0);
-            Number::Float(if negative { -size } else { size })
+            Cell::Float(if short.negative { -size } else { size })
         }
-    };
-    Ok((number, short.end))
+    }
 }
 
-#[inline(never)]
-fn read_long(bytes: &[u8], start: usize, negative: bool) -> Scan<(Number, usize)> {
+/// Reads the number at `start`: its value and one past its end.
+pub(super) fn read(bytes: &[u8], start: usize) -> Scan<(Number, usize)> {
+    let negative = byte(bytes, start) == b'-';
     let whole = start + usize::from(negative);
     let (mut mantissa, mut end) = digits(bytes, whole, 0);
     let (whole_end, mut count) = (end, end - whole);
@@ -197,6 +194,22 @@ mod tests {
                 Some(Number::Float(found)) => prop_assert_eq!(found.to_bits(), float.to_bits()),
                 Some(Number::Beyond) => prop_assert!(float.is_infinite() || text.parse::<i64>().is_err()),
                 None => prop_assert!(false, "refused {}", text),
+            }
+        }
+
+        #[test]
+        fn short_numbers_read_as_long_ones(text in r"-?[0-9]{0,5}(\.[0-9]{0,5})?", after in "[,}eE.0-9 ]") {
+            let mut window = [b' '; 16];
+            let whole = format!("{text}{after}");
+            window[..whole.len()].copy_from_slice(whole.as_bytes());
+            if let Some(short) = crate::data::json::scan::short_in(window) {
+                let (number, end) = read(&window, 0).unwrap();
+                prop_assert_eq!(end, short.end);
+                match (number, cell(short)) {
+                    (Number::Int(a), Cell::Int(b)) => prop_assert_eq!(a, b),
+                    (Number::Float(a), Cell::Float(b)) => prop_assert_eq!(a.to_bits(), b.to_bits()),
+                    other => prop_assert!(false, "{:?}", other),
+                }
             }
         }
 

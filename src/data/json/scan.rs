@@ -76,15 +76,21 @@ pub(super) fn window(bytes: &[u8], at: usize) -> Option<u8x16> {
     bytes.get(at..)?.first_chunk::<16>().map(|c| u8x16::new(*c))
 }
 
-/// The first quote, backslash or control character at or after `at`, or the end. Sixteen bytes at a time.
+/// A bit for each quote, backslash and control character.
 #[inline(always)]
-pub(super) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn string_stops(window: u8x16) -> u32 {
     const QUOTES: u8x16 = u8x16::new([b'"'; 16]);
     const SLASHES: u8x16 = u8x16::new([b'\\'; 16]);
     const CONTROLS: u8x16 = u8x16::new([0x1f; 16]);
+    let control = window.min(CONTROLS).simd_eq(window);
+    (window.simd_eq(QUOTES) | window.simd_eq(SLASHES) | control).to_bitmask()
+}
+
+/// The first quote, backslash or control character at or after `at`, or the end. Sixteen bytes at a time.
+#[inline(always)]
+pub(super) fn string_stop(bytes: &[u8], mut at: usize) -> usize {
     while let Some(w) = window(bytes, at) {
-        let control = w.min(CONTROLS).simd_eq(w);
-        let found = (w.simd_eq(QUOTES) | w.simd_eq(SLASHES) | control).to_bitmask();
+        let found = string_stops(w);
         if found != 0 {
             return at + found.trailing_zeros() as usize;
         }
@@ -190,14 +196,17 @@ pub(super) struct Short {
     pub count: u32,
     /// How many of them stand behind the point; `None` if there is no point.
     pub fraction: Option<u32>,
-    /// One past its end.
+    /// Whether it begins with a minus.
+    pub negative: bool,
+    /// How many bytes it has.
     pub end: usize,
 }
 
-/// Reads the number whose first digit is at `at` out of one word, if it is short and right.
+/// Reads the number that the bytes begin with, if it is short and right.
 #[inline(always)]
-pub(super) fn short_number(bytes: &[u8], at: usize) -> Option<Short> {
-    let w = word(bytes, at)?;
+pub(super) fn short_in(window: [u8; 16]) -> Option<Short> {
+    let sign = u32::from(window[0] == b'-');
+    let w = (u128::from_le_bytes(window) >> (8 * sign)) as u64;
     let bits = not_digits(w).trailing_zeros() & !7;
     if bits == 0 || bits == 64 {
         return None;
@@ -212,30 +221,22 @@ pub(super) fn short_number(bytes: &[u8], at: usize) -> Option<Short> {
         let rest = after >> 8;
         let fraction = not_digits(rest).trailing_zeros() / 8;
         let behind = (rest >> (8 * fraction)) as u8;
-        if fraction == 0 || whole + fraction >= 7 || behind | 0x20 == b'e' {
+        let count = whole + fraction;
+        if fraction == 0 || count >= 7 || behind | 0x20 == b'e' {
             return None;
         }
-        let digits = (w & ((1 << bits) - 1)) | rest << bits;
-        let count = whole + fraction;
-        return Some(Short { digits: digits ^ ZEROS, count, fraction: Some(fraction), end: at + count as usize + 1 });
+        let digits = ((w & ((1 << bits) - 1)) | rest << bits) ^ ZEROS;
+        let end = (sign + count + 1) as usize;
+        return Some(Short { digits, count, fraction: Some(fraction), negative: sign > 0, end });
     }
     if next | 0x20 == b'e' {
         return None;
     }
-    Some(Short { digits: w ^ ZEROS, count: whole, fraction: None, end: at + whole as usize })
+    Some(Short { digits: w ^ ZEROS, count: whole, fraction: None, negative: sign > 0, end: (sign + whole) as usize })
 }
 
 /// One past the end of the number at `at`.
-#[inline(always)]
 pub(super) fn number(bytes: &[u8], start: usize) -> Scan<usize> {
-    match short_number(bytes, start + usize::from(byte(bytes, start) == b'-')) {
-        Some(short) => Ok(short.end),
-        None => long_number(bytes, start),
-    }
-}
-
-#[inline(never)]
-fn long_number(bytes: &[u8], start: usize) -> Scan<usize> {
     let mut at = start + usize::from(byte(bytes, start) == b'-');
     let whole = at;
     at = digits_end(bytes, at);

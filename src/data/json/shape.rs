@@ -11,66 +11,62 @@ use wide::u8x16;
 
 use super::columns::{Columns, NONE, Names};
 use super::number;
-use super::scan::{Member, byte, literal, number as scan_number, string, string_stop, window};
+use super::scan::{self, Member, Short, short_in};
 use super::value;
 use super::walk::Walker;
 use crate::data::column::{Cell, Place};
+use crate::data::value::Value;
 
 /// Values in a shape; a row with more is walked by the general scanner.
 const SLOTS: usize = 512;
-/// Bytes between values in a shape.
-const LITERAL_BYTES: usize = 16 << 10;
+/// Steps of a shape, of up to sixteen bytes each.
+const STEPS: usize = 2_048;
 
 /// The form of a row.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
-    /// All literals, each cut into pieces of sixteen bytes.
-    pieces: Vec<Piece>,
-    slots: Vec<Slot>,
-    tail: Literal,
+    steps: Vec<Step>,
+    /// What [`Next::Other`] points at.
+    others: Vec<Slot>,
     /// White space before the row's value.
     lead: usize,
     /// Whether lists or objects are among its values; only those may hold line ends.
     pub opaque: bool,
 }
 
-/// The text before a value.
-#[derive(Clone, Copy, Debug, Default)]
-struct Literal {
-    len: usize,
-    /// Pieces after the first.
-    more: usize,
-}
-
-/// Up to sixteen bytes of a literal.
+/// Up to sixteen bytes between values, and what follows them.
 #[derive(Clone, Copy, Debug)]
-struct Piece {
+struct Step {
     bytes: u8x16,
     /// A bit for each byte that counts.
     mask: u32,
+    /// How many count.
+    len: u32,
+    next: Next,
 }
 
-/// A literal and the value that follows it.
+/// What follows the bytes of a step.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// A scalar for a column, or for [`NONE`].
+    Scalar(u16),
+    /// The next step.
+    Step,
+    /// A value that more is to be done with.
+    Other(u16),
+}
+
+/// A value of a row.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    literal: Literal,
     /// Column of its value, or [`NONE`].
     column: u16,
-    kind: Kind,
+    /// A list, or an object that is wanted as a whole: the wanted name and how many containers it lies in.
+    container: Option<(u16, usize)>,
     /// Column of its place, or [`NONE`].
     place: u16,
     /// From the value back to its key's opening quote and to one past the closing one.
     key: (u32, u32),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Scalar,
-    /// A list, or an object that is wanted as a whole: the wanted name and how many containers it lies in.
-    Opaque {
-        node: u16,
-        depth: usize,
-    },
 }
 
 /// Notes the shape of the row that the general scanner walks.
@@ -111,10 +107,9 @@ impl Recorder {
         if self.given_up {
             return;
         }
-        let kind = container.map_or(Kind::Scalar, |(node, depth)| Kind::Opaque { node, depth });
         let back = |at: usize| u32::try_from(start - at).unwrap_or(u32::MAX);
         let (place, key) = key.map_or((NONE, (0, 0)), |(place, m)| (place, (back(m.key), back(m.key_end))));
-        self.slots.push((start, end, Slot { literal: Literal::default(), column, kind, place, key }));
+        self.slots.push((start, end, Slot { column, container, place, key }));
     }
 
     /// The shape of the row that began (its line, not its value) at `start` and whose value lies in `value`.
@@ -125,141 +120,162 @@ impl Recorder {
         let mut shape = Shape { lead: value.0 - start, ..Shape::default() };
         let mut at = start;
         for (from, to, slot) in &self.slots {
-            let literal = shape.literal(text.as_bytes().get(at..*from)?);
-            shape.opaque |= matches!(slot.kind, Kind::Opaque { .. });
-            shape.slots.push(Slot { literal, ..*slot });
+            let next = if slot.container.is_none() && slot.place == NONE {
+                Next::Scalar(slot.column)
+            } else {
+                shape.opaque |= slot.container.is_some();
+                shape.others.push(*slot);
+                Next::Other(u16::try_from(shape.others.len() - 1).ok()?)
+            };
+            shape.add(text.as_bytes().get(at..*from)?, next);
             at = *to;
         }
-        shape.tail = shape.literal(text.as_bytes().get(at..value.1)?);
-        (shape.pieces.len() * 16 <= LITERAL_BYTES).then_some(shape)
-    }
-}
-
-/// The pieces of the literals, as they are used up.
-type Pieces<'a> = std::slice::Iter<'a, Piece>;
-
-impl Literal {
-    #[inline(always)]
-    fn matches(self, bytes: &[u8], mut at: usize, pieces: &mut Pieces<'_>) -> Option<usize> {
-        let end = at + self.len;
-        pieces.next()?.matches(bytes, at)?;
-        for _ in 0..self.more {
-            at += 16;
-            pieces.next()?.matches(bytes, at)?;
-        }
-        Some(end)
-    }
-}
-
-impl Piece {
-    #[inline(always)]
-    fn matches(&self, bytes: &[u8], at: usize) -> Option<()> {
-        let same = window(bytes, at)?.simd_eq(self.bytes).to_bitmask();
-        (!same & self.mask == 0).then_some(())
+        shape.add(text.as_bytes().get(at..value.1)?, Next::Step);
+        (shape.steps.len() <= STEPS).then_some(shape)
     }
 }
 
 impl Shape {
-    fn literal(&mut self, text: &[u8]) -> Literal {
-        let before = self.pieces.len();
-        let mut rest = text;
+    /// Adds the steps of a literal and what follows it.
+    fn add(&mut self, literal: &[u8], next: Next) {
+        let mut rest = literal;
         loop {
             let (piece, after) = rest.split_at(rest.len().min(16));
-            let mut padded = [0u8; 16];
-            for (to, from) in padded.iter_mut().zip(piece) {
+            let mut bytes = [0u8; 16];
+            for (to, from) in bytes.iter_mut().zip(piece) {
                 *to = *from;
             }
-            self.pieces.push(Piece { bytes: u8x16::new(padded), mask: (1 << piece.len()) - 1 });
+            let next = if after.is_empty() { next } else { Next::Step };
+            let (mask, len) = ((1 << piece.len()) - 1, piece.len() as u32);
+            self.steps.push(Step { bytes: u8x16::new(bytes), mask, len, next });
             rest = after;
             if rest.is_empty() {
-                return Literal { len: text.len(), more: self.pieces.len() - before - 1 };
+                return;
             }
         }
     }
 
     /// Matches the row whose line begins at `start`, writing its wanted values: where its value begins and one past where
     /// it ends. `None` if the row has another form or is not JSON; what was written by then is to be cleared.
-    #[inline]
+    ///
+    /// This is the innermost loop of the program: what is rare stands in functions of its own, so that the loop keeps its
+    /// few values in registers.
+    #[inline(always)]
     pub fn read(&self, text: &str, start: usize, names: &Names, columns: &mut Columns) -> Option<(usize, usize)> {
         let bytes = text.as_bytes();
-        let mut pieces = self.pieces.iter();
-        let mut at = start;
-        for slot in &self.slots {
-            let from = slot.literal.matches(bytes, at, &mut pieces)?;
-            at = match slot.kind {
-                Kind::Scalar => scalar(text, from, slot.column, columns)?,
-                Kind::Opaque { node, depth } => {
-                    Walker { text, names, columns, recorder: None }.value(from, depth, node, None).ok()?
+        let mut rest = bytes.get(start..)?;
+        for step in &self.steps {
+            let window = u8x16::new(*rest.first_chunk::<16>()?);
+            if !window.simd_eq(step.bytes).to_bitmask() & step.mask != 0 {
+                return None;
+            }
+            rest = rest.get(step.len as usize..)?;
+            match step.next {
+                Next::Scalar(NONE) => rest = rest.get(scalar_len(rest)?..)?,
+                Next::Scalar(column) => rest = rest.get(wanted(text, rest, column, columns)?..)?,
+                Next::Step => {}
+                Next::Other(other) => {
+                    let slot = self.others.get(usize::from(other))?;
+                    rest = rest.get(slot.read(text, bytes.len() - rest.len(), names, columns)?..)?;
                 }
-            };
-            if slot.place != NONE {
-                let place = Place {
-                    start: (from as u32).wrapping_sub(slot.key.0),
-                    key_end: (from as u32).wrapping_sub(slot.key.1),
-                    value_start: from as u32,
-                    value_end: at as u32,
-                };
-                columns.set_place(slot.place, place);
             }
         }
-        let end = self.tail.matches(bytes, at, &mut pieces)?;
-        Some((start + self.lead, end))
+        Some((start + self.lead, bytes.len() - rest.len()))
     }
 }
 
-/// A scalar of any kind: one past its end.
-#[inline(always)]
-fn scalar(text: &str, at: usize, column: u16, columns: &mut Columns) -> Option<usize> {
-    let bytes = text.as_bytes();
-    match byte(bytes, at) {
-        b'"' => {
-            let stop = string_stop(bytes, at + 1);
-            if byte(bytes, stop) != b'"' {
-                return escaped(text, at, column, columns);
+impl Slot {
+    /// Reads the value at `from`: how long it is.
+    #[inline(never)]
+    fn read(&self, text: &str, from: usize, names: &Names, columns: &mut Columns) -> Option<usize> {
+        let len = match self.container {
+            Some((node, depth)) => {
+                Walker { text, names, columns, recorder: None }.value(from, depth, node, None).ok()? - from
             }
-            if column != NONE {
-                columns.set_text(column, at + 1, stop);
-            }
-            Some(stop + 1)
+            None if self.column == NONE => scalar_len(text.as_bytes().get(from..)?)?,
+            None => wanted(text, text.as_bytes().get(from..)?, self.column, columns)?,
+        };
+        if self.place != NONE {
+            let place = Place {
+                start: (from as u32).wrapping_sub(self.key.0),
+                key_end: (from as u32).wrapping_sub(self.key.1),
+                value_start: from as u32,
+                value_end: (from + len) as u32,
+            };
+            columns.set_place(self.place, place);
         }
-        b'-' | b'0'..=b'9' => {
-            if column == NONE {
-                return scan_number(bytes, at).ok();
-            }
+        Some(len)
+    }
+}
+
+/// How long the scalar is that `rest` begins with.
+#[inline(always)]
+fn scalar_len(rest: &[u8]) -> Option<usize> {
+    let window = rest.first_chunk::<16>()?;
+    if window[0] == b'"' {
+        return string_len(rest, window);
+    }
+    match short_in(*window) {
+        Some(short) => Some(short.end),
+        None => other_len(rest),
+    }
+}
+
+/// How long the string is that `rest` begins with, if it has no escapes in its first fifteen bytes.
+#[inline(always)]
+fn string_len(rest: &[u8], window: &[u8; 16]) -> Option<usize> {
+    // The first bit is the opening quote.
+    let found = scan::string_stops(u8x16::new(*window)) & !1;
+    let stop = found.trailing_zeros() as usize;
+    if found != 0 && window[stop & 15] == b'"' { Some(stop + 1) } else { longer_len(rest) }
+}
+
+/// The same for any string.
+#[inline(never)]
+fn longer_len(rest: &[u8]) -> Option<usize> {
+    scan::string(rest, 0).ok().map(|(end, _)| end)
+}
+
+/// How long a scalar is that is neither a string nor a short number.
+#[inline(never)]
+fn other_len(rest: &[u8]) -> Option<usize> {
+    scan::scalar(rest, 0).ok()
+}
+
+/// Writes the scalar that `rest`, the end of `text`, begins with into its column: how long it is.
+#[inline(never)]
+fn wanted(text: &str, rest: &[u8], column: u16, columns: &mut Columns) -> Option<usize> {
+    let window = rest.first_chunk::<16>()?;
+    let at = text.len() - rest.len();
+    if window[0] == b'"' {
+        let (len, escaped) = scan::string(rest, 0).ok()?;
+        if escaped {
+            columns.set_big(column, Value::Text(value::inner(text, at, at + len, true)));
+        } else {
+            columns.set_text(column, at + 1, at + len - 1);
+        }
+        return Some(len);
+    }
+    if let Some(Short { end, .. }) = short_in(*window).inspect(|short| columns.set(column, number::cell(*short))) {
+        return Some(end);
+    }
+    other_wanted(text, at, column, columns)
+}
+
+/// A number that is not short, or a word.
+#[inline(never)]
+fn other_wanted(text: &str, at: usize, column: u16, columns: &mut Columns) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (end, cell) = match scan::byte(bytes, at) {
+        b't' => (scan::literal(bytes, at, b"true").ok()?, Cell::Bool(true)),
+        b'f' => (scan::literal(bytes, at, b"false").ok()?, Cell::Bool(false)),
+        b'n' => (scan::literal(bytes, at, b"null").ok()?, Cell::Null),
+        _ => {
             let (number, end) = number::read(bytes, at).ok()?;
             columns.set_number(column, number, text, at..end);
-            Some(end)
+            return Some(end - at);
         }
-        b't' => word_cell(bytes, at, b"true", Cell::Bool(true), column, columns),
-        b'f' => word_cell(bytes, at, b"false", Cell::Bool(false), column, columns),
-        b'n' => word_cell(bytes, at, b"null", Cell::Null, column, columns),
-        _ => None,
-    }
-}
-
-#[inline]
-fn word_cell(
-    bytes: &[u8],
-    at: usize,
-    spelled: &'static [u8],
-    cell: Cell,
-    column: u16,
-    columns: &mut Columns,
-) -> Option<usize> {
-    let end = literal(bytes, at, spelled).ok()?;
-    if column != NONE {
-        columns.set(column, cell);
-    }
-    Some(end)
-}
-
-/// A string with escapes.
-#[cold]
-fn escaped(text: &str, at: usize, column: u16, columns: &mut Columns) -> Option<usize> {
-    let (end, escaped) = string(text.as_bytes(), at).ok()?;
-    if column != NONE {
-        let plain = value::inner(text, at, end, escaped);
-        columns.set_big(column, crate::data::value::Value::Text(plain));
-    }
-    Some(end)
+    };
+    columns.set(column, cell);
+    Some(end - at)
 }

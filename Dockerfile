@@ -1,0 +1,25 @@
+# docker build -t millstream .
+# docker run --rm -v "$PWD/pipelines:/pipelines" millstream run first.yaml
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin millstream \
+    && install -D -s target/release/millstream /out/millstream
+
+FROM debian:bookworm-slim
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin millstream \
+    && mkdir /pipelines /data \
+    && chown millstream:millstream /pipelines /data
+COPY --from=build /out/millstream /usr/local/bin/millstream
+COPY --from=build /src/LICENSE /usr/share/doc/millstream/LICENSE
+USER millstream
+ENV MILLSTREAM_DATA=/data
+VOLUME /data
+WORKDIR /pipelines
+ENTRYPOINT ["millstream"]
+CMD ["--help"]

@@ -1,0 +1,81 @@
+//! `millstream check`: everything that is wrong with pipeline files, without running them.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use crate::base::diag::{Diagnostics, Severity};
+use crate::base::render::{self, Style};
+use crate::config::{self, Registry};
+
+use super::exit;
+
+/// Options of `check`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Pipeline files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How what is found is written.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Count warnings as errors.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// How what is found is written.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// Excerpts for people, on standard error.
+    Human,
+    /// One JSON object on standard output.
+    Json,
+    /// Annotations for GitHub's review page, on standard output.
+    Github,
+}
+
+/// Checks the files. The exit code is [`exit::OK`] when every pipeline could run.
+pub fn run(args: &Args, registry: &Registry<'_>) -> u8 {
+    let mut found = Diagnostics::default();
+    let mut right = Vec::new();
+    for file in &args.files {
+        let env = |name: &str| std::env::var(name).ok();
+        let mut loaded = config::load(file, registry, &env, Severity::Warning);
+        if loaded.found.list.is_empty() {
+            right.push(file.display().to_string());
+        }
+        found.list.append(&mut loaded.found.list);
+    }
+    let written = match args.format {
+        Format::Human => human(&found, &right),
+        Format::Json => std::io::stdout().write_all(render::render(&found, Style::Json).as_bytes()),
+        Format::Github => std::io::stdout().write_all(render::render(&found, Style::Github).as_bytes()),
+    };
+    let wrong = found.has_errors() || (args.strict && !found.list.is_empty());
+    match written {
+        // Whoever read the output has gone; the exit code still says what was found.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => exit::FAILED,
+        _ if wrong => exit::USAGE,
+        _ => exit::OK,
+    }
+}
+
+fn human(found: &Diagnostics, right: &[String]) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    for file in right {
+        writeln!(out, "{file}: nothing to mend")?;
+    }
+    report(found)
+}
+
+/// Writes what was found for people to standard error, coloured where that is a terminal that wants it.
+pub fn report(found: &Diagnostics) -> std::io::Result<()> {
+    let mut err = std::io::stderr();
+    let wanted = anstream::AutoStream::choice(&err) != anstream::ColorChoice::Never;
+    let colour = err.is_terminal() && wanted;
+    err.write_all(render::render(found, Style::Human { colour }).as_bytes())?;
+    match render::count(found) {
+        Some(count) => writeln!(err, "{count}"),
+        None => Ok(()),
+    }
+}
