@@ -5,7 +5,7 @@ use rhai::{AST, LexError, ParseError, ParseErrorType, Stmt};
 use super::facts::Facts;
 use super::host::ENGINE;
 use super::source::Source;
-use super::syntax::{chain, place};
+use super::syntax::{chain, place, start};
 use super::walk::Walk;
 use super::{Expr, Kind, Mode, Scope, known, subset};
 use crate::base::diag::{Diagnostic, Diagnostics};
@@ -114,7 +114,7 @@ pub(super) fn read(
 }
 
 /// An expression is one value.
-fn single(ast: &AST, origin: &Origin) -> Result<(), Diagnostic> {
+pub(super) fn single(ast: &AST, origin: &Origin) -> Result<(), Diagnostic> {
     let error = |words: &str, at: (usize, usize), help: &str| {
         let span = if at.0 == 0 { origin.span.clone() } else { origin.at(at.0, at.1, 1) };
         Err(Diagnostic::error("not-an-expression", words, Some(span)).help(help))
@@ -130,11 +130,10 @@ fn single(ast: &AST, origin: &Origin) -> Result<(), Diagnostic> {
         [one] => {
             error("this is a statement, and an expression is a single value", place(one.position()), "use a `script`")
         }
-        [_, second, ..] => error(
-            "an expression is a single value; this begins a second one",
-            place(second.position()),
-            "use a `script`",
-        ),
+        [_, second, ..] => {
+            let at = if let Stmt::Expr(expr) = second { start(expr) } else { place(second.position()) };
+            error("an expression is a single value; this begins a second one", at, "use a `script`")
+        }
     }
 }
 
@@ -210,7 +209,7 @@ impl Expr {
 }
 
 /// What is wrong with the text, in plain words.
-fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
+pub(super) fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
     use ParseErrorType as E;
     let at = place(error.position());
     let span = if at.0 == 0 { origin.span.clone() } else { origin.at(at.0, at.1.max(1), 1) };
@@ -236,6 +235,10 @@ fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
         E::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol.starts_with("==") || symbol.starts_with("!=") => {
             (format!("there is no operator `{symbol}`"), Some("use `==` and `!=`".into()))
         }
+        E::BadInput(LexError::ImproperSymbol(word, _)) if ["eval", "import", "export"].contains(&word.as_str()) => (
+            format!("`{word}` is not in this language: scripts reach no other code"),
+            Some(format!("for a field of that name write `event[\"{word}\"]`")),
+        ),
         E::BadInput(other) => (lower_first(&other.to_string()), None),
         E::MissingToken(token, _) if token == ";" => {
             ("this does not continue what stands before it".into(), Some(missing_semicolon().into()))
@@ -247,6 +250,11 @@ fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
         }
         E::PropertyExpected => ("the name of a member is missing after `.`".into(), None),
         E::VariableExpected => ("a name is missing here".into(), None),
+        E::MismatchedType(wanted, actual) => {
+            let wanted = if wanted.contains("bool") { "a bool" } else { wanted };
+            let words = format!("{wanted} is needed here, and this is {actual}");
+            return Diagnostic::error("impossible-types", words, Some(span));
+        }
         other => (lower_first(&other.to_string()), None),
     };
     Diagnostic { help, ..Diagnostic::error("syntax", words, Some(span)) }

@@ -4,7 +4,7 @@ use rhai::{Expr, FnCallExpr, Position};
 
 use super::known::{self, Surely, surely};
 use super::spell::spell;
-use super::syntax::place;
+use super::syntax::{place, start};
 use super::walk::Walk;
 use crate::base::suggest::nearest;
 
@@ -68,7 +68,7 @@ impl Walk<'_> {
         let unfit = |operand: &Expr| {
             surely(operand).filter(|kind| match name {
                 "-" | "*" | "/" | "%" | "**" => *kind != Surely::Number,
-                "+" => !matches!(kind, Surely::Number | Surely::Text) && !(*kind == Surely::Bool && joins(call)),
+                "+" => !(matches!(kind, Surely::Number | Surely::Text) || *kind == Surely::Bool && joins(call)),
                 "!" => *kind != Surely::Bool,
                 _ => false,
             })
@@ -76,9 +76,9 @@ impl Walk<'_> {
         let Some((operand, kind)) = call.args.iter().find_map(|e| Some((e, unfit(e)?))) else { return };
         let whole = spell(&Expr::FnCall(Box::new(call.clone()), at));
         let words = format!("`{whole}` never has a value: `{}` is {}", spell(operand), kind.name());
-        let start = place(operand.start_position());
+        let begin = start(operand);
         let len = spell(operand).len();
-        self.error("impossible-types", start, len, words, None);
+        self.error("impossible-types", begin, len, words, None);
     }
 }
 

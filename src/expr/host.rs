@@ -62,13 +62,15 @@ fn build() -> Engine {
     }
     engine.set_optimization_level(OptimizationLevel::None);
     engine.set_fast_operators(false);
-    for symbol in ["eval", "import", "export", "print", "debug", "as"] {
+    for symbol in ["eval", "import", "export"] {
         engine.disable_symbol(symbol);
     }
-    // `null` is reserved in Rhai; here `null()` is a function.
+    // `null` is reserved in Rhai; here `null()` is a function. The others are plausible names of fields, and what Rhai
+    // keeps them for is not here.
     #[expect(deprecated, reason = "Rhai marks the call as unstable; the version is pinned")]
     engine.on_parse_token(|token, _, _| match token {
-        Token::Reserved(word) if *word == "null" => Token::Identifier(word),
+        Token::Reserved(word) if ["null", "print", "debug"].contains(&word.as_str()) => Token::Identifier(word),
+        Token::As => Token::Identifier(Box::new("as".into())),
         other => other,
     });
     name_types(&mut engine);

@@ -4,6 +4,7 @@
 //! into the portable subset. [`Program::compile`] makes of that something that runs over batches: compiled to work on
 //! columns where the subset allows, otherwise Rhai with only the fields it reads in scope. Both give the same answers.
 
+mod aggregate;
 mod analyse;
 mod checks;
 mod dynamic;
@@ -27,6 +28,7 @@ mod syntax;
 mod tests;
 mod walk;
 
+pub use aggregate::{Aggregate, AggregateCall, AggregateOutput, analyse_aggregate};
 pub use analyse::{analyse, is_reserved_word};
 pub use functions::{Function, functions};
 pub use overlap::Overlaps;

@@ -38,6 +38,31 @@ impl<'a> Source<'a> {
         Some(start..self.closing(open)? + 1)
     }
 
+    /// The arguments of a call, without the space around them; the range is that of [`Source::call`].
+    pub(super) fn arguments(&self, call: &Range<usize>) -> Vec<Range<usize>> {
+        let text = self.text.get(call.clone()).unwrap_or_default();
+        let Some(open) = text.find('(').map(|at| call.start + at) else { return Vec::new() };
+        let close = call.end - 1;
+        let mut cuts = vec![open];
+        let mut at = open + 1;
+        while at < close {
+            match self.text.as_bytes().get(at) {
+                Some(b',') => cuts.push(at),
+                Some(b'(' | b'[' | b'{') => at = self.closing(at).unwrap_or(close),
+                Some(b'"' | b'`' | b'\'') => at = self.quoted(at).unwrap_or(close),
+                _ => {}
+            }
+            at += 1;
+        }
+        cuts.push(close);
+        let pieces = cuts.iter().zip(cuts.iter().skip(1)).map(|(from, to)| {
+            let piece = self.text.get(from + 1..*to).unwrap_or_default();
+            let start = from + 1 + piece.len() - piece.trim_start().len();
+            start..start + piece.trim().len()
+        });
+        pieces.filter(|piece| !piece.is_empty()).collect()
+    }
+
     /// The bracket that closes the one at `open`. Skips text, characters and comments.
     fn closing(&self, open: usize) -> Option<usize> {
         let mut depth = 0usize;
@@ -165,21 +190,30 @@ impl Rewriting {
         spans.push((text.len(), done));
         text.push_str(source.text.get(done..).unwrap_or_default());
         let edited = !self.edits.is_empty();
-        (text.clone(), Places { map: edited.then(|| (text, source.text.to_string(), spans)) })
+        (text.clone(), Places { map: edited.then(|| Way { new: text, old: source.text.to_string(), pieces: spans }) })
     }
+}
+
+/// The way back from rewritten text.
+#[derive(Clone, Debug)]
+struct Way {
+    new: String,
+    old: String,
+    /// Where pieces begin in both.
+    pieces: Vec<(usize, usize)>,
 }
 
 /// Finds the original place of a place in rewritten text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    /// New text, old text, and where pieces begin in both; `None` when nothing was rewritten.
-    map: Option<(String, String, Vec<(usize, usize)>)>,
+    /// `None` when nothing was rewritten.
+    map: Option<Way>,
 }
 
 impl Places {
     /// Line and column in the original.
     pub(super) fn original(&self, line: usize, column: usize) -> (usize, usize) {
-        let Some((new, old, spans)) = &self.map else { return (line, column) };
+        let Some(Way { new, old, pieces: spans }) = &self.map else { return (line, column) };
         let Some(at) = Source::new(new).offset(line, column) else { return (line, column) };
         let piece = spans.partition_point(|(start, _)| *start <= at).saturating_sub(1);
         let Some((start, from)) = spans.get(piece) else { return (line, column) };

@@ -89,3 +89,17 @@ pub(super) fn bodies(ast: &AST, name: &str) -> Vec<(Vec<String>, Vec<Stmt>)> {
     };
     parameters.into_iter().map(with_body).collect()
 }
+
+/// Where an expression's first word stands; Rhai gives operators their own place.
+pub(super) fn start(expr: &Expr) -> (usize, usize) {
+    match expr {
+        Expr::FnCall(call, at) if call.is_operator_call() => match (call.name.as_str(), call.args.as_slice()) {
+            ("contains", [_, value]) => start(value),
+            (_, [left, _]) => start(left),
+            _ => place(*at),
+        },
+        Expr::And(items, _) | Expr::Or(items, _) | Expr::Coalesce(items, _) => items.first().map_or((0, 0), start),
+        Expr::Dot(sides, ..) | Expr::Index(sides, ..) => start(&sides.lhs),
+        other => place(other.start_position()),
+    }
+}

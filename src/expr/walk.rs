@@ -5,7 +5,7 @@ use rhai::{AST, Expr, FnCallExpr, Position, Stmt, StmtBlock};
 use super::Kind;
 use super::facts::{Access, Facts, Root};
 use super::source::Source;
-use super::syntax::{Segment, bodies, chain, place};
+use super::syntax::{Segment, bodies, chain, place, start};
 use super::{known, sites};
 use crate::base::diag::Diagnostic;
 use crate::base::suggest::nearest;
@@ -200,14 +200,14 @@ impl Walk<'_> {
         if let Some(kind) = known::surely(expr).filter(|k| *k != known::Surely::Bool) {
             let spelled = super::spell::spell(expr);
             let words = format!("`{spelled}` is {}, where a bool is needed", kind.name());
-            self.error("impossible-types", place(expr.start_position()), spelled.len(), words, None);
+            self.error("impossible-types", start(expr), spelled.len(), words, None);
         }
         self.expr(expr);
     }
 
     /// Remembers a variable or chain before `??`, for Rhai knows only one empty value.
     fn coalesced(&mut self, expr: &Expr) {
-        let (line, column) = place(expr.start_position());
+        let (line, column) = start(expr);
         if let (Expr::Variable(..), Some(start)) = (chain(expr).root, self.source.offset(line, column)) {
             self.facts.coalesced.push(start..self.source.chain_end(start));
         }
@@ -291,13 +291,7 @@ impl Walk<'_> {
             }
             [other, _] => {
                 let words = "the port of `emit` must be written as text, so that it is known where events go";
-                self.error(
-                    "unknown-port",
-                    place(other.start_position()),
-                    1,
-                    words,
-                    Some("write `emit(\"port\", value)`".into()),
-                );
+                self.error("unknown-port", start(other), 1, words, Some("write `emit(\"port\", value)`".into()));
             }
             _ => self.check_call(call, at, false),
         }

@@ -15,12 +15,11 @@ use crate::expr::{Expr, Kind, Mode, Program, Scope, Scratch, ScriptOutput, analy
 pub fn json(text: &str) -> Value {
     let arena = bumpalo::Bump::new();
     let function = crate::expr::functions::functions().iter().find(|f| f.name == "parse_json").unwrap();
-    let read = match (function.body)(&[crate::data::value::Val::Text(text)], &arena) {
+    match (function.body)(&[crate::data::value::Val::Text(text)], &arena) {
         Ok(Out::Made(value)) => value,
         Ok(Out::Val(value)) => value.to_value(),
         Err(fault) => panic!("{text}: {fault:?}"),
-    };
-    read
+    }
 }
 
 /// JSON text of a value.

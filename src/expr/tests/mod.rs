@@ -1,4 +1,5 @@
 //! Tests of the language's rules, each run both compiled and in Rhai.
 
 mod harness;
+mod places;
 mod rules;
