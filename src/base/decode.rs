@@ -23,7 +23,10 @@ pub fn decode<T: DeserializeOwned>(node: &Node, name: &str, found: &mut Diagnost
             Ok(value) => return removed.is_empty().then_some(value),
             Err(mistake) => mistake,
         };
-        // What is missing because it was taken out is no second mistake.
+        if let What::UnknownKey { name, known } = &mistake.what {
+            removed.extend(nearest(name, known.iter().copied()).map(str::to_owned));
+        }
+        // What is missing because it was misspelt, or taken out, is no second mistake.
         let follows = matches!(&mistake.what, What::Missing(field) if removed.iter().any(|r| r == field));
         if !follows {
             found.push(mistake.diagnostic(node, name));
