@@ -23,7 +23,10 @@ pub fn decode<T: DeserializeOwned>(node: &Node, name: &str, found: &mut Diagnost
             Ok(value) => return removed.is_empty().then_some(value),
             Err(mistake) => mistake,
         };
-        // What is missing because it was taken out is no second mistake.
+        if let What::UnknownKey { name, known } = &mistake.what {
+            removed.extend(nearest(name, known.iter().copied()).map(str::to_owned));
+        }
+        // What is missing because it was misspelt, or taken out, is no second mistake.
         let follows = matches!(&mistake.what, What::Missing(field) if removed.iter().any(|r| r == field));
         if !follows {
             found.push(mistake.diagnostic(node, name));
@@ -150,7 +153,10 @@ fn plain(wanted: &str) -> String {
         "a string" | "a borrowed string" | "string" => "text".to_owned(),
         "a boolean" => "`true` or `false`".to_owned(),
         "a sequence" => "a list".to_owned(),
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, zero or more".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "u64" | "usize" => "a whole number that is not negative".to_owned(),
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
         other if other.starts_with("struct ") || other == "a map" || other.starts_with("map") => "a map".to_owned(),
@@ -325,5 +331,119 @@ impl<'de> de::VariantAccess<'de> for Place<'_> {
 
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Mistake> {
         de::Deserializer::deserialize_struct(self, "", &[], visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::base::diag::SourceFile;
+
+    #[derive(Deserialize, Debug, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Options {
+        path: String,
+        #[serde(default)]
+        retries: u8,
+        level: Option<Level>,
+        #[serde(default)]
+        tags: Vec<String>,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Deserialize, Debug, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        on: bool,
+        every: Every,
+    }
+
+    #[derive(Deserialize, Debug, PartialEq)]
+    #[serde(try_from = "String")]
+    struct Every(i64);
+
+    impl TryFrom<String> for Every {
+        type Error = String;
+        fn try_from(text: String) -> Result<Self, String> {
+            crate::base::time::TimeSpan::parse(&text).map(|s| Every(s.0))
+        }
+    }
+
+    #[derive(Deserialize, Debug, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Level {
+        Low,
+        High(u8),
+        Custom { name: String },
+    }
+
+    /// A tree of `key: value` lines; deeper maps as Rust closures would only hide what is tested.
+    fn node(file: &Arc<SourceFile>, data: Data, written: &str) -> Node {
+        let start = file.text.find(written).unwrap();
+        let span = Span { file: Arc::clone(file), range: start..start + written.len() };
+        Node { lines: Arc::new(vec![start]), span, data }
+    }
+
+    fn entry(file: &Arc<SourceFile>, key: &str, value: Node) -> Entry {
+        let start = file.text.find(&format!("{key}:")).unwrap();
+        let key_span = Span { file: Arc::clone(file), range: start..start + key.len() };
+        Entry { key: key.into(), key_span, value }
+    }
+
+    fn found(text: &str, make: impl Fn(&Arc<SourceFile>) -> Vec<Entry>) -> (Option<Options>, Vec<String>) {
+        let file = Arc::new(SourceFile { name: "t".into(), text: text.into() });
+        let map = node(&file, Data::Map(make(&file)), text);
+        let mut found = Diagnostics::default();
+        let options = decode(&map, "thing", &mut found);
+        let said = |d: &Diagnostic| {
+            let span = d.span.as_ref().unwrap();
+            let marked = span.file.text.get(span.range.clone()).unwrap();
+            format!("{} `{}` {} [{}]", d.code, marked.replace('\n', "|"), d.message, d.help.clone().unwrap_or_default())
+        };
+        (options, found.list.iter().map(said).collect())
+    }
+
+    #[test]
+    fn what_is_right_is_decoded() {
+        let (options, said) = found("path: x\nlevel: 5\ntags: y\ninner: 1s", |f| {
+            let high = node(
+                f,
+                Data::Map(vec![Entry { key: "high".into(), ..entry(f, "level", node(f, Data::Int(5), "5")) }]),
+                "5",
+            );
+            let on = Entry { key: "on".into(), ..entry(f, "inner", node(f, Data::Bool(true), "1s")) };
+            let every = Entry { key: "every".into(), ..entry(f, "inner", node(f, Data::Text("1s".into()), "1s")) };
+            vec![
+                entry(f, "path", node(f, Data::Text("x".into()), "x")),
+                entry(f, "level", high),
+                entry(f, "tags", node(f, Data::List(vec![node(f, Data::Text("y".into()), "y")]), "y")),
+                entry(f, "inner", node(f, Data::Map(vec![on, every]), "1s")),
+            ]
+        });
+        assert_eq!(said, Vec::<String>::new());
+        let options = options.unwrap();
+        assert_eq!((options.path.as_str(), options.level, options.retries), ("x", Some(Level::High(5)), 0));
+        assert_eq!(options.inner, Some(Inner { on: true, every: Every(1_000_000) }));
+    }
+
+    #[test]
+    fn all_mistakes_are_found_at_their_places() {
+        let (options, said) = found("pth: x\nretries: 300\nlevel: hihg\ntags: 5\ninner: 10", |f| {
+            let every = Entry { key: "every".into(), ..entry(f, "inner", node(f, Data::Text("10".into()), "10")) };
+            let on = Entry { key: "on".into(), ..entry(f, "inner", node(f, Data::Bool(true), "10")) };
+            vec![
+                entry(f, "pth", node(f, Data::Text("x".into()), "x")),
+                entry(f, "retries", node(f, Data::Int(300), "300")),
+                entry(f, "level", node(f, Data::Text("hihg".into()), "hihg")),
+                entry(f, "tags", node(f, Data::List(vec![node(f, Data::Int(5), "5")]), "5")),
+                entry(f, "inner", node(f, Data::Map(vec![on, every]), "10")),
+            ]
+        });
+        assert_eq!(options, None);
+        insta::assert_snapshot!(said.join("\n"));
     }
 }

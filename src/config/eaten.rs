@@ -196,6 +196,25 @@ pub fn unreadable(line: &str) -> Option<(Range<usize>, String)> {
     (strange && !closed(value)).then(|| (range, format!("{key}: {}", quoted(value))))
 }
 
+/// Where a variable stands without quotes inside a flow map or list.
+pub fn variable_in_brackets(line: &str) -> Option<Range<usize>> {
+    let open = line.find(['{', '['])?;
+    let mut quote = None;
+    for (at, c) in line.char_indices() {
+        match quote {
+            Some(q) if c == q => quote = None,
+            Some(_) => {}
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None if c == '$' && at > open && line.get(at + 1..).is_some_and(|rest| rest.starts_with('{')) => {
+                let end = line.get(at..)?.find('}')?;
+                return Some(at..at + end + 1);
+            }
+            None => {}
+        }
+    }
+    None
+}
+
 /// Where a line's value begins with a bracket that is not closed on the line.
 pub fn open_bracket(line: &str) -> Option<usize> {
     let at = line.find(": ")? + 2;

@@ -1,15 +1,12 @@
 //! Where configuration meets expressions: the only file here that calls [`crate::expr`].
 
-use crate::base::diag::{Diagnostics, Severity};
+use crate::base::diag::{Diagnostic, Diagnostics, Severity};
 use crate::expr::{self, Expr, Kind, Scope};
 use crate::plan::window::Function;
 
 use super::context::{Context, listed};
 use super::eaten;
 use super::read::Code;
-
-mod interim;
-pub use interim::{Aggregate, AggregateOutput};
 
 /// Aggregates of later versions.
 pub const LATER_AGGREGATES: [&str; 10] =
@@ -44,28 +41,26 @@ fn analyse(code: &Code, kind: Kind, scope: &Scope<'_>, context: &mut Context<'_>
 }
 
 /// An expression over aggregate calls; every call is one of this version, with the arguments it takes.
-pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<Aggregate> {
+pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<expr::Aggregate> {
     if cut(code, context) {
         return None;
     }
-    let this_version = Function::ALL.map(|(name, _)| name);
-    let functions: Vec<&str> = this_version.iter().copied().chain(LATER_AGGREGATES).collect();
+    let functions = Function::ALL.map(|(name, _)| name);
     let vars = std::mem::take(&mut context.vars);
     let scope = Scope { vars: &vars, state: false, ports: &[] };
     let mut found = Diagnostics::default();
     let (text, layout) = (&code.text, &mut context.layout);
-    let aggregate = interim::analyse_aggregate(text, &code.origin, &scope, &functions, layout, &mut found);
+    let aggregate = expr::analyse_aggregate(text, &code.origin, &scope, &functions, layout, &mut found);
     context.vars = vars;
+    for diagnostic in &mut found.list {
+        of_a_later_version(diagnostic, &functions);
+    }
     hand_on(code, found, context);
     let aggregate = aggregate?;
     let mut right = true;
     for call in &aggregate.calls {
         let name = &call.function;
-        if LATER_AGGREGATES.contains(&name.as_str()) {
-            let message = format!("aggregate `{name}` is not in this version");
-            context.error("not-in-this-version", message, &call.span).help(listed("this version has", &this_version));
-            right = false;
-        } else if !call.extra.is_empty() || (call.argument.is_none() && name != "count") {
+        if !call.extra.is_empty() || (call.argument.is_none() && name != "count") {
             let count = usize::from(call.argument.is_some()) + call.extra.len();
             let takes = if name == "count" { "none or one" } else { "one" };
             let plural = if count == 1 { "" } else { "s" };
@@ -75,6 +70,19 @@ pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<Aggregate> {
         }
     }
     right.then_some(aggregate)
+}
+
+/// What is not known here may be an aggregate of a later version.
+fn of_a_later_version(diagnostic: &mut Diagnostic, functions: &[&str]) {
+    let Some(span) = &diagnostic.span else { return };
+    let written = span.file.text.get(span.range.start..).unwrap_or_default();
+    let end = written.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(written.len());
+    let name = written.get(..end).unwrap_or_default();
+    if LATER_AGGREGATES.contains(&name) {
+        let message = format!("aggregate `{name}` is not in this version");
+        let help = listed("this version has", functions);
+        *diagnostic = Diagnostic::error("not-in-this-version", message, diagnostic.span.clone()).help(help);
+    }
 }
 
 /// Whether YAML took the end of the text for a comment, which is then reported instead of what became of the rest.

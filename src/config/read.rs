@@ -5,6 +5,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::base::diag::Span;
+use crate::base::suggest::nearest;
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Entry, Node, Origin};
 
@@ -47,6 +48,8 @@ impl<T: Read> Read for Box<T> {
 pub struct Keys<'n> {
     entries: &'n [Entry],
     taken: Vec<bool>,
+    /// Keys that have to be there and are not.
+    missing: Vec<String>,
     /// What the map is called in messages: `window`.
     name: String,
     /// The place of the key that the map belongs to.
@@ -64,7 +67,8 @@ impl<'n> Keys<'n> {
                 return None;
             }
         };
-        Some(Keys { entries, taken: vec![false; entries.len()], name: name.to_owned(), place: key.clone() })
+        let taken = vec![false; entries.len()];
+        Some(Keys { entries, taken, missing: Vec::new(), name: name.to_owned(), place: key.clone() })
     }
 
     /// Every entry, taken or not.
@@ -81,13 +85,12 @@ impl<'n> Keys<'n> {
         self.entries.get(at)
     }
 
-    /// Reads the value of a key; reports a key that is missing.
+    /// Reads the value of a key. One that is missing is reported when the map is closed.
     pub fn take<T: Read>(&mut self, key: &str, context: &mut Context<'_>) -> Option<T> {
         let Some(entry) = self.entry(key) else {
             let absent = T::absent();
             if absent.is_none() {
-                let message = format!("`{}` needs `{key}`", self.name);
-                context.error("missing-key", message, &self.place).label(format!("`{key}` is missing"));
+                self.missing.push(key.to_owned());
             }
             return absent;
         };
@@ -106,12 +109,18 @@ impl<'n> Keys<'n> {
         self.entry(key);
     }
 
-    /// Reports every entry that nobody took.
+    /// Reports every entry that nobody took and every key that is missing, but not one that was only misspelt.
     pub fn close(self, known: &[&str], later: &[&str], context: &mut Context<'_>) {
         let place = if self.name.is_empty() { String::new() } else { format!(" in `{}`", self.name) };
         let what = Unknown { code: "unknown-key", noun: "key", place: &place, listing: "the keys here are" };
+        let mut meant = Vec::new();
         for (entry, _) in self.entries.iter().zip(&self.taken).filter(|(_, taken)| !**taken) {
             context.unknown(&what, &entry.key, &entry.key_span, known, later);
+            meant.extend(nearest(&entry.key, known.iter().copied()));
+        }
+        for key in self.missing.iter().filter(|key| !meant.contains(&key.as_str())) {
+            let message = format!("`{}` needs `{key}`", self.name);
+            context.error("missing-key", message, &self.place).label(format!("`{key}` is missing"));
         }
     }
 }

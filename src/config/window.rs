@@ -7,11 +7,12 @@ use crate::base::limit;
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::data::layout::{FieldId, FieldPath};
+use crate::expr::{Aggregate, AggregateOutput};
 use crate::plan::KeyPart;
 use crate::plan::window::{Bounds, Call, Function, Late, Output, Shape, Window};
 
 use super::context::{Context, listed};
-use super::expressions::{self, Aggregate, AggregateOutput};
+use super::expressions;
 use super::read::{Code, Duration, Named, Read, Text, keys, words, wrong_type};
 use super::step::{By, field, key_parts};
 

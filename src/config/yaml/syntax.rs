@@ -38,6 +38,14 @@ pub fn explain(file: &Arc<SourceFile>, at: usize, reason: &str) -> Diagnostic {
         }
     }
     for (start, line) in &lines {
+        if let Some(variable) = eaten::variable_in_brackets(line) {
+            let written = line.get(variable.clone()).unwrap_or_default();
+            let range = start + variable.start..start + variable.end;
+            let what = "inside `{…}` and `[…]` a variable needs quotes";
+            return Diagnostic::error("unquoted-variable", what, span(range)).help(format!(
+                "write \"{written}\", which is always text, or put the key on a line of its own, where `{written}` may be a number"
+            ));
+        }
         if let Some(bracket) = eaten::open_bracket(line) {
             let at = start + bracket;
             return Diagnostic::error("yaml-syntax", "this bracket is not closed", span(at..at + 1))
