@@ -33,7 +33,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("schemars", &["connector", "connectors", "config", "cli"]),
     ("crossbeam_channel", &["engine"]),
     ("tracing_subscriber", &["cli", "main"]),
-    ("annotate_snippets", &["config", "cli"]),
+    ("annotate_snippets", &["base"]),
     ("mimalloc", &["main"]),
 ];
 
