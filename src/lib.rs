@@ -1,9 +1,62 @@
+//! Millstream: a declarative stream processor in one binary. This page is the map.
+//!
+//! # Data's walk
+//! ```text
+//! pipelines/x.yaml ── config ──▶ plan::Plan ── engine::lower ──▶ Graph ──▶ engine::run (threads) or engine::direct
+//!     text              parse,      pure data,    stateless flows,            blocks, ticks, shares of keys
+//!                       resolve     demand        steps with state
+//! ```
+//!
+//! # Layers
+//! No import runs upward; `tests/tidy.rs` holds it.
+//!
+//! | module | what it is | may name |
+//! |---|---|---|
+//! | [`base`] | time, places, diagnostics, limits | nothing |
+//! | [`data`] | values, columns, batches, JSON, CSV, event times | `base` |
+//! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
+//! | [`plan`] | a checked pipeline as pure data; demand, explanation, drawing | `expr` |
+//! | [`connector`] | the contracts of sources and sinks | `data` |
+//! | [`connectors`] | a file per connector, listed by hand | `connector` |
+//! | [`config`] | pipeline files to plans; alone knows YAML | `plan`, `connector` |
+//! | [`engine`] | runs a plan on this machine; names no connector | `plan`, `connector` |
+//! | [`cli`] | a file per verb; alone knows the command line | everything |
+//!
+//! # Invariants
+//! * Checking is pure; opening does I/O; running spawns. Nothing does two of them.
+//! * The order of events within a partition decides everything: no size of blocks, number of workers or timing shows in
+//!   the output ([`engine::gate`]).
+//! * A row that nobody changed leaves as the bytes that came ([`data::batch`]).
+//! * A field name becomes a column number when the plan is made ([`data::layout`]); nothing looks a name up per event.
+//! * Every row that comes in is counted where it ends ([`engine::ledger`]).
+//! * State is rows by key, handed out as changes and given back on restart ([`engine::state`]).
+//!
+//! # Where does it live?
+//! | to change | look at |
+//! |---|---|
+//! | what a key in a pipeline file means | `config`, a file per part of the file |
+//! | the wording or place of a mistake | where it is found: `config`, or `expr::analyse` |
+//! | a helper function of expressions | `expr::functions` |
+//! | what runs without Rhai | `expr::subset` |
+//! | a step without state | `plan::Operator`, `config::step`, `engine::action` |
+//! | windows and aggregates | `plan::window`, `engine::ops::window` |
+//! | how partitions meet, watermarks, idleness | `engine::gate` |
+//! | threads, back-pressure, the end of a run | `engine::run` |
+//! | reading and writing JSON | `data::json` |
+//! | a connector | `connectors`, one file and a line in its list |
+//!
+//! # Glossary
+//! *partition*: what has an order of its own, a file of a glob; *block*: whole records of one partition; *chunk*: bytes
+//! as a source brings them; *tick*: a piece of the one order of all input; *ordinal*: a row's place in its block or tick;
+//! *share*: the part of a step's keys that one worker has; *flow*: stateless steps between two exchanges; *place*: where
+//! something stands in a file or a row's text.
+
 pub mod base;
 pub mod cli;
 pub mod config;
 pub mod connector;
 pub mod connectors;
 pub mod data;
-pub mod expr;
 pub mod engine;
+pub mod expr;
 pub mod plan;

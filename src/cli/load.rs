@@ -1,20 +1,47 @@
 //! Loading a pipeline file for a verb, and opening its connectors.
 
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use crate::base::diag::Severity;
-use crate::config::{self, Loaded, Pipeline, Registry};
+use crate::base::diag::{Diagnostics, Severity};
+use crate::base::render::{self, Style};
+use crate::base::time::TimeSpan;
+use crate::config::{self, Pipeline, Registry};
 use crate::connector::{OpenContext, Sink, SinkError};
 use crate::connectors::{SINKS, SOURCES};
+use crate::data::csv;
+use crate::data::format::Format;
+use crate::data::hash::hash_key;
+use crate::data::layout::FieldId;
+use crate::data::value::Val;
 use crate::engine::run::Input;
-use crate::plan::{Node, NodeKind};
+use crate::plan::{Node, NodeId, NodeKind};
 
 /// Every connector.
 pub const REGISTRY: Registry<'static> = Registry { sources: SOURCES, sinks: SINKS };
 
-/// Loads a pipeline file with the environment's variables.
-pub fn load(file: &Path, missing_secret: Severity) -> Loaded {
-    config::load(file, &REGISTRY, &|name| std::env::var(name).ok(), missing_secret)
+/// How long a live source without `time` is silent before it is idle.
+const IDLE_AFTER: TimeSpan = TimeSpan::seconds(30);
+
+/// Writes a line for people on standard error.
+pub fn say(text: &str) {
+    // Where standard error is gone too, the exit code is all that is left.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Shows what was found in pipeline files.
+pub fn show(found: &Diagnostics) {
+    if !found.list.is_empty() {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let _ = std::io::stderr().write_all(render::render(found, Style::Human { colour }).as_bytes());
+    }
+}
+
+/// Loads a pipeline file with the environment's variables and shows what is wrong with it.
+pub fn load(file: &Path, missing_secret: Severity) -> Option<Pipeline> {
+    let loaded = config::load(file, &REGISTRY, &|name| std::env::var(name).ok(), missing_secret);
+    show(&loaded.found);
+    loaded.pipeline
 }
 
 /// Opens the sources of a pipeline, in the order written.
@@ -24,40 +51,50 @@ pub fn open_sources(pipeline: &Pipeline) -> Result<Vec<Input>, String> {
         let NodeKind::Source(source) = &node.kind else { continue };
         let kind = SOURCES.iter().find(|k| k.name == source.connector);
         let kind = kind.ok_or_else(|| format!("there is no source `{}`", source.connector))?;
-        let context = context(pipeline, node, None);
-        let mut partitions =
-            (kind.open)(&source.options, context).map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
+        let opened = (kind.open)(&source.options, context(pipeline, node, None));
+        let mut partitions = opened.map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
         partitions.sort_by(|a, b| a.name.cmp(&b.name));
         let time = source.time.as_ref();
         inputs.push(Input {
             partitions,
             bounded: source.bounded,
             out_of_order: time.map(|t| t.out_of_order).unwrap_or_default(),
-            idle_after: time.map(|t| t.idle_after).unwrap_or(crate::base::time::TimeSpan::seconds(30)),
+            idle_after: time.map_or(IDLE_AFTER, |t| t.idle_after),
         });
     }
     Ok(inputs)
 }
 
 /// Opens the sinks of a pipeline; `order` are their nodes in the order the engine numbers them.
-pub fn open_sinks(pipeline: &Pipeline, order: &[crate::plan::NodeId]) -> Result<Vec<Box<dyn Sink>>, String> {
+pub fn open_sinks(pipeline: &Pipeline, order: &[NodeId]) -> Result<Vec<Box<dyn Sink>>, String> {
     let mut sinks = Vec::new();
     for id in order {
         let Some(node) = pipeline.plan.node(*id) else { continue };
         let NodeKind::Sink(sink) = &node.kind else { continue };
         let kind = SINKS.iter().find(|k| k.name == sink.connector);
         let kind = kind.ok_or_else(|| format!("there is no sink `{}`", sink.connector))?;
-        let opened = (kind.open)(&sink.options, context(pipeline, node, None));
+        let header = match &sink.format {
+            Format::Json => None,
+            Format::Csv(dialect) => {
+                let names = dialect.columns.iter().flatten();
+                // The header is names alone; the fields they stand for do not matter to it.
+                let columns = names.map(|name| (name.clone(), FieldId(0))).collect();
+                Some(csv::Encoder::new(dialect, columns).header())
+            }
+        };
+        let opened = (kind.open)(&sink.options, context(pipeline, node, header));
         sinks.push(opened.map_err(|SinkError::Fatal(why)| format!("sink `{}`: {why}", node.name))?);
     }
     Ok(sinks)
 }
 
 fn context(pipeline: &Pipeline, node: &Node, header: Option<Vec<u8>>) -> OpenContext {
-    let name = |text: &str| crate::data::value::Value::Text(text.into());
-    let (of_pipeline, of_node) = (name(&pipeline.plan.name), name(&node.name));
-    let seed = crate::data::hash::hash_key(&[of_pipeline.as_val(), of_node.as_val()]);
     let is_live = |n: &Node| matches!(&n.kind, NodeKind::Source(s) if !s.bounded);
-    let bounded = !pipeline.plan.nodes.iter().any(is_live);
-    OpenContext { directory: pipeline.directory.clone(), name: node.name.clone(), seed, header, bounded }
+    OpenContext {
+        directory: pipeline.directory.clone(),
+        name: node.name.clone(),
+        seed: hash_key(&[Val::Text(&pipeline.plan.name), Val::Text(&node.name)]),
+        header,
+        bounded: !pipeline.plan.nodes.iter().any(is_live),
+    }
 }

@@ -1,7 +1,13 @@
 //! The command line: a file per verb. The only layer that knows clap.
 
+mod check;
+mod files;
 mod load;
+mod progress;
 mod run;
+mod schema;
+mod summary;
+mod test;
 
 use std::process::ExitCode;
 
@@ -9,7 +15,7 @@ use clap::{Parser, Subcommand};
 
 /// A declarative stream processor in one binary.
 #[derive(Parser, Debug)]
-#[command(name = "millstream", version, about, arg_required_else_help = true)]
+#[command(name = "millstream", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -19,13 +25,26 @@ struct Cli {
 enum Verb {
     /// Run pipelines to their end, or until interrupted.
     Run(run::Args),
+    /// Say everything that is wrong with pipeline files, without running them.
+    Check(check::Args),
+    /// Run the tests that pipeline files hold, in virtual time and without any connector.
+    Test(test::Args),
+    /// Write the JSON Schema of pipeline files, for editors.
+    Schema(schema::Args),
 }
 
-/// Exit codes, as `millstream help` documents them.
+/// What the process's exit code means.
+const EXIT_CODES: &str = "Exit codes:
+  0    everything went as asked
+  1    a run or a test failed
+  2    the command line or a pipeline file is wrong
+  130  a run was stopped by a signal before its input ended";
+
+/// Exit codes, as the help text documents them.
 pub mod exit {
     /// Everything went as asked.
     pub const OK: u8 = 0;
-    /// The run failed.
+    /// A run or a test failed.
     pub const FAILED: u8 = 1;
     /// The command line or a pipeline file is wrong.
     pub const USAGE: u8 = 2;
@@ -38,6 +57,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = match cli.verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Check(args) => check::run(&args, &load::REGISTRY),
+        Verb::Test(args) => test::run(&args),
+        Verb::Schema(args) => schema::run(&args, &load::REGISTRY),
     };
     ExitCode::from(code)
 }

@@ -1,55 +1,134 @@
-//! `millstream run`.
+//! `millstream run`: pipelines to their end, or until interrupted.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use crate::base::diag::Severity;
+use crate::config::Pipeline;
 use crate::engine::lower::{Lowering, lower};
-use crate::engine::run::{Options, Outcome, run as run_job};
+use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job};
 
-use super::{exit, load};
+use super::load::{load, open_sinks, open_sources, say};
+use super::progress::{EVERY, Progress};
+use super::{exit, summary};
 
-/// Runs pipelines.
+/// Options of `run`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Pipeline files.
+    /// Pipeline files, run one after the other.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Worker threads; the output is the same with any number.
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    #[arg(long, value_name = "N", env = "MILLSTREAM_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// Say nothing but errors.
+    #[arg(long, short)]
+    quiet: bool,
 }
 
-/// Runs each file.
+/// Runs the files in turn; the first that fails ends it.
 pub fn run(args: &Args) -> u8 {
-    for file in &args.files {
-        let loaded = load::load(file, Severity::Error);
-        for d in &loaded.found.list {
-            eprintln!("{d:?}");
-        }
-        let Some(pipeline) = loaded.pipeline else { return exit::USAGE };
-        let workers = args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-        let result = (|| {
-            let graph = lower(&pipeline.plan, Lowering { shares: workers, track: false })?;
-            let order = graph.sink_nodes();
-            let sinks = load::open_sinks(&pipeline, &order)?;
-            let inputs = load::open_sources(&pipeline)?;
-            Ok::<_, String>(run_job(graph, inputs, sinks, &Options { workers }, None, &mut |_| {}))
-        })();
-        match result {
-            Ok(summary) => {
-                for (node, entry) in pipeline.plan.nodes.iter().zip(&summary.entries) {
-                    eprintln!("{} {:?}", node.name, entry);
-                }
-                if let Outcome::Failed(why) = summary.outcome {
-                    eprintln!("error: {why}");
-                    return exit::FAILED;
-                }
-            }
+    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = args.workers.map_or_else(available, usize::from);
+    // Every file is read before the first one runs: a mistake in the last should not wait for the others' input.
+    let pipelines: Vec<_> = args.files.iter().map(|file| load(file, Severity::Error)).collect();
+    for pipeline in pipelines {
+        let Some(pipeline) = pipeline else { return exit::USAGE };
+        let code = match run_one(&pipeline, workers, args.quiet) {
+            Ok(code) => code,
             Err(why) => {
-                eprintln!("error: {why}");
-                return exit::FAILED;
+                say(&format!("error: {why}"));
+                exit::FAILED
             }
+        };
+        if code != exit::OK {
+            return code;
         }
     }
     exit::OK
+}
+
+fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, String> {
+    let graph = lower(&pipeline.plan, Lowering { shares: workers, track: false })?;
+    let inputs = open_sources(pipeline)?;
+    let sinks = open_sinks(pipeline, &graph.sink_nodes())?;
+    let mut progress = Progress::new(&pipeline.plan);
+    let (started, handle) = channel::<Handle>();
+    let (ended, end) = channel::<Summary>();
+    let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
+        let summary = run_job(graph, inputs, sinks, &Options { workers }, None, &mut |handle| {
+            // Without a listener there is nobody to stop the run.
+            let _ = started.send(handle);
+        });
+        let _ = ended.send(summary);
+    });
+    runner.map_err(|e| format!("no thread for the run: {e}"))?;
+    let handle = handle.recv().ok();
+    if let Some(handle) = handle.clone() {
+        stop_on_signal(handle);
+    }
+    let summary = loop {
+        match end.recv_timeout(EVERY) {
+            Ok(summary) => break summary,
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(handle) = handle.as_ref().filter(|_| !quiet) {
+                    progress.show(handle);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err("the run ended without a word; please report it".to_owned());
+            }
+        }
+    };
+    progress.clear();
+    Ok(report(pipeline, &summary, &progress, quiet))
+}
+
+/// Says how it ended.
+fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool) -> u8 {
+    let unread = summary::unread(&pipeline.plan, &ended.entries);
+    if !quiet {
+        if !unread.is_empty() {
+            say(unread.trim_end());
+        }
+        say(&format!("{}: {}", pipeline.plan.name, summary::totals(&pipeline.plan, &ended.entries, progress.elapsed())));
+    }
+    match &ended.outcome {
+        Outcome::Complete => exit::OK,
+        Outcome::Stopped => {
+            if !quiet {
+                say(&format!("{}: stopped before its input ended; open windows were not emitted", pipeline.plan.name));
+            }
+            exit::STOPPED
+        }
+        Outcome::Failed(why) => {
+            say(&format!("error: {why}"));
+            exit::FAILED
+        }
+    }
+}
+
+/// The first SIGINT or SIGTERM stops the run in good order, a second one at once.
+fn stop_on_signal(handle: Handle) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            for stop in [true, false] {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                if stop {
+                    handle.stop();
+                } else {
+                    std::process::exit(i32::from(exit::STOPPED));
+                }
+            }
+        });
+    };
+    // Without the thread, signals end the process at once, as they do by default.
+    let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
 }

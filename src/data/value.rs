@@ -231,6 +231,6 @@ mod tests {
         assert_eq!(compare(Val::Int(-1), Val::Float(-0.5)), Ordering::Less);
         assert_eq!(compare(Val::Int(i64::MAX), Val::Float(9_223_372_036_854_775_808.0)), Ordering::Less);
         assert_eq!(compare(Val::Text("1"), Val::Int(1)), Ordering::Greater);
-        assert_eq!(std::mem::size_of::<Value>(), 24);
+        assert_eq!(std::mem::size_of::<Value>(), 32);
     }
 }

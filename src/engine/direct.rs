@@ -61,10 +61,19 @@ impl Direct {
         Ok(Direct { job, mappers, stages, outputs, partitions: named, now, last: false })
     }
 
-    /// Whole records of a partition.
+    /// Whole records of a partition, in its source's format.
     pub fn feed(&mut self, partition: usize, block: Block) -> Result<(), String> {
+        self.feed_as(partition, block, false)
+    }
+
+    /// Events of a partition as JSON, whatever its source's format.
+    pub fn feed_event(&mut self, partition: usize, block: Block) -> Result<(), String> {
+        self.feed_as(partition, block, true)
+    }
+
+    fn feed_as(&mut self, partition: usize, block: Block, decoded: bool) -> Result<(), String> {
         let Some((source, name, number)) = self.partitions.get_mut(partition) else { return Ok(()) };
-        let input = MapInput { block, partition: Arc::clone(name), number: *number, arrived: self.now };
+        let input = MapInput { block, partition: Arc::clone(name), number: *number, arrived: self.now, decoded };
         let at = (partition, *number);
         *number += 1;
         let Some(mapper) = self.mappers.get_mut(*source) else { return Ok(()) };

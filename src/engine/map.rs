@@ -70,6 +70,8 @@ pub struct MapInput {
     pub number: u64,
     /// The wall clock when it came.
     pub arrived: Timestamp,
+    /// The records are JSON, whatever the source's format.
+    pub decoded: bool,
 }
 
 enum Reader {
@@ -113,6 +115,7 @@ impl Mapper {
         self.runner.sequence = input.number;
         let decoded = match &mut self.reader {
             Reader::Json(decoder) => decoder.decode(input.block),
+            Reader::Csv(_) if input.decoded => self.tools.decoder.decode(input.block),
             Reader::Csv(decoder) => decoder.decode(input.block),
         };
         let records = decoded.records;

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod lower;
 pub mod map;
 pub mod ops;
+pub mod rehearse;
 pub mod run;
 mod source_task;
 pub mod stage;

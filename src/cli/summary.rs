@@ -1,0 +1,68 @@
+//! What a run says at its end: what went through, and what became of the rows that nobody read.
+
+use std::time::Duration;
+
+use crate::engine::ledger::{Entry, Tally};
+use crate::plan::{Node, NodeKind, Plan};
+
+use super::progress::count;
+
+/// How much of a row that could not be processed is shown.
+const SHOWN: usize = 160;
+
+/// Rows in and out, and how long it took.
+pub fn totals(plan: &Plan, entries: &[Entry], took: Duration) -> String {
+    let sum = |of: fn(&NodeKind) -> bool| {
+        let pairs = plan.nodes.iter().zip(entries).filter(|(n, _)| of(&n.kind));
+        pairs.map(|(_, e)| e.tally.taken).sum::<u64>()
+    };
+    let (rows_in, rows_out) = (sum(|k| matches!(k, NodeKind::Source(_))), sum(|k| matches!(k, NodeKind::Sink(_))));
+    let seconds = took.as_secs_f64();
+    let rate = if seconds > 0.0 { (rows_in as f64 / seconds) as u64 } else { 0 };
+    format!("{} rows in, {} out in {seconds:.2} s ({}/s)", count(rows_in), count(rows_out), count(rate))
+}
+
+/// Rows that could not be processed or came late and that nobody read, with the first few of each entry; empty if there are
+/// none.
+pub fn unread(plan: &Plan, entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for (node, entry) in plan.nodes.iter().zip(entries) {
+        if entry.tally.dead > 0 {
+            text.push_str(&of_entry(node, entry));
+        }
+    }
+    text
+}
+
+fn of_entry(node: &Node, entry: &Entry) -> String {
+    let Tally { failed, late, dead, .. } = entry.tally;
+    let late = late.min(dead);
+    let failed = failed.min(dead - late);
+    let mut what = Vec::new();
+    if failed > 0 {
+        what.push(format!("{} could not be processed (read `{}.errors` to keep them)", rows(failed), node.name));
+    }
+    if late > 0 {
+        what.push(format!("{} came late (read `{}.late` to keep them, or raise `allow_late`)", rows(late), node.name));
+    }
+    let mut text = format!("`{}`: {}\n", node.name, what.join("; "));
+    for sample in &entry.samples {
+        let place = if sample.place.is_empty() { String::new() } else { format!(" ({})", sample.place) };
+        text.push_str(&format!("  {}{place}\n    {}\n", sample.reason, shortened(&sample.original)));
+    }
+    text
+}
+
+fn rows(n: u64) -> String {
+    if n == 1 { "1 row".to_owned() } else { format!("{} rows", count(n)) }
+}
+
+/// One line of at most [`SHOWN`] characters.
+fn shortened(text: &str) -> String {
+    let mut line: String =
+        text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).take(SHOWN).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        line.push('…');
+    }
+    line
+}

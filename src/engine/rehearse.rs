@@ -1,0 +1,141 @@
+//! Runs a plan over given events in virtual time, without connectors, and watches any of its outputs.
+
+use crate::base::time::{TimeSpan, Timestamp};
+use crate::data::column::as_u32;
+use crate::data::format::Format;
+use crate::data::framing::{Block, Framer};
+use crate::data::json;
+use crate::data::value::Value;
+use crate::plan::{Input, Node, NodeKind, OnError, Plan, Sink};
+
+use super::direct::Direct;
+use super::gate::PartitionSpec;
+use super::lower::{Lowering, lower};
+
+/// The wall clock at the start: 2026-01-01T00:00:00Z.
+const START: Timestamp = Timestamp(1_767_225_600_000_000);
+/// Rows at which a tick is cut; any number gives the same output.
+const TICK_ROWS: u32 = 1024;
+
+/// What a source is given.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// An event as if it had been decoded.
+    Event(Value),
+    /// A record in the source's format.
+    Record(String),
+    /// The clock moves on.
+    Silence(TimeSpan),
+}
+
+/// What each watched output passed on, a JSON text a row. `given` names sources by their place among the sources; after
+/// the last item every source ends. The error is for the pipeline's author: a row failed where `on_error` is `fail`.
+pub fn rehearse(plan: &Plan, given: &[(usize, Vec<Given>)], watched: &[Vec<Input>]) -> Result<Vec<Vec<String>>, String> {
+    let mut plan = plan.clone();
+    // Nothing is too far ahead of a clock that is not the world's.
+    for node in &mut plan.nodes {
+        if let NodeKind::Source(source) = &mut node.kind
+            && let Some(time) = &mut source.time
+        {
+            time.max_future = None;
+        }
+    }
+    let first = plan.nodes.len();
+    plan.nodes.extend(watched.iter().map(|inputs| watcher(inputs)));
+    let graph = lower(&plan, Lowering { shares: 1, track: false })?;
+    let sources: Vec<(Format, PartitionSpec)> = specs(&plan);
+    let specs = sources.iter().map(|(_, spec)| spec.clone()).collect();
+    let mut direct = Direct::new(graph, specs, TICK_ROWS, START, None)?;
+    feed(&mut direct, &sources, given)?;
+    let sinks = direct.sink_nodes();
+    let mut outputs = Vec::with_capacity(watched.len());
+    for at in first..first + watched.len() {
+        let sink = sinks.iter().position(|node| node.index() == at);
+        let lines = sink.map(|s| direct.take(s)).unwrap_or_default();
+        let text = lines.iter().flat_map(|l| String::from_utf8_lossy(&l.text).lines().map(str::to_owned).collect::<Vec<_>>());
+        outputs.push(text.collect());
+    }
+    Ok(outputs)
+}
+
+/// A sink that is only watched.
+fn watcher(inputs: &[Input]) -> Node {
+    Node {
+        name: String::new(),
+        description: None,
+        place: String::new(),
+        inputs: inputs.to_vec(),
+        on_error: OnError::default(),
+        kind: NodeKind::Sink(Sink {
+            connector: String::new(),
+            options: serde_json::Value::Null,
+            format: Format::Json,
+            templates: Vec::new(),
+        }),
+    }
+}
+
+/// A source is one partition here.
+fn specs(plan: &Plan) -> Vec<(Format, PartitionSpec)> {
+    let sources = plan.nodes.iter().filter_map(|n| match &n.kind {
+        NodeKind::Source(source) => Some(source),
+        _ => None,
+    });
+    let spec = |(index, source): (usize, &crate::plan::Source)| {
+        let time = source.time.as_ref();
+        let spec = PartitionSpec {
+            source: index,
+            name: String::new(),
+            bounded: source.bounded,
+            timed: time.is_some(),
+            out_of_order: time.map(|t| t.out_of_order).unwrap_or_default(),
+            idle_after: time.map_or(TimeSpan::seconds(30), |t| t.idle_after),
+        };
+        (source.format.clone(), spec)
+    };
+    sources.enumerate().map(spec).collect()
+}
+
+/// Feeds what stands before each source's first silence, in the order of sources, then lets the longest of those silences
+/// pass, and so on; then ends every source.
+fn feed(direct: &mut Direct, sources: &[(Format, PartitionSpec)], given: &[(usize, Vec<Given>)]) -> Result<(), String> {
+    let mut framers: Vec<Framer> = sources.iter().map(|(format, _)| Framer::new(format)).collect();
+    let mut left: Vec<(usize, std::vec::IntoIter<Given>)> =
+        given.iter().map(|(source, items)| (*source, items.clone().into_iter())).collect();
+    loop {
+        let mut silence: Option<TimeSpan> = None;
+        for (source, items) in &mut left {
+            for item in items.by_ref() {
+                match item {
+                    Given::Event(value) => direct.feed_event(*source, event(&value))?,
+                    Given::Record(text) => {
+                        let Some(framer) = framers.get_mut(*source) else { continue };
+                        for block in framer.push(format!("{text}\n").into_bytes(), 0) {
+                            direct.feed(*source, block)?;
+                        }
+                    }
+                    Given::Silence(span) => {
+                        silence = silence.max(Some(span));
+                        break;
+                    }
+                }
+            }
+        }
+        let Some(silence) = silence else { break };
+        direct.pass_time(direct.now().plus(silence))?;
+    }
+    for (source, framer) in framers.iter_mut().enumerate() {
+        if let Some(block) = framer.finish() {
+            direct.feed(source, block)?;
+        }
+        direct.end(source)?;
+    }
+    Ok(())
+}
+
+fn event(value: &Value) -> Block {
+    let mut bytes = Vec::new();
+    json::write_value(value, &mut bytes);
+    let ends = vec![as_u32(bytes.len())];
+    Block::from_records(bytes, ends)
+}
