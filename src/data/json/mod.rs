@@ -3,6 +3,7 @@
 mod columns;
 mod decode;
 mod encode;
+mod join;
 mod made;
 mod number;
 mod scan;
@@ -15,6 +16,7 @@ mod walk;
 
 pub use decode::Decoder;
 pub use encode::{Encoder, Untouched};
+pub use join::{Part, concat, materialise};
 pub use number::{write_float, write_int};
 pub use scan::is_number;
 pub use text::write_text;

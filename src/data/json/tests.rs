@@ -452,6 +452,74 @@ proptest! {
     }
 }
 
+/// Rows and their edits, ready to be joined.
+fn edited(layout: &Layout, demand: &Demand, rows: &[String], edits: &[Plain]) -> Batch {
+    let mut batch = Decoder::new(layout, demand).decode(lines(&rows.join("\n"))).batch;
+    batch.times = (0..batch.rows as i64).map(crate::base::time::Timestamp).collect();
+    edits.iter().for_each(|edit| apply(&mut batch, layout, edit));
+    batch
+}
+
+proptest! {
+    #[test]
+    fn joined_batches_say_what_the_parts_say(
+        first in rows(),
+        second in rows(),
+        edits in prop::collection::vec(plain_edit(false), 0..3),
+        others in prop::option::of(prop::collection::vec(plain_edit(true), 0..3)),
+        cuts in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..5),
+        order in any::<bool>(),
+    ) {
+        let layout = layout_of(&PATHS);
+        let demand = demand_of(&layout, &["a", "s", "s.f"], &["a", "b", "s"]);
+        let mut batches = [
+            edited(&layout, &demand, &first, &edits),
+            edited(&layout, &demand, &second, others.as_deref().unwrap_or(&edits)),
+        ];
+        if order {
+            // Rows out of order and with gaps.
+            for batch in &mut batches {
+                let rows: Vec<u32> = (0..batch.rows as u32).rev().filter(|r| r % 3 != 1).collect();
+                *batch = batch.select(&rows);
+            }
+        }
+        let parts: Vec<Part<'_>> = cuts.iter().map(|(which, from, to)| {
+            let batch = &batches[usize::from(*which)];
+            let (from, to) = (from.index(batch.rows + 1), to.index(batch.rows + 1));
+            Part { batch, rows: from.min(to)..from.max(to) }
+        }).collect();
+        let mut encoder = Encoder::new(&layout);
+        let mut decoder = Decoder::new(&layout, &demand);
+        let (joined, errors) = concat(&mut encoder, &mut decoder, &parts);
+        prop_assert_eq!(errors, []);
+        let texts = encoded(&mut encoder, &joined);
+        prop_assert_eq!(joined.rows, parts.iter().map(|p| p.rows.len()).sum::<usize>());
+        prop_assert!(joined.ordinals.is_sorted());
+        let old = parts.iter().flat_map(|p| p.rows.clone().map(move |row| (p.batch, row)));
+        for (row, (batch, old_row)) in old.enumerate() {
+            let event = event_of(&layout, batch, old_row);
+            prop_assert_eq!(&event_of(&layout, &joined, row), &event);
+            prop_assert_eq!(&parse_value(&texts[row]).unwrap(), &event);
+            prop_assert_eq!(joined.times[row], batch.times[old_row]);
+            if others.is_none() {
+                for field in &demand.values {
+                    prop_assert_eq!(cell_value(joined.column(*field).unwrap(), row), cell_value(batch.column(*field).unwrap(), old_row));
+                }
+            }
+        }
+        // Materialised, columns say what the event says.
+        let (fresh, _) = materialise(&mut encoder, &mut decoder, &joined);
+        for row in 0..fresh.rows {
+            let event = event_of(&layout, &joined, row);
+            for field in &demand.values {
+                let names = &layout.path(*field).unwrap().names;
+                prop_assert_eq!(cell_value(fresh.column(*field).unwrap(), row), event.at(names).cloned());
+            }
+        }
+        prop_assert_eq!(fresh.times, joined.times);
+    }
+}
+
 #[test]
 fn untouched_rows_leave_as_they_came() {
     let layout = layout_of(&["a"]);
