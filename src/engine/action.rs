@@ -84,6 +84,14 @@ impl Tools {
     }
 }
 
+impl Tools {
+    /// The rows with their edits written into their text and columns read from it again. Rows that their edits have made
+    /// unreadable (nested too deep) are left out and reported by their place in the batch.
+    pub fn reread(&mut self, batch: &Batch) -> (Batch, Vec<RowError>) {
+        json::materialise(&mut self.encoder, &mut self.decoder, batch)
+    }
+}
+
 /// What expressions of a pipeline need to run.
 pub fn scratch(layout: &Arc<Layout>) -> Scratch {
     let layout = Arc::clone(layout);
@@ -115,7 +123,7 @@ impl Action {
     pub fn run(&self, batch: Batch, layout: &Layout, tools: &mut Tools) -> Outcome {
         match self {
             Action::Filter(condition) => filter(condition, batch, tools),
-            Action::Script(program) => script(program, batch, layout, tools),
+            Action::Script(program) => script(program, batch, tools),
             Action::Set(fields) => set(fields, batch, tools),
             Action::Keep(fields) => passed(keep(fields, batch, layout)),
             Action::Drop(fields) => passed(drop_fields(fields, batch)),
@@ -238,12 +246,13 @@ fn route(branches: &[(Port, Program)], batch: Batch, tools: &mut Tools) -> Outco
     out
 }
 
-fn script(program: &Program, batch: Batch, layout: &Layout, tools: &mut Tools) -> Outcome {
+fn script(program: &Program, batch: Batch, tools: &mut Tools) -> Outcome {
     let (ordinals, times) = (batch.ordinals.clone(), batch.times.clone());
     let ran = program.run(batch, &mut tools.scratch, None);
     let mut out = Outcome { errors: ran.errors, dropped: ran.dropped, ..Outcome::default() };
     let cause = Causes { ordinals: &ordinals, times: &times };
-    weave_emitted(ran.batch, &ran.kept, ran.emitted, &cause, layout, tools, &mut out);
+    weave_emitted(ran.batch, ran.kept, ran.emitted, &cause, tools, &mut out);
+    in_order(&mut out.errors);
     out
 }
 
@@ -258,10 +267,9 @@ pub struct Causes<'a> {
 /// Puts emitted events among the rows that a script passed on: before the row that emitted them.
 pub fn weave_emitted(
     batch: Batch,
-    kept: &[u32],
+    mut kept: Vec<u32>,
     emitted: Vec<Emitted>,
     causes: &Causes<'_>,
-    layout: &Layout,
     tools: &mut Tools,
     out: &mut Outcome,
 ) {
@@ -279,10 +287,14 @@ pub fn weave_emitted(
         match port {
             Some(port) => out.ports.push((Port::Named(port), made)),
             None => {
-                let own = json::materialise(layout, main, &mut tools.decoder);
-                let made = json::materialise(layout, made, &mut tools.decoder);
+                let (own, mut errors) = tools.reread(&main);
+                let gone: Vec<RowError> = errors.clone();
+                let survivors = without(kept.len(), &gone);
+                errors.iter_mut().for_each(|e| e.row = kept.get(e.row as usize).copied().unwrap_or(e.row));
+                out.errors.append(&mut errors);
+                kept = crate::data::column::pick(&kept, &survivors);
                 let mut order: Vec<(u32, Pick)> = (0u32..).zip(&rows).map(|(i, row)| (*row, Pick { part: 0, row: i })).collect();
-                order.extend((0u32..).zip(kept).map(|(i, row)| (*row, Pick { part: 1, row: i })));
+                order.extend((0u32..).zip(&kept).map(|(i, row)| (*row, Pick { part: 1, row: i })));
                 order.sort_by_key(|(row, pick)| (*row, pick.part));
                 let order: Vec<Pick> = order.into_iter().map(|(_, pick)| pick).collect();
                 main = weave::weave(&[made, own], &order);

@@ -162,8 +162,9 @@ impl FlowRunner {
         }
         for (index, node) in flow.nodes.iter().enumerate() {
             let parts = self.waiting.get_mut(index).map(std::mem::take).unwrap_or_default();
-            if let Some(batch) = self.merge(index, parts) {
-                self.step(index, node, batch, &mut exits);
+            let (merged, failed) = self.merge(index, parts);
+            if let Some(batch) = merged {
+                self.step(index, node, batch, failed, &mut exits);
             }
         }
         exits
@@ -201,28 +202,29 @@ impl FlowRunner {
         failed_rows(&self.context.layout, &mut self.root_tools, batch, errors)
     }
 
-    fn merge(&mut self, index: usize, mut parts: Vec<Batch>) -> Option<Batch> {
+    fn merge(&mut self, index: usize, mut parts: Vec<Batch>) -> (Option<Batch>, Vec<Failed>) {
         parts.retain(|p| p.rows > 0);
-        if parts.len() < 2 {
-            return parts.pop();
-        }
-        let tools = self.tools.get_mut(index)?;
+        let mut failed = Vec::new();
+        let Some(tools) = self.tools.get_mut(index).filter(|_| parts.len() > 1) else { return (parts.pop(), failed) };
         if !weave::alike(&parts) {
-            let read = |batch| json::materialise(&self.context.layout, batch, &mut tools.decoder);
-            parts = parts.into_iter().map(read).collect();
+            for part in &mut parts {
+                let (read, errors) = tools.reread(part);
+                failed.extend(failed_rows(&self.context.layout, tools, part, errors));
+                *part = read;
+            }
         }
         let order = weave::by_ordinal(&parts);
-        Some(weave::weave(&parts, &order))
+        (Some(weave::weave(&parts, &order)), failed)
     }
 
-    fn step(&mut self, index: usize, node: &FlowNode, batch: Batch, exits: &mut [Option<Parcel>]) {
+    fn step(&mut self, index: usize, node: &FlowNode, batch: Batch, mut failed: Vec<Failed>, exits: &mut [Option<Parcel>]) {
         let Some(tools) = self.tools.get_mut(index) else { return };
         let rows = batch.rows as u64;
         // The rows as they came in are needed again only for those that fail, which is rare: columns and text are shared.
         let input = Batch { columns: Vec::new(), ..batch.clone() };
         let mut outcome = node.action.run(batch, &self.context.layout, tools);
         let errors = std::mem::take(&mut outcome.errors);
-        let failed = failed_rows(&self.context.layout, tools, &input, errors);
+        failed.extend(failed_rows(&self.context.layout, tools, &input, errors));
         let stateful = matches!(node.action, Action::Prepare(_));
         let tally = &mut self.counted.of(node.node).tally;
         tally.filtered += outcome.filtered;
@@ -230,9 +232,12 @@ impl FlowRunner {
         tally.taken += rows;
         if node.refresh {
             for (_, batch) in &mut outcome.ports {
-                *batch = json::materialise(&self.context.layout, std::mem::take(batch), &mut tools.decoder);
+                let (read, errors) = tools.reread(batch);
+                failed.extend(failed_rows(&self.context.layout, tools, batch, errors));
+                *batch = read;
             }
         }
+        failed.sort_by_key(|f| f.ordinal);
         if let Some(batch) = self.fail(node.node, &node.readers, failed) {
             self.pass(node.node, &node.readers, &Port::Errors, batch, exits);
         }

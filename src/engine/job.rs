@@ -15,9 +15,8 @@ use super::gate::{Arrival, Gate, PartitionSpec, PartitionState, Tick, rows_withi
 use super::ledger::Ledger;
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
-use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, share};
+use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, make_alike, share};
 use super::state::{StateRow, partition_of};
-use crate::data::json;
 use crate::data::weave::{self, Pick};
 
 /// A mutex whose data stays usable when a thread that held it panicked: the panic itself ends the run.
@@ -281,7 +280,7 @@ impl Job {
             ReaderKind::Stage(stage, set) => {
                 let info = lock(&self.ticks).get(&sequence).cloned();
                 let (Some(info), Some(tools)) = (info, self.tools.get(reader)) else { return };
-                let (batch, hashes) = gather_rows(parts, &self.graph.context.layout, &mut lock(tools));
+                let (batch, hashes) = gather_rows(parts, &mut lock(tools));
                 let still = || Arc::new(Watermarks::still(Timestamp::MIN));
                 let watermarks = info.watermarks.get(*set).cloned().unwrap_or_else(still);
                 let shared = share(&hashes, batch.rows, stage.shares);
@@ -333,13 +332,9 @@ impl Job {
         if !lines.is_empty() {
             return Parcel::Lines(ordinals, weave_lines(&lines, &order));
         }
-        if !weave::alike(&batches) {
-            let reader = self.graph.sources.get(source).and_then(|s| s.exits.get(exit)).copied();
-            if let Some(tools) = reader.and_then(|r| self.tools.get(r)) {
-                let decoder = &mut lock(tools).decoder;
-                let read = |batch| json::materialise(&self.graph.context.layout, batch, decoder);
-                batches = batches.into_iter().map(read).collect();
-            }
+        let reader = self.graph.sources.get(source).and_then(|s| s.exits.get(exit)).copied();
+        if let Some(tools) = reader.and_then(|r| self.tools.get(r)) {
+            make_alike(&mut batches, &mut lock(tools));
         }
         let mut batch = weave::weave(&batches, &order);
         batch.ordinals = ordinals;

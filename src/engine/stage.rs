@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use crate::connector::Encoded;
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
-use crate::data::json;
 use crate::data::layout::Demand;
 use crate::data::weave::{self, Pick};
 use crate::plan::{NodeId, Port};
@@ -95,7 +94,7 @@ fn true_ordinal(part: &Part, index: u32) -> u32 {
 }
 
 /// Parts of batches put into one, with true ordinals, and the hashes of its rows.
-pub fn gather_rows(mut parts: Vec<Part>, layout: &crate::data::layout::Layout, tools: &mut Tools) -> (Batch, Vec<u64>) {
+pub fn gather_rows(mut parts: Vec<Part>, tools: &mut Tools) -> (Batch, Vec<u64>) {
     parts.retain(|p| p.parcel.as_ref().is_some_and(|parcel| parcel.rows() > 0));
     if let [only] = parts.as_mut_slice()
         && let Some(Parcel::Rows(mut batch, hashes)) = only.parcel.take()
@@ -114,14 +113,22 @@ pub fn gather_rows(mut parts: Vec<Part>, layout: &crate::data::layout::Layout, t
             hashes.push(hash);
         }
     }
-    if !weave::alike(&batches) {
-        batches = batches.into_iter().map(|b| json::materialise(layout, b, &mut tools.decoder)).collect();
-    }
+    make_alike(&mut batches, tools);
     let mut batch = weave::weave(&batches, &order);
     batch.ordinals = ordinals;
     let hash = |pick: &Pick| hashes.get(pick.part as usize).and_then(|h| h.get(pick.row as usize)).copied();
     let hashes = order.iter().filter_map(hash).collect();
     (batch, hashes)
+}
+
+/// Writes edits into the text of batches that differ in them. Only nesting past the limit makes a row unreadable, and a
+/// row that any step read or wrote before is within it: no row is lost here.
+pub fn make_alike(batches: &mut [Batch], tools: &mut Tools) {
+    if !weave::alike(batches) {
+        for batch in batches {
+            *batch = tools.reread(batch).0;
+        }
+    }
 }
 
 /// Parts of lines put into one.

@@ -43,7 +43,6 @@ struct Reading<'a> {
     text: &'a str,
     columns: Columns,
     rows: Vec<Range32>,
-    ordinals: Vec<u32>,
     starts: Vec<u32>,
     refused: Vec<Refused>,
     /// Records that are not UTF-8, in order, blanked out in `text`.
@@ -89,7 +88,6 @@ impl Decoder {
             text: &text,
             columns: Columns::new(&self.wanted, self.rows_before),
             rows: Vec::with_capacity(self.rows_before),
-            ordinals: Vec::with_capacity(self.rows_before),
             starts: Vec::with_capacity(self.rows_before),
             refused: Vec::new(),
             next_bad: bad.next(),
@@ -99,7 +97,8 @@ impl Decoder {
             None => self.lines(&mut reading),
             Some(ends) => self.records(&mut reading, ends),
         }
-        let Reading { columns, rows, ordinals, starts, refused, .. } = reading;
+        let Reading { columns, rows, starts, refused, .. } = reading;
+        let ordinals = accepted(as_u32(starts.len()), &refused);
         self.rows_before = rows.len() + rows.len() / 16 + 1;
         let text = Arc::new(if ends.is_some() { one_line(text, &rows) } else { text });
         let records = as_u32(starts.len());
@@ -112,29 +111,50 @@ impl Decoder {
     fn lines(&mut self, reading: &mut Reading<'_>) {
         let bytes = reading.text.as_bytes();
         let mut at = 0;
-        while let Some(first) = bytes.get(at) {
-            if *first == b'\n' {
-                at += 1;
-                continue;
+        loop {
+            at = self.run(reading, at);
+            match bytes.get(at) {
+                Some(b'\n') => at += 1,
+                Some(_) => at = self.line(reading, at),
+                None => return,
             }
-            if let Some((value, next)) = self.guess(reading, at, None) {
-                reading.accept(at, value);
-                at = next;
-                continue;
-            }
-            let end = at + memchr::memchr(b'\n', bytes.get(at..).unwrap_or_default()).unwrap_or(bytes.len() - at);
-            if reading.next_bad.as_ref().is_some_and(|b| b.start == at) || skip_space(bytes, at) < end {
-                self.walk(reading, at, end);
-            }
-            at = end + 1;
         }
+    }
+
+    /// Reads rows as long as they have the shape of the last one, from the line at `at`: the line that has not.
+    fn run(&mut self, reading: &mut Reading<'_>, mut at: usize) -> usize {
+        let Some(shape) = self.shapes.first().filter(|_| self.resting == 0) else { return at };
+        let mut earned = 0;
+        while let Some(value) = shape.read(reading.text, at, &self.names, &mut reading.columns) {
+            let Some(next) = ended(reading.text.as_bytes(), value, None, shape.opaque) else { break };
+            reading.accept(at, value);
+            at = next;
+            earned += EARNS;
+        }
+        reading.columns.clear_row();
+        self.credit = self.credit.saturating_add(earned).min(MOST_CREDIT);
+        at
+    }
+
+    /// Reads the line at `at`, which is not blank or has not the last shape: where the next one begins.
+    fn line(&mut self, reading: &mut Reading<'_>, at: usize) -> usize {
+        if let Some((value, next)) = self.guess(reading, at, None, 1) {
+            reading.accept(at, value);
+            return next;
+        }
+        let bytes = reading.text.as_bytes();
+        let end = at + memchr::memchr(b'\n', bytes.get(at..).unwrap_or_default()).unwrap_or(bytes.len() - at);
+        if reading.next_bad.as_ref().is_some_and(|b| b.start == at) || skip_space(bytes, at) < end {
+            self.walk(reading, at, end);
+        }
+        end + 1
     }
 
     fn records(&mut self, reading: &mut Reading<'_>, ends: &[u32]) {
         let mut at = 0;
         for end in ends {
             let end = *end as usize;
-            match self.guess(reading, at, Some(end)) {
+            match self.guess(reading, at, Some(end), 0) {
                 Some((value, _)) => reading.accept(at, value),
                 None => self.walk(reading, at, end),
             }
@@ -142,20 +162,20 @@ impl Decoder {
         }
     }
 
-    /// Tries the shapes on the record at `start`: its value, and where the next line begins. `end` is where the record
+    /// Tries the shapes from the `first` on on the record at `start`: its value, and where the next line begins. `end` is where the record
     /// ends if that is known; otherwise it ends with its line.
-    #[inline]
     fn guess(
         &mut self,
         reading: &mut Reading<'_>,
         start: usize,
         end: Option<usize>,
+        first: usize,
     ) -> Option<((usize, usize), usize)> {
         if self.resting > 0 {
             self.resting -= 1;
             return None;
         }
-        for i in 0..self.shapes.len() {
+        for i in first..self.shapes.len() {
             let shape = self.shapes.get(i)?;
             if let Some(value) = shape.read(reading.text, start, &self.names, &mut reading.columns)
                 && let Some(next) = ended(reading.text.as_bytes(), value, end, shape.opaque)
@@ -206,6 +226,9 @@ impl Decoder {
 #[inline]
 fn ended(bytes: &[u8], value: (usize, usize), end: Option<usize>, opaque: bool) -> Option<usize> {
     let mut at = value.1;
+    if end.is_none() && !opaque && bytes.get(at) == Some(&b'\n') {
+        return Some(at + 1);
+    }
     if let Some(end) = end {
         return (at <= end && skip_space(bytes.get(..end)?, at) == end).then_some(end);
     }
@@ -225,7 +248,6 @@ fn ended(bytes: &[u8], value: (usize, usize), end: Option<usize>, opaque: bool) 
 impl Reading<'_> {
     #[inline]
     fn accept(&mut self, start: usize, value: (usize, usize)) {
-        self.ordinals.push(self.starts.len() as u32);
         self.starts.push(start as u32);
         self.rows.push(Range32 { start: value.0 as u32, end: value.1 as u32 });
         self.columns.next_row();
@@ -251,6 +273,15 @@ impl Reading<'_> {
         });
         self.starts.push(as_u32(bad.start));
     }
+}
+
+/// The indexes of the records that were not refused.
+fn accepted(records: u32, refused: &[Refused]) -> Vec<u32> {
+    if refused.is_empty() {
+        return (0..records).collect();
+    }
+    let mut refused = refused.iter().map(|r| r.ordinal).peekable();
+    (0..records).filter(|ordinal| refused.next_if_eq(ordinal).is_none()).collect()
 }
 
 /// The block as text. Records that are not UTF-8 are taken out and blanked.

@@ -199,40 +199,46 @@ pub(super) struct Short {
     /// Whether it begins with a minus.
     pub negative: bool,
     /// How many bytes it has.
-    pub end: usize,
+    pub len: usize,
 }
 
-/// Reads the number that the bytes begin with, if it is short and right.
+/// The first eight bytes of sixteen, the first of all in the lowest byte.
 #[inline(always)]
-pub(super) fn short_in(window: [u8; 16]) -> Option<Short> {
-    let sign = u32::from(window[0] == b'-');
-    let w = (u128::from_le_bytes(window) >> (8 * sign)) as u64;
+pub(super) fn front(window: &[u8; 16]) -> u64 {
+    let (words, _) = window.as_chunks::<8>();
+    words.first().map_or(0, |w| u64::from_le_bytes(*w))
+}
+
+/// Reads the number that eight bytes begin with, if it is short and right.
+#[inline(always)]
+pub(super) fn short_in(word: u64) -> Option<Short> {
+    let sign = u32::from(word as u8 == b'-');
+    let w = word >> (8 * sign);
     let bits = not_digits(w).trailing_zeros() & !7;
-    if bits == 0 || bits == 64 {
+    if bits == 0 || bits == 64 || (bits > 8 && w as u8 == b'0') {
         return None;
     }
     let (whole, after) = (bits / 8, w >> bits);
-    if whole > 1 && w as u8 == b'0' {
-        return None;
-    }
-    let next = after as u8;
+    let mut short = Short { digits: w, count: whole, fraction: None, negative: sign > 0, len: (sign + whole) as usize };
+    let mut next = after as u8;
     if next == b'.' {
-        // The zero bytes that come in from above are no digits, so the end is always found.
         let rest = after >> 8;
-        let fraction = not_digits(rest).trailing_zeros() / 8;
-        let behind = (rest >> (8 * fraction)) as u8;
-        let count = whole + fraction;
-        if fraction == 0 || count >= 7 || behind | 0x20 == b'e' {
+        let bits_behind = not_digits(rest).trailing_zeros() & !7;
+        next = (rest >> bits_behind) as u8;
+        if bits_behind == 0 {
             return None;
         }
-        let digits = ((w & ((1 << bits) - 1)) | rest << bits) ^ ZEROS;
-        let end = (sign + count + 1) as usize;
-        return Some(Short { digits, count, fraction: Some(fraction), negative: sign > 0, end });
+        short.digits = (w & ((1 << bits) - 1)) | rest << bits;
+        short.count += bits_behind / 8;
+        short.fraction = Some(bits_behind / 8);
+        short.len += bits_behind as usize / 8 + 1;
     }
-    if next | 0x20 == b'e' {
+    // The zero bytes that came in from above are no digits, so an end was always found; but it may not be the number's.
+    if next == 0 || next | 0x20 == b'e' {
         return None;
     }
-    Some(Short { digits: w ^ ZEROS, count: whole, fraction: None, negative: sign > 0, end: (sign + whole) as usize })
+    short.digits ^= ZEROS;
+    Some(short)
 }
 
 /// One past the end of the number at `at`.

@@ -11,7 +11,7 @@ use wide::u8x16;
 
 use super::columns::{Columns, NONE, Names};
 use super::number;
-use super::scan::{self, Member, Short, short_in};
+use super::scan::{self, Member, short_in};
 use super::value;
 use super::walk::Walker;
 use crate::data::column::{Cell, Place};
@@ -171,12 +171,12 @@ impl Shape {
             }
             rest = rest.get(step.len as usize..)?;
             match step.next {
-                Next::Scalar(NONE) => rest = rest.get(scalar_len(rest)?..)?,
-                Next::Scalar(column) => rest = rest.get(wanted(text, rest, column, columns)?..)?,
+                Next::Scalar(NONE) => rest = rest.get(scalar_len(rest)..)?,
+                Next::Scalar(column) => rest = rest.get(wanted(text, rest, column, columns)..)?,
                 Next::Step => {}
                 Next::Other(other) => {
                     let slot = self.others.get(usize::from(other))?;
-                    rest = rest.get(slot.read(text, bytes.len() - rest.len(), names, columns)?..)?;
+                    rest = rest.get(slot.read(text, bytes.len() - rest.len(), names, columns)..)?;
                 }
             }
         }
@@ -184,18 +184,23 @@ impl Shape {
     }
 }
 
+/// The length of a value that is none; no slice goes on after so much.
+const WRONG: usize = usize::MAX;
+
 impl Slot {
-    /// Reads the value at `from`: how long it is.
+    /// Reads the value at `from`: how long it is, or [`WRONG`].
     #[inline(never)]
-    fn read(&self, text: &str, from: usize, names: &Names, columns: &mut Columns) -> Option<usize> {
+    fn read(&self, text: &str, from: usize, names: &Names, columns: &mut Columns) -> usize {
+        let rest = text.as_bytes().get(from..).unwrap_or_default();
         let len = match self.container {
             Some((node, depth)) => {
-                Walker { text, names, columns, recorder: None }.value(from, depth, node, None).ok()? - from
+                let end = Walker { text, names, columns, recorder: None }.value(from, depth, node, None);
+                end.map_or(WRONG, |end| end - from)
             }
-            None if self.column == NONE => scalar_len(text.as_bytes().get(from..)?)?,
-            None => wanted(text, text.as_bytes().get(from..)?, self.column, columns)?,
+            None if self.column == NONE => scalar_len(rest),
+            None => wanted(text, rest, self.column, columns),
         };
-        if self.place != NONE {
+        if self.place != NONE && len != WRONG {
             let place = Place {
                 start: (from as u32).wrapping_sub(self.key.0),
                 key_end: (from as u32).wrapping_sub(self.key.1),
@@ -204,69 +209,84 @@ impl Slot {
             };
             columns.set_place(self.place, place);
         }
-        Some(len)
+        len
     }
 }
 
-/// How long the scalar is that `rest` begins with.
+/// How long the scalar is that `rest` begins with, or [`WRONG`].
 #[inline(always)]
-fn scalar_len(rest: &[u8]) -> Option<usize> {
-    let window = rest.first_chunk::<16>()?;
-    if window[0] == b'"' {
-        return string_len(rest, window);
+fn scalar_len(rest: &[u8]) -> usize {
+    let Some(window) = rest.first_chunk::<16>() else { return WRONG };
+    let word = scan::front(window);
+    if word as u8 == b'"' {
+        return match plain_len(rest, window) {
+            0 => escaped_len(rest),
+            len => len,
+        };
     }
-    match short_in(*window) {
-        Some(short) => Some(short.end),
+    match short_in(word) {
+        Some(short) => short.len,
         None => other_len(rest),
     }
 }
 
-/// How long the string is that `rest` begins with, if it has no escapes in its first fifteen bytes.
+/// How long the string is that `rest` begins with, if it has no escapes; 0 if it has, or is wrong.
 #[inline(always)]
-fn string_len(rest: &[u8], window: &[u8; 16]) -> Option<usize> {
+fn plain_len(rest: &[u8], window: &[u8; 16]) -> usize {
     // The first bit is the opening quote.
-    let found = scan::string_stops(u8x16::new(*window)) & !1;
+    let mut found = scan::string_stops(u8x16::new(*window)) & !1;
+    let (mut at, mut window) = (0, window);
+    while found == 0 {
+        at += 16;
+        let Some(next) = rest.get(at..).and_then(|r| r.first_chunk::<16>()) else { return 0 };
+        window = next;
+        found = scan::string_stops(u8x16::new(*window));
+    }
     let stop = found.trailing_zeros() as usize;
-    if found != 0 && window[stop & 15] == b'"' { Some(stop + 1) } else { longer_len(rest) }
+    if window[stop & 15] == b'"' { at + stop + 1 } else { 0 }
 }
 
 /// The same for any string.
 #[inline(never)]
-fn longer_len(rest: &[u8]) -> Option<usize> {
-    scan::string(rest, 0).ok().map(|(end, _)| end)
+fn escaped_len(rest: &[u8]) -> usize {
+    scan::string(rest, 0).map_or(WRONG, |(end, _)| end)
 }
 
 /// How long a scalar is that is neither a string nor a short number.
 #[inline(never)]
-fn other_len(rest: &[u8]) -> Option<usize> {
-    scan::scalar(rest, 0).ok()
+fn other_len(rest: &[u8]) -> usize {
+    scan::scalar(rest, 0).unwrap_or(WRONG)
 }
 
-/// Writes the scalar that `rest`, the end of `text`, begins with into its column: how long it is.
+/// Writes the scalar that `rest`, the end of `text`, begins with into its column: how long it is, or [`WRONG`].
 #[inline(never)]
-fn wanted(text: &str, rest: &[u8], column: u16, columns: &mut Columns) -> Option<usize> {
-    let window = rest.first_chunk::<16>()?;
+fn wanted(text: &str, rest: &[u8], column: u16, columns: &mut Columns) -> usize {
+    let Some(window) = rest.first_chunk::<16>() else { return WRONG };
+    let word = scan::front(window);
     let at = text.len() - rest.len();
-    if window[0] == b'"' {
-        let (len, escaped) = scan::string(rest, 0).ok()?;
-        if escaped {
-            columns.set_big(column, Value::Text(value::inner(text, at, at + len, true)));
-        } else {
+    if word as u8 == b'"' {
+        let len = plain_len(rest, window);
+        if len > 0 {
             columns.set_text(column, at + 1, at + len - 1);
+            return len;
         }
-        return Some(len);
+    } else if let Some(short) = short_in(word) {
+        columns.set(column, number::cell(short));
+        return short.len;
     }
-    if let Some(Short { end, .. }) = short_in(*window).inspect(|short| columns.set(column, number::cell(*short))) {
-        return Some(end);
-    }
-    other_wanted(text, at, column, columns)
+    other_wanted(text, at, column, columns).unwrap_or(WRONG)
 }
 
-/// A number that is not short, or a word.
+/// A string with escapes, a number that is not short, or a word.
 #[inline(never)]
 fn other_wanted(text: &str, at: usize, column: u16, columns: &mut Columns) -> Option<usize> {
     let bytes = text.as_bytes();
     let (end, cell) = match scan::byte(bytes, at) {
+        b'"' => {
+            let (end, escaped) = scan::string(bytes, at).ok()?;
+            columns.set_big(column, Value::Text(value::inner(text, at, end, escaped)));
+            return Some(end - at);
+        }
         b't' => (scan::literal(bytes, at, b"true").ok()?, Cell::Bool(true)),
         b'f' => (scan::literal(bytes, at, b"false").ok()?, Cell::Bool(false)),
         b'n' => (scan::literal(bytes, at, b"null").ok()?, Cell::Null),

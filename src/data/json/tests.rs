@@ -11,6 +11,7 @@ use crate::data::column::{Cell, Column, ColumnBuilder, Place};
 use crate::data::framing::{Block, Decoded};
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout};
 use crate::data::value::{Val, Value};
+use crate::data::weave::{Pick, alike, weave};
 
 pub(super) fn layout_of(paths: &[&str]) -> Layout {
     let mut layout = Layout::default();
@@ -449,6 +450,74 @@ proptest! {
     #[test]
     fn made_rows_give_what_trees_give(rows in rows(), edits in prop::collection::vec(plain_edit(false), 0..5)) {
         check_edits(&rows, &edits, true);
+    }
+}
+
+/// Rows and their edits, ready to be joined.
+fn edited(layout: &Layout, demand: &Demand, rows: &[String], edits: &[Plain]) -> Batch {
+    let mut batch = Decoder::new(layout, demand).decode(lines(&rows.join("\n"))).batch;
+    batch.times = (0..batch.rows as i64).map(crate::base::time::Timestamp).collect();
+    edits.iter().for_each(|edit| apply(&mut batch, layout, edit));
+    batch
+}
+
+proptest! {
+    #[test]
+    fn woven_batches_say_what_their_parts_say(
+        first in rows(),
+        second in rows(),
+        edits in prop::collection::vec(plain_edit(false), 0..3),
+        others in prop::option::of(prop::collection::vec(plain_edit(true), 0..3)),
+        cuts in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..12),
+        order in any::<bool>(),
+    ) {
+        let layout = layout_of(&PATHS);
+        let demand = demand_of(&layout, &["a", "s", "s.f"], &["a", "b", "s"]);
+        let mut batches = [
+            edited(&layout, &demand, &first, &edits),
+            edited(&layout, &demand, &second, others.as_deref().unwrap_or(&edits)),
+        ];
+        if order {
+            // Rows out of order and with gaps.
+            for batch in &mut batches {
+                let rows: Vec<u32> = (0..batch.rows as u32).rev().filter(|r| r % 3 != 1).collect();
+                *batch = batch.select(&rows);
+            }
+        }
+        let mut encoder = Encoder::new(&layout);
+        let mut decoder = Decoder::new(&layout, &demand);
+        let was_alike = alike(&batches);
+        if !was_alike {
+            batches = batches.map(|batch| materialise(&mut encoder, &mut decoder, &batch).0);
+        }
+        let picks = cuts.iter().filter_map(|(part, row)| {
+            let rows = batches[usize::from(*part)].rows;
+            (rows > 0).then(|| Pick { part: u32::from(*part), row: row.index(rows) as u32 })
+        });
+        let order: Vec<Pick> = picks.collect();
+        let joined = weave(&batches, &order);
+        let texts = encoded(&mut encoder, &joined);
+        prop_assert_eq!(joined.rows, order.len());
+        for (row, pick) in order.iter().enumerate() {
+            let (batch, old_row) = (&batches[pick.part as usize], pick.row as usize);
+            let event = event_of(&layout, batch, old_row);
+            prop_assert_eq!(&event_of(&layout, &joined, row), &event);
+            prop_assert_eq!(&parse_value(&texts[row]).unwrap(), &event);
+            prop_assert_eq!(joined.times[row], batch.times[old_row]);
+            for field in demand.values.iter().filter(|_| was_alike) {
+                prop_assert_eq!(cell_value(joined.column(*field).unwrap(), row), cell_value(batch.column(*field).unwrap(), old_row));
+            }
+        }
+        // Materialised, columns say what the event says.
+        let (fresh, _) = materialise(&mut encoder, &mut decoder, &joined);
+        for row in 0..fresh.rows {
+            let event = event_of(&layout, &joined, row);
+            for field in &demand.values {
+                let names = &layout.path(*field).unwrap().names;
+                prop_assert_eq!(cell_value(fresh.column(*field).unwrap(), row), event.at(names).cloned());
+            }
+        }
+        prop_assert_eq!(fresh.times, joined.times);
     }
 }
 

@@ -139,7 +139,10 @@ impl Operator for KeyedScript {
             let kept = batch.clone();
             let mut states = Rows { keys: &mut self.keys, rows: &rows, ttl: self.spec.ttl };
             let ran = self.spec.program.run(batch, &mut self.tools.scratch, Some(&mut states));
-            for error in ran.errors {
+            let causes = Causes { ordinals: &ordinals, times: &times };
+            let mut outcome = Outcome { errors: ran.errors, ..Outcome::default() };
+            weave_emitted(ran.batch, ran.kept, ran.emitted, &causes, &mut self.tools, &mut outcome);
+            for error in outcome.errors {
                 out.failed.push(Failed {
                     ordinal: error.row,
                     time: times.get(error.row as usize).copied().unwrap_or(crate::base::time::Timestamp::MIN),
@@ -149,9 +152,6 @@ impl Operator for KeyedScript {
                 });
             }
             out.dropped = ran.dropped;
-            let causes = Causes { ordinals: &ordinals, times: &times };
-            let mut outcome = Outcome::default();
-            weave_emitted(ran.batch, &ran.kept, ran.emitted, &causes, &self.layout, &mut self.tools, &mut outcome);
             out.ports = outcome.ports;
         }
         // Only now and then: looking at every key costs as much as a tick.
