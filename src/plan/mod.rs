@@ -1,6 +1,8 @@
 //! A checked pipeline as pure data: nodes, their inputs, operators as a closed enum, connectors as a name with checked
 //! options. Knows no YAML, no threads and no connectors; whatever runs, explains or draws a pipeline reads this.
 
+pub mod explain;
+pub mod graph;
 pub mod window;
 
 use crate::base::time::TimeSpan;
