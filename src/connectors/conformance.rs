@@ -44,7 +44,11 @@ pub fn read_all(source: &mut dyn Source) -> Vec<u8> {
 
 /// One option set for every source that can be opened in a directory with files `in/a.txt`, `in/b.txt`.
 fn source_examples() -> Vec<(&'static str, Value)> {
-    vec![("file", json!({"path": "in/*.txt"})), ("file", json!({"path": ["in/b.txt"]}))]
+    vec![
+        ("file", json!({"path": "in/*.txt"})),
+        ("file", json!({"path": ["in/b.txt"]})),
+        ("generate", json!({"count": 20_000, "fields": {"n": {"sequence": {}}, "x": {"uniform": [0, 9]}}})),
+    ]
 }
 
 /// One option set for every sink, writing inside a directory.

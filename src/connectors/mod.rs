@@ -4,12 +4,14 @@
 pub mod discard;
 pub mod file_sink;
 pub mod file_source;
+pub mod generate;
 mod glob;
 mod kinds;
 mod output_file;
 pub mod stdin;
 pub mod stdout;
 mod table;
+mod written;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -17,7 +19,11 @@ pub(crate) mod conformance;
 use crate::connector::{SinkKind, SourceKind};
 
 /// Every source connector.
-pub const SOURCES: &[SourceKind] = &[kinds::source::<file_source::FileSource>(), kinds::source::<stdin::StdinSource>()];
+pub const SOURCES: &[SourceKind] = &[
+    kinds::source::<file_source::FileSource>(),
+    kinds::source::<stdin::StdinSource>(),
+    kinds::source::<generate::GenerateSource>(),
+];
 
 /// Every sink connector.
 pub const SINKS: &[SinkKind] =

@@ -2,6 +2,8 @@
 //! options. Knows no YAML, no threads and no connectors; whatever runs, explains or draws a pipeline reads this.
 
 pub mod demand;
+pub mod explain;
+pub mod graph;
 pub mod window;
 
 use crate::base::time::TimeSpan;
