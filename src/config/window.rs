@@ -19,6 +19,11 @@ use super::step::{By, field, key_parts};
 keys! {
     /// Groups events by key and time. A window closes when the watermark reaches its end and then emits one row for each
     /// key: the `by` fields, `window_start`, `window_end` and the aggregates.
+    #[schemars(extend("oneOf" = [
+        { "required": ["tumbling"] },
+        { "required": ["sliding"] },
+        { "required": ["session"] },
+    ]))]
     pub struct WindowOptions as "window" {
         /// Windows of this length, one after the other.
         tumbling: Option<Duration>,
