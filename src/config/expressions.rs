@@ -97,11 +97,14 @@ fn cut(code: &Code, context: &mut Context<'_>) -> bool {
 fn hand_on(code: &Code, found: Diagnostics, context: &mut Context<'_>) {
     let comment = eaten::comment_after(&code.origin.span);
     for mut diagnostic in found.list {
-        if diagnostic.severity == Severity::Error && comment.is_some() && diagnostic.help.is_none() {
-            let end = comment.as_ref().map_or(0, |c| c.end);
-            let meant = code.origin.span.file.text.get(code.origin.span.range.start..end).unwrap_or_default();
-            let form = eaten::quoted(meant);
-            diagnostic.help = Some(format!("if ` #` belongs to the expression, put it in quotes: {form}"));
+        if let (Severity::Error, Some(comment)) = (diagnostic.severity, &comment) {
+            let span = &code.origin.span;
+            let meant = span.file.text.get(span.range.start..comment.end).unwrap_or_default();
+            let hint = format!("if ` #` belongs to the expression, put it in quotes: {}", eaten::quoted(meant));
+            diagnostic.help = Some(match diagnostic.help {
+                Some(help) => format!("{help}; {hint}"),
+                None => hint,
+            });
         }
         context.found.push(diagnostic);
     }

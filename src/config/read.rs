@@ -141,9 +141,9 @@ macro_rules! keys {
         }
         later [ $($later:literal),* ]
     ) => {
-        $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        $(#[$meta])*
         $vis struct $name {
             $( $(#[$field_meta])* pub $field: $kind, )*
         }

@@ -16,8 +16,8 @@ use super::window::WindowOptions;
 /// The schema as text, ending in a line end.
 pub fn schema(registry: &Registry<'_>) -> String {
     let mut generator = SchemaSettings::draft07().into_generator();
-    let sources: Vec<Kind> = registry.sources.iter().map(|s| connector(s.name, (s.schema)(&mut generator))).collect();
-    let sinks: Vec<Kind> = registry.sinks.iter().map(|s| connector(s.name, (s.schema)(&mut generator))).collect();
+    let sources: Vec<Kind> = registry.sources.iter().map(|s| connector(s.name, s.schema, &mut generator)).collect();
+    let sinks: Vec<Kind> = registry.sinks.iter().map(|s| connector(s.name, s.schema, &mut generator)).collect();
     let steps = steps(&mut generator);
     let entries = [
         ("Source", sources, source_keys(&mut generator)),
@@ -104,7 +104,12 @@ struct Kind {
 }
 
 /// The kind that a connector is. One that needs no options can be written with nothing after its name.
-fn connector(name: &'static str, mut options: Schema) -> Kind {
+fn connector(name: &'static str, schema: fn(&mut SchemaGenerator) -> Schema, generator: &mut SchemaGenerator) -> Kind {
+    let mut options = schema(generator);
+    // What stands in a definition is brought to draft 7 by the generator; this stands in place.
+    for transform in generator.transforms_mut() {
+        transform.transform(&mut options);
+    }
     let needs_none = options.get("required").is_none_or(|r| r.as_array().is_none_or(Vec::is_empty));
     if needs_none && options.get("type") == Some(&json!("object")) {
         options.insert("type".to_owned(), json!(["object", "null"]));

@@ -19,6 +19,11 @@ use super::step::{By, field, key_parts};
 keys! {
     /// Groups events by key and time. A window closes when the watermark reaches its end and then emits one row for each
     /// key: the `by` fields, `window_start`, `window_end` and the aggregates.
+    #[schemars(extend("oneOf" = [
+        { "required": ["tumbling"] },
+        { "required": ["sliding"] },
+        { "required": ["session"] },
+    ]))]
     pub struct WindowOptions as "window" {
         /// Windows of this length, one after the other.
         tumbling: Option<Duration>,
@@ -149,8 +154,10 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window
         revision: bound("window_revision")?,
         replaces: bound("window_replaces")?,
     };
+    let apart = by.as_deref().is_none_or(|by| keys_apart(by, bounds, context));
     let aggregates = aggregates(options.aggregate, by.as_deref().unwrap_or_default(), bounds, context);
     let Made { calls, outputs } = aggregates?;
+    let by = by.filter(|_| apart);
     Some(Window { shape: shape?, by: by?, allow_late: allow_late?, late, calls, outputs, bounds })
 }
 
@@ -202,6 +209,27 @@ fn sliding(sliding: &Sliding, offset: TimeSpan, context: &mut Context<'_>) -> Op
         return None;
     }
     Some(Shape::Sliding { size, every, offset })
+}
+
+/// Whether the fields of the key are apart from each other and from those that every window writes; reports it if not.
+fn keys_apart(by: &[KeyPart], bounds: Bounds, context: &mut Context<'_>) -> bool {
+    let bounds = [bounds.start, bounds.end, bounds.revision, bounds.replaces];
+    let mut apart = true;
+    for (at, part) in by.iter().enumerate() {
+        let Some(path) = context.layout.path(part.field).cloned() else { continue };
+        let inside = |other: &KeyPart| context.layout.path(other.field).is_some_and(|other| other.overlaps(&path));
+        let message = if bounds.contains(&part.field) {
+            format!("`{path}` is a field that every window writes")
+        } else if by.iter().take(at).any(inside) {
+            format!("`{path}` and another field of the key lie inside each other")
+        } else {
+            continue;
+        };
+        let help = format!("give it a name of its own: `by: {{ name: {path} }}`");
+        context.error("duplicate-field", message, &part.expr.origin.span).help(help);
+        apart = false;
+    }
+    apart
 }
 
 /// The calls of a window and the fields made of them.
