@@ -82,6 +82,12 @@ impl Facts {
         fields
     }
 
+    /// Where among the uses a field is first written: new fields are added in this order.
+    pub(super) fn first_write(&self, path: &FieldPath) -> usize {
+        let is_write = |a: &Access| a.write && self.widest(&a.path) == path;
+        self.accesses.iter().position(is_write).unwrap_or(usize::MAX)
+    }
+
     /// The shortest path that stands for this one: itself, unless it overlaps with one and either is written.
     fn widest<'a>(&'a self, path: &'a FieldPath) -> &'a FieldPath {
         let written = |root: &FieldPath| {

@@ -110,10 +110,10 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    /// Adds a site unless its place has one.
-    pub(super) fn add(&mut self, role: Role, site: Site) -> usize {
+    /// Adds a site that is found at a place, unless that has one. Where it is reported may be another place.
+    pub(super) fn add(&mut self, role: Role, at: (usize, usize), site: Site) -> usize {
         let next = self.list.len();
-        let key = (role, site.line, site.column);
+        let key = (role, at.0, at.1);
         match self.at.entry(key) {
             std::collections::btree_map::Entry::Occupied(entry) => *entry.get(),
             std::collections::btree_map::Entry::Vacant(entry) => {
@@ -122,6 +122,11 @@ impl Sites {
                 next
             }
         }
+    }
+
+    /// Lets a site be found at a second place.
+    pub(super) fn also(&mut self, role: Role, at: (usize, usize), site: usize) {
+        self.at.entry((role, at.0, at.1)).or_insert(site);
     }
 
     /// The number of the site at a place.

@@ -145,7 +145,7 @@ fn register_operators(engine: &mut Engine) {
     for operand in types() {
         engine.register_raw_fn("-", [operand], |_, args| unary(ops::negate, args));
         engine.register_raw_fn("+", [operand], |_, args| unary(ops::affirm, args));
-        engine.register_raw_fn("!", [operand], |_, args| unary(|v| ops::truth(v).map(|b| Val::Bool(!b)), args));
+        engine.register_raw_fn("!", [operand], |_, args| unary(ops::not, args));
     }
 }
 
@@ -182,7 +182,10 @@ fn register_members(engine: &mut Engine) {
     engine.register_raw_fn(GET, [TypeId::of::<Dynamic>(), text], |_, _| Ok(Dynamic::UNIT));
     for target in [TypeId::of::<()>(), TypeId::of::<Null>()] {
         engine.register_raw_fn(SET, [target, text, TypeId::of::<Dynamic>()], |_, args| {
-            if let [target, name, value] = args {
+            // Rhai also puts back what it only read; below `()` that is `()`.
+            if let [target, name, value] = args
+                && !value.is_unit()
+            {
                 let name = name.clone().into_string().unwrap_or_default();
                 let mut map = Map::new();
                 map.insert(name.into(), value.take());

@@ -270,7 +270,10 @@ impl Node {
             }
             Node::Not(value, site) => {
                 let value = value.eval(cx, slots)?;
-                ops::truth(value).map(|b| !b).map_err(|fault| cx.stop(*site, &fault))
+                match ops::not(value) {
+                    Ok(value) => Ok(matches!(value, Val::Bool(true))),
+                    Err(fault) => Err(cx.stop(*site, &fault)),
+                }
             }
             Node::In { value, list } => {
                 let value = value.eval(cx, slots)?;

@@ -261,6 +261,14 @@ pub(super) fn affirm<'a>(value: Val<'a>) -> Result<Val<'a>, Fault> {
     }
 }
 
+/// `!value`.
+pub(super) fn not<'a>(value: Val<'a>) -> Result<Val<'a>, Fault> {
+    match value {
+        Val::Bool(b) => Ok(Val::Bool(!b)),
+        other => Err(Fault::of(0, other)),
+    }
+}
+
 /// A bool where one is needed.
 #[inline]
 pub(super) fn truth(value: Val<'_>) -> Result<bool, Fault> {

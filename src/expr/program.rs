@@ -109,7 +109,7 @@ impl Program {
         let (mut facts, _) = read(&source, &expr.origin, expr.kind, &ast, &scope_of(vars), &expr.bindings);
         let root = match ast.statements() {
             [rhai::Stmt::Expr(whole)] => sites::truth(&mut facts.sites, whole),
-            _ => facts.sites.add(Role::Truth, Site { line: 1, column: 1, ..whole_text(&expr.text) }),
+            _ => facts.sites.add(Role::Truth, (0, 0), Site { line: 1, column: 1, ..whole_text(&expr.text) }),
         };
         let way = if compiled {
             let lowered = subset::lower(ast.statements(), expr.kind, &facts, vars, &source);

@@ -38,12 +38,13 @@ pub(super) struct Written {
     pub read: bool,
     variable: CompactString,
     members: Vec<CompactString>,
+    of: FieldPath,
 }
 
 impl Written {
     /// The field as messages call it.
     pub(super) fn path(&self) -> String {
-        std::iter::once(&self.variable).chain(&self.members).map(CompactString::as_str).collect::<Vec<_>>().join(".")
+        self.of.to_string()
     }
 }
 
@@ -148,9 +149,10 @@ impl Scripted {
                 tree.put(&members, leaf);
             }
             if write {
-                written.push(Written { field, read, variable, members });
+                written.push(Written { field, read, variable, members, of: path });
             }
         }
+        written.sort_by_key(|w: &Written| facts.first_write(&w.of));
         let vars = facts.vars.then(|| {
             Dynamic::from_map(vars.iter().map(|(name, v)| (name.into(), dynamic::from_value(v))).collect())
                 .into_read_only()
@@ -288,14 +290,17 @@ impl Scripted {
 /// What a type is called in messages, from Rhai's name for it.
 fn kind_of_name(name: &str) -> &'static str {
     match name {
-        "()" | "null" => "null",
-        "int" | "i64" => "an integer",
-        "float" | "f64" => "a float",
-        "text" | "string" | "char" => "text",
-        "list" | "array" => "a list",
-        "map" => "a map",
-        "number" => "a number beyond 64 bits",
-        "function" | "Fn" => "a function",
+        "()" => "null",
+        "i64" | "int" => "an integer",
+        "f64" | "float" => "a float",
+        "string" | "text" | "char" => "text",
+        "bool" => "a bool",
+        _ if name.ends_with("Null") || name == "null" => "null",
+        _ if name.ends_with("BigNumber") || name == "number" => "a number beyond 64 bits",
+        _ if name.contains("Map") || name == "map" => "a map",
+        _ if name.contains("Vec") || name == "list" || name == "array" => "a list",
+        _ if name.contains("FnPtr") || name == "Fn" => "a function",
+        _ if name.contains("Range") => "a range",
         _ => "something else",
     }
 }

@@ -4,7 +4,7 @@ use rhai::{BinaryExpr, Expr, FnCallExpr, Position};
 
 use super::fault::{Operand, Role, Site, Sites};
 use super::spell::{cut, spell};
-use super::syntax::{Segment, chain, place};
+use super::syntax::{Segment, chain, place, start};
 
 fn operand(expr: &Expr) -> Operand {
     // A chain that ends in a call is no field, whatever it begins with.
@@ -21,7 +21,7 @@ fn operand(expr: &Expr) -> Operand {
 
 fn add(sites: &mut Sites, role: Role, text: String, operands: Vec<Operand>, at: Position) -> usize {
     let (line, column) = place(at);
-    sites.add(role, Site { text: cut(text), operands, line, column })
+    sites.add(role, (line, column), Site { text: cut(text), operands, line, column })
 }
 
 /// A call or an operator; `target` is the chain in which a method is called.
@@ -83,5 +83,18 @@ pub(super) fn interpolated(sites: &mut Sites, part: &Expr) -> usize {
 /// A value that must be a bool.
 pub(super) fn truth(sites: &mut Sites, expr: &Expr) -> usize {
     let operand = operand(expr);
-    add(sites, Role::Truth, operand.text.clone(), vec![operand], expr.position())
+    let (line, column) = start(expr);
+    let site = Site { text: operand.text.clone(), operands: vec![operand], line, column };
+    let found = sites.add(Role::Truth, place(expr.position()), site);
+    // `event.x` becomes a plain variable for Rhai, which stands where the chain begins.
+    if matches!(chain(expr).root, Expr::Variable(v, ..) if v.1 == "event") {
+        sites.also(Role::Truth, (line, column), found);
+        // And what follows it stands where its second step does.
+        let mut rest = expr;
+        while let Expr::Dot(sides, _, at) | Expr::Index(sides, _, at) = rest {
+            sites.also(Role::Truth, place(*at), found);
+            rest = &sides.rhs;
+        }
+    }
+    found
 }

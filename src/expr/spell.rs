@@ -1,8 +1,8 @@
 //! Spells a piece of Rhai's syntax tree as an author would write it, for messages.
 
-use rhai::{Expr, Stmt};
+use rhai::{Expr, Position, Stmt};
 
-use super::syntax::{Segment, chain};
+use super::syntax::{Segment, chain, is_in};
 
 /// Messages quote at most this many characters of an expression.
 const QUOTED: usize = 60;
@@ -23,10 +23,10 @@ pub(super) fn cut(text: String) -> String {
 /// Binding strength of a binary operator; 0 for anything else.
 fn strength(expr: &Expr) -> u8 {
     match expr {
+        Expr::FnCall(call, at) if is_in(call, *at) => 110,
         Expr::FnCall(call, _) if call.is_operator_call() && call.args.len() == 2 => match call.name.as_str() {
             "==" | "!=" => 90,
             "<" | "<=" | ">" | ">=" => 130,
-            "contains" => 110,
             "+" | "-" => 150,
             "*" | "/" | "%" => 180,
             "**" => 190,
@@ -70,7 +70,7 @@ fn whole(expr: &Expr) -> String {
         Expr::And(items, _) => joined(items.iter(), " && ", 60),
         Expr::Or(items, _) => joined(items.iter(), " || ", 30),
         Expr::Coalesce(items, _) => joined(items.iter(), " ?? ", 135),
-        Expr::FnCall(call, _) => spell_call(expr, call),
+        Expr::FnCall(call, at) => spell_call(expr, call, *at),
         Expr::Stmt(block) => match block.statements() {
             [Stmt::Expr(inner)] => whole(inner),
             _ => "{ … }".into(),
@@ -83,11 +83,11 @@ fn joined<'a>(items: impl Iterator<Item = &'a Expr>, between: &str, parent: u8) 
     items.map(|e| side(e, parent, false)).collect::<Vec<_>>().join(between)
 }
 
-fn spell_call(expr: &Expr, call: &rhai::FnCallExpr) -> String {
+fn spell_call(expr: &Expr, call: &rhai::FnCallExpr, at: Position) -> String {
     let name = call.name.as_str();
     match call.args.as_slice() {
         [value] if call.is_operator_call() => format!("{name}{}", side(value, 200, false)),
-        [list, value] if call.is_operator_call() && name == "contains" => {
+        [list, value] if is_in(call, at) => {
             format!("{} in {}", side(value, 110, false), side(list, 110, true))
         }
         [left, right] if call.is_operator_call() => {

@@ -58,7 +58,8 @@ pub(super) fn lower(
     if facts.state {
         return from("`state`", (1, 1));
     }
-    let fields = facts.fields();
+    let mut fields = facts.fields();
+    fields.sort_by_key(|(path, ..)| facts.first_write(path));
     if facts.mixes_parts() {
         return from("a field written both whole and in part", (1, 1));
     }
@@ -249,20 +250,21 @@ impl Lower<'_> {
             let text = self.source.text.get(range.clone()).unwrap_or_default();
             return Ok(self.column(bound_path(text)));
         }
-        if !call.is_operator_call() {
+        let name = call.name.as_str();
+        if let ("contains", [Expr::Array(items, _), value]) = (name, call.args.as_slice())
+            && items.iter().all(|e| literal(e).is_some())
+        {
+            let list = items.iter().filter_map(literal).collect();
+            return Ok(Node::In { value: Box::new(self.expr(value)?), list });
+        }
+        if !call.is_operator_call() || name == "contains" {
             return self.function(call, at, None);
         }
-        let name = call.name.as_str();
         let site = self.site(Role::Operation, at);
         match (name, call.args.as_slice()) {
             ("-", [value]) => Ok(Node::Negate(Box::new(self.expr(value)?), site)),
             ("+", [value]) => Ok(Node::Affirm(Box::new(self.expr(value)?), site)),
             ("!", [value]) => Ok(Node::Not(Box::new(self.expr(value)?), site)),
-            ("contains", [Expr::Array(items, _), value]) if items.iter().all(|e| literal(e).is_some()) => {
-                let list = items.iter().filter_map(literal).collect();
-                Ok(Node::In { value: Box::new(self.expr(value)?), list })
-            }
-            ("contains", [_, _]) => self.function(call, at, None),
             (_, [left, right]) => match Op::from_symbol(name) {
                 Some(op) => self.operator(op, left, right, site),
                 None => outside(format!("`{name}`"), at),

@@ -90,12 +90,20 @@ pub(super) fn bodies(ast: &AST, name: &str) -> Vec<(Vec<String>, Vec<Stmt>)> {
     parameters.into_iter().map(with_body).collect()
 }
 
+/// Whether a call of `contains` is written `value in list`: then the second argument stands before the call.
+pub(super) fn is_in(call: &FnCallExpr, at: Position) -> bool {
+    match call.args.as_slice() {
+        [_, value] if call.name == "contains" => (1, 1) <= start(value) && start(value) < place(at),
+        _ => false,
+    }
+}
+
 /// Where an expression's first word stands; Rhai gives operators their own place.
 pub(super) fn start(expr: &Expr) -> (usize, usize) {
     match expr {
-        Expr::FnCall(call, at) if call.is_operator_call() => match (call.name.as_str(), call.args.as_slice()) {
-            ("contains", [_, value]) => start(value),
-            (_, [left, _]) => start(left),
+        Expr::FnCall(call, at) if is_in(call, *at) => call.args.get(1).map_or(place(*at), start),
+        Expr::FnCall(call, at) if call.is_operator_call() => match call.args.as_slice() {
+            [left, _] => start(left),
             _ => place(*at),
         },
         Expr::And(items, _) | Expr::Or(items, _) | Expr::Coalesce(items, _) => items.first().map_or((0, 0), start),

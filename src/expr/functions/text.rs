@@ -82,8 +82,8 @@ fn asking(all: &mut Vec<Function>) {
             "index_of",
             &[2],
             index_of,
-            "index_of(text, part)",
-            "Where a part first stands, from 0; -1 if it does not.",
+            "index_of(x, part)",
+            "Where a part of a text or an element of a list first stands, from 0; -1 if it does not.",
             ("index_of(\"a-b\", \"-\")", "1")
         ),
     ]);
@@ -270,6 +270,10 @@ fn ends_with<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
 }
 
 fn index_of<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
+    if let Val::Big(Value::List(list)) = any(args, 0) {
+        let at = list.iter().position(|v| compare(v.as_val(), any(args, 1)).is_eq());
+        return Ok(at.map_or(Val::Int(-1), count).into());
+    }
     let whole = text(args, 0)?;
     let at = whole.find(text(args, 1)?).and_then(|at| whole.get(..at));
     Ok(at.map_or(Val::Int(-1), |before| count(before.chars().count())).into())
