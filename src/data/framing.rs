@@ -8,7 +8,7 @@ use super::format::{Csv, Format};
 use crate::base::limit::{CHUNK_BYTES, RECORD_BYTES};
 
 /// How much of a record that is too long is kept to show what it was.
-const KEPT_OF_LONG: usize = 1 << 10;
+pub(super) const KEPT_OF_LONG: usize = 1 << 10;
 
 /// Whole records.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,12 +61,17 @@ pub struct Decoded {
 impl Decoded {
     /// What becomes of a record that is longer than a record may be.
     pub(super) fn too_long(beginning: Vec<u8>, size: u64) -> Decoded {
-        let reason = format!(
-            "the record has {size} bytes, more than the {RECORD_BYTES} that one record may have: is a line end missing?"
-        );
+        let reason = too_long(size);
         let refused = Refused { ordinal: 0, reason, place: format!("byte {}", RECORD_BYTES + 1), original: beginning };
         Decoded { refused: vec![refused], records: 1, starts: vec![0], ..Decoded::default() }
     }
+}
+
+/// What is wrong with a record of `size` bytes.
+pub(super) fn too_long(size: u64) -> String {
+    format!(
+        "the record has {size} bytes, more than the {RECORD_BYTES} that one record may have: is a line end missing?"
+    )
 }
 
 /// Cuts a stream into blocks that end where a record ends.
@@ -139,9 +144,10 @@ impl Framer {
             return Some(Block { bytes, position: self.position, too_long: Some(size), ..Block::default() });
         }
         self.quotes = Quotes::default();
+        let end = self.position + bytes.len() as u64;
         let bytes = self.without_header(bytes);
-        let position = self.position;
-        self.position += bytes.len() as u64;
+        let position = end - bytes.len() as u64;
+        self.position = end;
         (!bytes.is_empty()).then(|| self.block(bytes, position))
     }
 
@@ -240,4 +246,128 @@ fn split_off(bytes: &mut Vec<u8>, at: usize) -> Vec<u8> {
     carried.extend_from_slice(rest);
     bytes.truncate(at);
     carried
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::json::Decoder;
+    use crate::data::layout::{Demand, Layout};
+    use proptest::prelude::*;
+
+    fn csv() -> Format {
+        Format::Csv(Csv { delimiter: b',', quote: b'"', columns: None, infer: false })
+    }
+
+    /// The blocks of a stream that comes in pieces.
+    fn framed(framer: &mut Framer, bytes: &[u8], cuts: &[usize]) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([bytes.len()]) {
+            if to > from {
+                blocks.extend(framer.push(bytes[from..to].to_vec(), from as u64));
+                from = to;
+            }
+        }
+        blocks.extend(framer.finish());
+        blocks
+    }
+
+    fn joined(blocks: &[Block]) -> (Vec<u8>, Option<Arc<Vec<String>>>) {
+        (blocks.iter().flat_map(|b| b.bytes.clone()).collect(), blocks.last().and_then(|b| b.header.clone()))
+    }
+
+    #[test]
+    fn marks_blank_lines_and_missing_line_ends_do_no_harm() {
+        let bytes = b"\xef\xbb\xbf{\"a\":1}\r\n\r\n \n{\"a\":2}";
+        let mut framer = Framer::new(&Format::Json);
+        let blocks = framed(&mut framer, bytes, &[2, 5]);
+        let mut decoder = Decoder::new(&Layout::default(), &Demand::default());
+        let mut found = Vec::new();
+        for block in blocks {
+            let position = block.position;
+            let decoded = decoder.decode(block);
+            assert_eq!(decoded.refused, []);
+            let raw = decoded.batch.raw.unwrap();
+            found.extend(
+                (0..decoded.batch.rows).map(|row| (position + u64::from(decoded.starts[row]), raw.row(row).to_owned())),
+            );
+        }
+        assert_eq!(found, [(3, "{\"a\":1}".to_owned()), (16, "{\"a\":2}".to_owned())]);
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_refused_and_the_next_one_read() {
+        for (len, step) in [(RECORD_BYTES + 1, 1 << 20), (3 * RECORD_BYTES, 1 << 20), (RECORD_BYTES + 1, usize::MAX)] {
+            let mut bytes = b"1\n".to_vec();
+            bytes.resize(bytes.len() + len, b'7');
+            bytes.extend_from_slice(b"\n2\n");
+            let cuts: Vec<usize> = (0..bytes.len()).step_by(step).collect();
+            let mut framer = Framer::new(&Format::Json);
+            let mut decoder = Decoder::new(&Layout::default(), &Demand::default());
+            let (mut rows, mut refused) = (Vec::new(), Vec::new());
+            for block in framed(&mut framer, &bytes, &cuts) {
+                let position = block.position;
+                let decoded = decoder.decode(block);
+                let raw = decoded.batch.raw.unwrap_or_default();
+                rows.extend((0..decoded.batch.rows).map(|row| raw.row(row).to_owned()));
+                refused.extend(
+                    decoded.refused.into_iter().map(|r| (position + u64::from(decoded.starts[r.ordinal as usize]), r)),
+                );
+            }
+            assert_eq!(rows, ["1", "2"]);
+            assert_eq!(refused.len(), 1);
+            assert_eq!(refused[0].0, 2);
+            assert!(refused[0].1.reason.contains(&format!("{len} bytes, more than the {RECORD_BYTES}")));
+            assert_eq!(refused[0].1.original.len(), KEPT_OF_LONG);
+        }
+    }
+
+    #[test]
+    fn a_stream_may_be_resumed_behind_its_header() {
+        let mut framer = Framer::new(&csv());
+        let first = framer.push(b"a,b\n1,2\n".to_vec(), 0);
+        assert_eq!(first[0].position, 4);
+        assert_eq!(first[0].header.as_deref(), Some(&vec!["a".to_owned(), "b".to_owned()]));
+        let mut resumed = Framer::resume(&csv(), framer.header().cloned());
+        let next = resumed.push(b"3,4\n".to_vec(), 8);
+        assert_eq!((next[0].position, &next[0].header), (8, &first[0].header));
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_pieces_are_cut_does_not_matter(
+            text in r#"([a-c,"\n\r ]|"[a\n,]*"[,\n]){0,60}"#,
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+            json in any::<bool>(),
+        ) {
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|c| c.index(bytes.len() + 1)).collect();
+            cuts.sort_unstable();
+            let format = if json { Format::Json } else { csv() };
+            let whole = framed(&mut Framer::new(&format), bytes, &[]);
+            let pieces = framed(&mut Framer::new(&format), bytes, &cuts);
+            prop_assert_eq!(joined(&whole), joined(&pieces));
+            for block in &pieces {
+                let at = block.position as usize;
+                prop_assert_eq!(&bytes[at..at + block.bytes.len()], &block.bytes);
+            }
+            // A block ends where a record ends: read one by one, the records are the same.
+            if let Format::Csv(csv) = &format {
+                let (layout, demand) = (Layout::default(), Demand::default());
+                let rows = |blocks: &[Block]| {
+                    let mut decoder = crate::data::csv::Decoder::new(csv, &layout, &demand);
+                    let (mut rows, mut refused) = (Vec::new(), Vec::new());
+                    for block in blocks {
+                        let decoded = decoder.decode(block.clone());
+                        let raw = decoded.batch.raw.unwrap_or_default();
+                        rows.extend((0..decoded.batch.rows).map(|row| raw.row(row).to_owned()));
+                        refused.extend(decoded.refused.into_iter().map(|r| (r.reason, r.original)));
+                    }
+                    (rows, refused)
+                };
+                prop_assert_eq!(rows(&whole), rows(&pieces));
+            }
+        }
+    }
 }

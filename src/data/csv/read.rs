@@ -5,9 +5,10 @@ use std::sync::Arc;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::Quotes;
+use crate::base::limit::RECORD_BYTES;
 use crate::data::column::as_u32;
 use crate::data::format::Csv;
-use crate::data::framing::{Block, Decoded, Refused};
+use crate::data::framing::{Block, Decoded, KEPT_OF_LONG, Refused, too_long};
 use crate::data::json;
 use crate::data::layout::{Demand, Layout};
 
@@ -77,7 +78,12 @@ impl Decoder {
                 Ok(()) => ordinals.push(as_u32(starts.len())),
                 Err((reason, byte)) => {
                     text.truncate(before);
-                    let original = record.trim_ascii_end().to_vec();
+                    let original = if record.len() > RECORD_BYTES {
+                        record.get(..KEPT_OF_LONG).unwrap_or_default()
+                    } else {
+                        record
+                    };
+                    let original = without_line_end(original).to_vec();
                     let place = format!("byte {}", byte + 1);
                     refused.push(Refused { ordinal: as_u32(starts.len()), reason, place, original });
                 }
@@ -108,6 +114,9 @@ impl Decoder {
     /// Writes the record that was read last as a line of JSON, or says what is wrong with it and at which byte.
     fn write_row(&self, record: &[u8], last: bool, out: &mut Vec<u8>) -> Result<(), (String, usize)> {
         let Fields { bytes, ends, count, .. } = &self.fields;
+        if record.len() > RECORD_BYTES {
+            return Err((too_long(record.len() as u64), RECORD_BYTES));
+        }
         if last {
             let mut quotes = Quotes::default();
             quotes.look(record, self.csv.delimiter, self.csv.quote);
@@ -169,6 +178,11 @@ impl Fields {
     }
 }
 
+fn without_line_end(record: &[u8]) -> &[u8] {
+    let record = record.strip_suffix(b"\n").unwrap_or(record);
+    record.strip_suffix(b"\r").unwrap_or(record)
+}
+
 /// The field names that the first record of `bytes` holds, and one past its end. `None` if there is no record.
 pub fn header(bytes: &[u8], csv: &Csv) -> (Option<Vec<String>>, usize) {
     let blank = bytes.iter().take_while(|b| matches!(b, b'\n' | b'\r')).count();
@@ -178,7 +192,7 @@ pub fn header(bytes: &[u8], csv: &Csv) -> (Option<Vec<String>>, usize) {
     }
     let mut fields = Fields::new(csv);
     let mut end = blank + fields.read(rest);
-    if bytes.get(end) == Some(&b'\n') {
+    if bytes.get(end.saturating_sub(1)..=end) == Some(b"\r\n") {
         end += 1;
     }
     let mut start = 0;
@@ -188,4 +202,98 @@ pub fn header(bytes: &[u8], csv: &Csv) -> (Option<Vec<String>>, usize) {
         name
     });
     (Some(names.collect()), end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::csv::Encoder;
+    use crate::data::layout::{FieldId, FieldPath};
+    use crate::data::value::Value;
+    use proptest::prelude::*;
+
+    const DIALECT: Csv = Csv { delimiter: b',', quote: b'"', columns: None, infer: true };
+
+    fn decode(csv: &Csv, names: &[&str], bytes: &[u8]) -> (Decoded, Vec<FieldId>) {
+        let mut layout = Layout::default();
+        let ids: Vec<_> = names.iter().map(|n| layout.intern(FieldPath::event([n])).unwrap()).collect();
+        let demand = Demand { values: ids.clone(), ..Demand::default() };
+        let header = Some(Arc::new(names.iter().map(|n| (*n).to_owned()).collect()));
+        let block = Block { bytes: bytes.to_vec(), header, ..Block::default() };
+        (Decoder::new(csv, &layout, &demand).decode(block), ids)
+    }
+
+    #[test]
+    fn infers_what_is_spelled_like_json() {
+        let (decoded, _) = decode(&DIALECT, &["a", "b"], b"1,-2.50\ntrue,\r\n007,\"x \"\"y\"\"\nz\"\n\n+1,null");
+        let raw = decoded.batch.raw.as_ref().unwrap();
+        let rows: Vec<_> = (0..decoded.batch.rows).map(|row| raw.row(row)).collect();
+        let expected = [
+            r#"{"a":1,"b":-2.50}"#,
+            r#"{"a":true,"b":null}"#,
+            r#"{"a":"007","b":"x \"y\"\nz"}"#,
+            r#"{"a":"+1","b":"null"}"#,
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!(decoded.starts, [0, 8, 15, 32]);
+        assert_eq!(decoded.refused, []);
+    }
+
+    #[test]
+    fn refuses_wrong_counts_open_quotes_and_bad_text() {
+        let (decoded, _) = decode(&DIALECT, &["a", "b"], b"1\n1,2\n1,2,3\n\xff,2\n1,\"2\n3");
+        assert_eq!((decoded.records, decoded.batch.ordinals), (5, vec![1]));
+        let reasons: Vec<_> =
+            decoded.refused.iter().map(|r| (r.ordinal, r.reason.as_str(), r.place.as_str())).collect();
+        let expected = [
+            (0, "the record has 1 field, the header 2", "byte 1"),
+            (2, "the record has 3 fields, the header 2", "byte 1"),
+            (3, "this is not valid UTF-8", "byte 1"),
+            (4, "a quote is opened and never closed", "byte 3"),
+        ];
+        assert_eq!(reasons, expected);
+        assert_eq!(decoded.refused[2].original, b"\xff,2");
+    }
+
+    #[test]
+    fn headers_may_be_quoted_and_stand_alone() {
+        let names = |bytes: &[u8]| header(bytes, &DIALECT);
+        assert_eq!(names(b"\r\n\"a,b\", c\r\n1,2"), (Some(vec!["a,b".into(), "c".into()]), 12));
+        assert_eq!(names(b"a"), (Some(vec!["a".into()]), 1));
+        assert_eq!(names(b"\n\n"), (None, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(rows in prop::collection::vec((any::<String>(), ".{0,6}", any::<i64>()), 1..8)) {
+            let texts = Csv { infer: false, ..DIALECT };
+            let mut lines = Vec::new();
+            for (a, b, n) in &rows {
+                for (name, text) in [(b"{\"a\":" as &[u8], a), (b",\"b\":", b), (b",\"n\":", &n.to_string())] {
+                    lines.extend_from_slice(name);
+                    json::write_text(text, &mut lines);
+                }
+                lines.extend_from_slice(b"}\n");
+            }
+            let (_, ids) = decode(&texts, &["a", "b", "n"], b"");
+            let mut layout = Layout::default();
+            for name in ["a", "b", "n"] {
+                layout.intern(FieldPath::event([name])).unwrap();
+            }
+            let demand = Demand { values: ids.clone(), ..Demand::default() };
+            let batch = json::Decoder::new(&layout, &demand).decode(Block { bytes: lines, ..Block::default() }).batch;
+            let columns = ["a", "b", "n"].iter().map(|n| (*n).to_owned()).zip(ids.iter().copied());
+            let mut encoder = Encoder::new(&texts, columns.collect());
+            let (mut text, mut ends) = (Vec::new(), Vec::new());
+            encoder.encode(&batch, &mut text, &mut ends);
+            prop_assert_eq!(encoder.header(), b"a,b,n\n");
+            prop_assert_eq!(ends.last().copied(), Some(text.len() as u32));
+            let (again, ids) = decode(&texts, &["a", "b", "n"], &text);
+            prop_assert_eq!(again.batch.rows, rows.len());
+            for (row, (a, b, n)) in rows.iter().enumerate() {
+                let cells: Vec<Value> = ids.iter().map(|id| again.batch.get(*id, row).to_value()).collect();
+                prop_assert_eq!(cells, [Value::Text(a.into()), Value::Text(b.into()), Value::Text(n.to_string().into())]);
+            }
+        }
+    }
 }

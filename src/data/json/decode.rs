@@ -7,9 +7,10 @@ use super::columns::{Columns, Names, Wanted};
 use super::scan::skip_space;
 use super::shape::{Recorder, Shape};
 use super::walk::Walker;
+use crate::base::limit::RECORD_BYTES;
 use crate::data::batch::{Batch, Range32, Raw};
 use crate::data::column::as_u32;
-use crate::data::framing::{Block, Decoded, Refused};
+use crate::data::framing::{Block, Decoded, KEPT_OF_LONG, Refused, too_long};
 use crate::data::layout::{Demand, Layout};
 
 /// Bytes behind the last row.
@@ -45,14 +46,16 @@ struct Reading<'a> {
     rows: Vec<Range32>,
     starts: Vec<u32>,
     refused: Vec<Refused>,
-    /// Records that are not UTF-8, in order, blanked out in `text`.
+    /// Records that are not UTF-8 or too long, in order, blanked out in `text`.
     bad: std::vec::IntoIter<Bad>,
     next_bad: Option<Bad>,
 }
 
-/// A record that is not UTF-8.
+/// A record that is not looked at: not UTF-8, or too long.
 struct Bad {
     start: usize,
+    reason: String,
+    /// The byte where it went wrong, counted from 0.
     fault: usize,
     original: Vec<u8>,
 }
@@ -82,7 +85,7 @@ impl Decoder {
         if bytes.capacity() - bytes.len() >= PADDING || bytes.len() < CHEAP_TO_MOVE {
             bytes.extend_from_slice(&[b'\n'; PADDING]);
         }
-        let (text, bad) = utf8(bytes, ends.as_deref());
+        let (text, bad) = readable(bytes, ends.as_deref());
         let mut bad = bad.into_iter();
         let mut reading = Reading {
             text: &text,
@@ -267,7 +270,7 @@ impl Reading<'_> {
         let Some(bad) = std::mem::replace(&mut self.next_bad, next) else { return };
         self.refused.push(Refused {
             ordinal: as_u32(self.starts.len()),
-            reason: "this is not valid UTF-8".to_owned(),
+            reason: bad.reason,
             place: format!("byte {}", bad.fault + 1),
             original: bad.original,
         });
@@ -284,10 +287,11 @@ fn accepted(records: u32, refused: &[Refused]) -> Vec<u32> {
     (0..records).filter(|ordinal| refused.next_if_eq(ordinal).is_none()).collect()
 }
 
-/// The block as text. Records that are not UTF-8 are taken out and blanked.
-fn utf8(bytes: Vec<u8>, ends: Option<&[u32]>) -> (String, Vec<Bad>) {
+/// The block as text. Records that are not UTF-8, or longer than a record may be, are taken out and blanked.
+fn readable(bytes: Vec<u8>, ends: Option<&[u32]>) -> (String, Vec<Bad>) {
     let mut bytes = match String::from_utf8(bytes) {
-        Ok(text) => return (text, Vec::new()),
+        Ok(text) if text.len() <= RECORD_BYTES => return (text, Vec::new()),
+        Ok(text) => text.into_bytes(),
         Err(error) => error.into_bytes(),
     };
     let mut bad = Vec::new();
@@ -306,8 +310,16 @@ fn utf8(bytes: Vec<u8>, ends: Option<&[u32]>) -> (String, Vec<Bad>) {
             }
         };
         let record = bytes.get(start..end).unwrap_or_default();
-        if let Err(error) = std::str::from_utf8(record) {
-            bad.push(Bad { start, fault: error.valid_up_to(), original: record.to_vec() });
+        let wrong = match std::str::from_utf8(record) {
+            _ if record.len() > RECORD_BYTES => {
+                let kept = record.get(..KEPT_OF_LONG).unwrap_or_default();
+                Some((too_long(record.len() as u64), RECORD_BYTES, kept))
+            }
+            Err(error) => Some(("this is not valid UTF-8".to_owned(), error.valid_up_to(), record)),
+            Ok(_) => None,
+        };
+        if let Some((reason, fault, original)) = wrong {
+            bad.push(Bad { start, reason, fault, original: original.to_vec() });
             if let Some(record) = bytes.get_mut(start..end) {
                 record.fill(b' ');
             }

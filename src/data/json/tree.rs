@@ -144,6 +144,9 @@ impl<'a> Node<'a> {
             *self = Node::Object(Vec::new());
             return false;
         };
+        for name in paths.iter().filter_map(|p| p.first()) {
+            unite(members, name);
+        }
         members.retain_mut(|member| {
             let inside: Vec<&[CompactString]> = paths
                 .iter()
