@@ -7,13 +7,14 @@ use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
 use crate::config::{self, Registry};
 
-use super::exit;
+use super::load::say;
+use super::{exit, files};
 
 /// Options of `check`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Pipeline files.
-    #[arg(required = true, value_name = "FILE")]
+    /// Pipeline files, or directories with pipelines below them.
+    #[arg(required = true, value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
     /// How what is found is written.
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -38,7 +39,14 @@ enum Format {
 pub fn run(args: &Args, registry: &Registry<'_>) -> u8 {
     let mut found = Diagnostics::default();
     let mut right = Vec::new();
-    for file in &args.files {
+    let files = match files::expand(&args.files) {
+        Ok(files) => files,
+        Err(why) => {
+            say(&format!("error: {why}"));
+            return exit::USAGE;
+        }
+    };
+    for file in &files {
         let env = |name: &str| std::env::var(name).ok();
         let mut loaded = config::load(file, registry, &env, Severity::Warning);
         if loaded.found.list.is_empty() {

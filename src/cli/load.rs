@@ -17,6 +17,8 @@ use crate::data::value::Val;
 use crate::engine::run::Input;
 use crate::plan::{Node, NodeId, NodeKind};
 
+use super::exit;
+
 /// Every connector.
 pub const REGISTRY: Registry<'static> = Registry { sources: SOURCES, sinks: SINKS };
 
@@ -27,6 +29,18 @@ const IDLE_AFTER: TimeSpan = TimeSpan::seconds(30);
 pub fn say(text: &str) {
     // Where standard error is gone too, the exit code is all that is left.
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Writes a verb's result on standard output.
+pub fn print(text: &str) -> u8 {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // Whoever read the output has gone, which is theirs to decide.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            say(&format!("error: standard output cannot be written: {e}"));
+            exit::FAILED
+        }
+        _ => exit::OK,
+    }
 }
 
 /// Shows what was found in pipeline files.

@@ -1,7 +1,9 @@
 //! The command line: a file per verb. The only layer that knows clap.
 
 mod check;
+mod explain;
 mod files;
+mod graph;
 mod load;
 mod progress;
 mod run;
@@ -29,6 +31,10 @@ enum Verb {
     Check(check::Args),
     /// Run the tests that pipeline files hold, in virtual time and without any connector.
     Test(test::Args),
+    /// Say in words what a pipeline does and what it can promise.
+    Explain(explain::Args),
+    /// Draw a pipeline.
+    Graph(graph::Args),
     /// Write the JSON Schema of pipeline files, for editors.
     Schema(schema::Args),
 }
@@ -59,6 +65,8 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::run(&args, &load::REGISTRY),
         Verb::Test(args) => test::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Graph(args) => graph::run(&args),
         Verb::Schema(args) => schema::run(&args, &load::REGISTRY),
     };
     ExitCode::from(code)
