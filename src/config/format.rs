@@ -202,6 +202,10 @@ impl JsonSchema for FormatIn {
         "SourceFormat".into()
     }
 
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        concat!(module_path!(), "::SourceFormat").into()
+    }
+
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         schema::<CsvIn>(generator, &FORMATS)
     }
@@ -210,6 +214,10 @@ impl JsonSchema for FormatIn {
 impl JsonSchema for FormatOut {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "SinkFormat".into()
+    }
+
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        concat!(module_path!(), "::SinkFormat").into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {

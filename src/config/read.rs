@@ -312,6 +312,10 @@ impl JsonSchema for Duration {
         "Duration".into()
     }
 
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        concat!(module_path!(), "::Duration").into()
+    }
+
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
@@ -355,6 +359,10 @@ impl Read for Code {
 impl JsonSchema for Code {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Expression".into()
+    }
+
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        concat!(module_path!(), "::Expression").into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

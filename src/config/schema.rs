@@ -315,6 +315,11 @@ fn tidy(schema: &mut Value) {
                 let first = kinds.swap_remove(0);
                 members.insert("type".to_owned(), first);
             }
+            // The widths of Rust's numbers, which no draft knows; `minimum` and `maximum` say what there is to say.
+            let width = |f: &str| ["int", "uint", "float", "double"].iter().any(|width| f.starts_with(width));
+            if members.get("format").and_then(Value::as_str).is_some_and(width) {
+                members.remove("format");
+            }
             if members.get("default").is_some_and(Value::is_null) {
                 members.remove("default");
             }

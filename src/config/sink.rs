@@ -60,19 +60,22 @@ fn template(text: &str, options: &Node, key: &Span, context: &mut Context<'_>) -
             return None;
         }
     };
-    let mut names: Vec<String> = parsed.undeclared_variables(true).into_iter().collect();
+    let top = |path: String| match path.split_once('.') {
+        Some((first, _)) if first != "meta" => first.to_owned(),
+        _ => path,
+    };
+    let mut names: Vec<String> = parsed.undeclared_variables(true).into_iter().map(top).collect();
+    // In the order of their names, which is that in which a template takes its values.
     names.sort();
+    names.dedup();
     let mut fields = Vec::with_capacity(names.len());
-    for name in names {
-        let path = match name.split_once('.') {
-            Some(("meta", rest)) => FieldPath::meta(rest),
-            Some((first, _)) => FieldPath::event([first]),
-            None => FieldPath::event([&name]),
+    for name in &names {
+        let path = match name.strip_prefix("meta.") {
+            Some(rest) => FieldPath::meta(rest),
+            None => FieldPath::event([name]),
         };
         fields.push(context.intern(path, &span)?);
     }
-    fields.sort_unstable();
-    fields.dedup();
     Some(Template { text: text.to_owned(), fields })
 }
 

@@ -272,6 +272,10 @@ impl schemars::JsonSchema for By {
         "By".into()
     }
 
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        concat!(module_path!(), "::By").into()
+    }
+
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let code = generator.subschema_for::<Code>();
         schemars::json_schema!({

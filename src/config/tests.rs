@@ -239,7 +239,7 @@ steps:
     filter: v == `${SET}`
 sinks:
   o:
-    file: { path: \"{{ device }}/{{ meta.path }}.csv\" }
+    file: { path: \"{{ site.floor }}/{{ device }}/{{ meta.path }}.csv\" }
     format: { csv: { columns: [v, site.floor] } }
 ";
     let plan = plan(text);
@@ -256,9 +256,8 @@ sinks:
     assert_eq!(condition.text, "v == `${SET}`");
     let NodeKind::Sink(sink) = &plan.nodes[2].kind else { panic!() };
     let [template] = sink.templates.as_slice() else { panic!() };
-    let mut fields: Vec<String> = template.fields.iter().map(|f| plan.layout.path(*f).unwrap().to_string()).collect();
-    fields.sort();
-    assert_eq!(fields, ["device", "meta.path"]);
+    let fields: Vec<String> = template.fields.iter().map(|f| plan.layout.path(*f).unwrap().to_string()).collect();
+    assert_eq!(fields, ["device", "meta.path", "site"]);
 }
 
 #[test]
