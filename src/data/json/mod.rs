@@ -6,6 +6,7 @@ mod encode;
 mod join;
 mod made;
 mod number;
+mod scalar;
 mod scan;
 mod shape;
 mod splice;

@@ -242,7 +242,16 @@ pub(super) fn short_in(word: u64) -> Option<Short> {
 }
 
 /// One past the end of the number at `at`.
+#[inline]
 pub(super) fn number(bytes: &[u8], start: usize) -> Scan<usize> {
+    match word(bytes, start).and_then(short_in) {
+        Some(short) => Ok(start + short.len),
+        None => long_number(bytes, start),
+    }
+}
+
+#[inline(never)]
+fn long_number(bytes: &[u8], start: usize) -> Scan<usize> {
     let mut at = start + usize::from(byte(bytes, start) == b'-');
     let whole = at;
     at = digits_end(bytes, at);
