@@ -62,8 +62,11 @@ pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// The first offset at or after `at` that is not white space.
-#[inline]
+#[inline(always)]
 pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    if byte(bytes, at) > b' ' {
+        return at;
+    }
     while matches!(byte(bytes, at), b' ' | b'\t' | b'\n' | b'\r') {
         at += 1;
     }
@@ -389,7 +392,7 @@ impl<'a> Members<'a> {
     }
 
     /// The next member; after it [`Members::value_ends`] must be told where its value ends.
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Scan<Option<Member>> {
         let bytes = self.bytes;
         let mut at = skip_space(bytes, self.at);

@@ -63,6 +63,11 @@ enum Next {
     End(End),
 }
 
+impl Next {
+    /// A scalar that nobody wants.
+    const PLAIN: Next = Next::Scalar(NONE);
+}
+
 /// What is to be known of a row's shape when it has matched.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct End {
@@ -242,31 +247,40 @@ impl Shapes {
     pub fn read(&self, text: &str, start: usize, names: &Names, columns: &mut Columns) -> Option<Found> {
         let bytes = text.as_bytes();
         let mut rest = bytes.get(start..)?;
-        let mut at = 0;
+        let mut step = self.steps.first()?;
         loop {
-            // Beyond the last way there is no step, and the row has another form.
-            let step = self.steps.get(at as usize)?;
-            at = step.instead;
             let window = u8x16::new(*rest.first_chunk::<16>()?);
-            if !window.simd_eq(step.bytes).to_bitmask() & step.mask != 0 {
-                continue;
-            }
-            let value = rest.get(step.len as usize..)?;
-            let len = match step.next {
-                Next::Scalar(NONE) => scalar_len(value),
-                Next::Scalar(column) => wanted(text, value, column, columns),
-                Next::Step => 0,
-                Next::Other(other) => {
-                    self.others.get(usize::from(other))?.read(text, bytes.len() - value.len(), names, columns)
-                }
-                Next::End(End { lead, opaque }) => {
+            if !window.simd_eq(step.bytes).to_bitmask() & step.mask == 0 {
+                let value = rest.get(step.len as usize..)?;
+                let len = if step.next == Next::PLAIN {
+                    scalar_len(value)
+                } else if let Next::End(End { lead, opaque }) = step.next {
                     let (start, end) = (start + usize::from(lead), bytes.len() - value.len());
                     return Some(Found { start, end, opaque });
+                } else {
+                    self.value(step.next, text, value, names, columns)
+                };
+                if let Some(after) = value.get(len..) {
+                    rest = after;
+                    step = self.steps.get(step.then as usize)?;
+                    continue;
                 }
-            };
-            let Some(after) = value.get(len..) else { continue };
-            rest = after;
-            at = step.then;
+            }
+            // Beyond the last way there is no step, and the row has another form.
+            step = self.steps.get(step.instead as usize)?;
+        }
+    }
+
+    /// How long a value is that is wanted, or that is none; [`WRONG`] if it is not what is expected.
+    #[inline(always)]
+    fn value(&self, next: Next, text: &str, value: &[u8], names: &Names, columns: &mut Columns) -> usize {
+        match next {
+            Next::Scalar(column) => wanted(text, value, column, columns),
+            Next::Other(other) => match self.others.get(usize::from(other)) {
+                Some(slot) => slot.read(text, text.len() - value.len(), names, columns),
+                None => WRONG,
+            },
+            Next::Step | Next::End(_) => 0,
         }
     }
 }
