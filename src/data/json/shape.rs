@@ -44,6 +44,8 @@ struct Step {
     /// How many count.
     len: u32,
     next: Next,
+    /// Whether that is a scalar that nobody wants, which most are.
+    plain: bool,
     /// The step after this one; [`NOWHERE`] at a row's end.
     then: u32,
     /// The step to try if this one does not match.
@@ -61,11 +63,6 @@ enum Next {
     Other(u16),
     /// The end of the row's value.
     End(End),
-}
-
-impl Next {
-    /// A scalar that nobody wants.
-    const PLAIN: Next = Next::Scalar(NONE);
 }
 
 /// What is to be known of a row's shape when it has matched.
@@ -192,11 +189,13 @@ impl Shapes {
             for (to, from) in bytes.iter_mut().zip(piece) {
                 *to = *from;
             }
+            let next = if more.is_empty() { next } else { Next::Step };
             let step = Step {
                 bytes: u8x16::new(bytes),
                 mask: (1 << piece.len()) - 1,
                 len: piece.len() as u32,
-                next: if more.is_empty() { next } else { Next::Step },
+                next,
+                plain: next == Next::Scalar(NONE),
                 then: NOWHERE,
                 instead: NOWHERE,
             };
@@ -252,7 +251,7 @@ impl Shapes {
             let window = u8x16::new(*rest.first_chunk::<16>()?);
             if !window.simd_eq(step.bytes).to_bitmask() & step.mask == 0 {
                 let value = rest.get(step.len as usize..)?;
-                let len = if step.next == Next::PLAIN {
+                let len = if step.plain {
                     scalar_len(value)
                 } else if let Next::End(End { lead, opaque }) = step.next {
                     let (start, end) = (start + usize::from(lead), bytes.len() - value.len());
