@@ -263,7 +263,54 @@ mod tests {
         assert_eq!(names(b"\n\n"), (None, 2));
     }
 
+    /// All records as the `csv` crate's engine reads them in one go.
+    fn by_engine(bytes: &[u8]) -> Vec<Vec<String>> {
+        let mut reader = Reader::new();
+        let (mut fields, mut ends) = (vec![0; bytes.len() + 1], vec![0; bytes.len() + 2]);
+        let (mut at, mut written, mut count, mut records) = (0, 0, 0, Vec::new());
+        loop {
+            let (result, read, out, ended) =
+                reader.read_record(&bytes[at..], &mut fields[written..], &mut ends[count..]);
+            (at, written, count) = (at + read, written + out, count + ended);
+            match result {
+                ReadRecordResult::Record => {
+                    let starts = [0].into_iter().chain(ends.iter().copied());
+                    let field = |(from, to): (usize, &usize)| String::from_utf8(fields[from..*to].to_vec()).unwrap();
+                    records.push(starts.zip(&ends[..count]).map(field).collect());
+                    (written, count) = (0, 0);
+                }
+                ReadRecordResult::End => return records,
+                _ => {}
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn records_are_those_of_the_csv_crate(text in r#"([a-c,"\n\r ]|"[a\n,]*"[,\n]){0,40}"#) {
+            let texts = Csv { infer: false, ..DIALECT };
+            let (decoded, ids) = decode(&texts, &["a", "b"], text.as_bytes());
+            for (ordinal, fields) in by_engine(text.as_bytes()).into_iter().enumerate() {
+                let row = decoded.batch.ordinals.iter().position(|o| *o as usize == ordinal);
+                let refused = decoded.refused.iter().find(|r| r.ordinal as usize == ordinal);
+                match (row, refused) {
+                    (Some(row), None) => {
+                        let cells = ids.iter().map(|id| decoded.batch.get(*id, row).to_value());
+                        let fields = fields.iter().map(|f| Value::Text(f.into()));
+                        prop_assert_eq!(cells.collect::<Vec<_>>(), fields.collect::<Vec<_>>());
+                    }
+                    (None, Some(refused)) if refused.reason.starts_with("a quote") => {
+                        prop_assert_eq!(ordinal + 1, decoded.records as usize);
+                    }
+                    (None, Some(refused)) => {
+                        let count = fields.len().to_string();
+                        prop_assert_eq!(refused.reason.split(" ").nth(3), Some(count.as_str()));
+                    }
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+
         #[test]
         fn what_is_written_reads_back(rows in prop::collection::vec((any::<String>(), ".{0,6}", any::<i64>()), 1..8)) {
             let texts = Csv { infer: false, ..DIALECT };

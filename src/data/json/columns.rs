@@ -98,7 +98,7 @@ impl Names {
     #[inline]
     pub fn child(&self, node: u16, name: &str) -> Option<u16> {
         let parent = self.nodes.get(usize::from(node))?;
-        parent.children.iter().find(|(n, _)| n.as_str() == name).map(|(_, child)| *child)
+        parent.children.iter().find(|(n, _)| n.len() == name.len() && n.as_str() == name).map(|(_, child)| *child)
     }
 
     /// Calls `each` with the node and every one below it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::JsonError;
 use super::columns::{Columns, Names, Wanted};
 use super::scan::skip_space;
-use super::shape::{Recorder, Shape};
+use super::shape::{Found, Recorder, Shapes};
 use super::walk::Walker;
 use crate::base::limit::RECORD_BYTES;
 use crate::data::batch::{Batch, Range32, Raw};
@@ -17,8 +17,6 @@ use crate::data::layout::{Demand, Layout};
 const PADDING: usize = 16;
 /// A buffer up to this size is rather moved than its last row read slowly.
 const CHEAP_TO_MOVE: usize = 4 << 10;
-/// Shapes that are kept.
-const SHAPES: usize = 6;
 /// What a row that matches earns, and what one that does not costs. Below zero, shapes are left alone for a while.
 const EARNS: i32 = 1;
 const COSTS: i32 = 4;
@@ -31,8 +29,7 @@ const REST: u32 = 1_000;
 pub struct Decoder {
     names: Names,
     wanted: Vec<Wanted>,
-    /// The one used last comes first.
-    shapes: Vec<Shape>,
+    shapes: Shapes,
     recorder: Recorder,
     credit: i32,
     resting: u32,
@@ -67,7 +64,7 @@ impl Decoder {
         Decoder {
             names,
             wanted,
-            shapes: Vec::new(),
+            shapes: Shapes::default(),
             recorder: Recorder::default(),
             credit: MOST_CREDIT,
             resting: 0,
@@ -124,13 +121,16 @@ impl Decoder {
         }
     }
 
-    /// Reads rows as long as they have the shape of the last one, from the line at `at`: the line that has not.
+    /// Reads rows as long as they have a known shape, from the line at `at`: the line that has not.
     fn run(&mut self, reading: &mut Reading<'_>, mut at: usize) -> usize {
-        let Some(shape) = self.shapes.first().filter(|_| self.resting == 0) else { return at };
+        if self.resting > 0 {
+            self.resting -= 1;
+            return at;
+        }
         let mut earned = 0;
-        while let Some(value) = shape.read(reading.text, at, &self.names, &mut reading.columns) {
-            let Some(next) = ended(reading.text.as_bytes(), value, None, shape.opaque) else { break };
-            reading.accept(at, value);
+        while let Some(found) = self.shapes.read(reading.text, at, &self.names, &mut reading.columns) {
+            let Some(next) = line_end(reading.text.as_bytes(), found) else { break };
+            reading.accept(at, (found.start, found.end));
             at = next;
             earned += EARNS;
         }
@@ -139,12 +139,8 @@ impl Decoder {
         at
     }
 
-    /// Reads the line at `at`, which is not blank or has not the last shape: where the next one begins.
+    /// Reads the line at `at`, which is not blank, by the general scanner: where the next one begins.
     fn line(&mut self, reading: &mut Reading<'_>, at: usize) -> usize {
-        if let Some((value, next)) = self.guess(reading, at, None, 1) {
-            reading.accept(at, value);
-            return next;
-        }
         let bytes = reading.text.as_bytes();
         let end = at + memchr::memchr(b'\n', bytes.get(at..).unwrap_or_default()).unwrap_or(bytes.len() - at);
         if reading.next_bad.as_ref().is_some_and(|b| b.start == at) || skip_space(bytes, at) < end {
@@ -157,46 +153,39 @@ impl Decoder {
         let mut at = 0;
         for end in ends {
             let end = *end as usize;
-            match self.guess(reading, at, Some(end), 0) {
-                Some((value, _)) => reading.accept(at, value),
-                None => self.walk(reading, at, end),
+            if !self.record(reading, at, end) {
+                self.walk(reading, at, end);
             }
             at = end;
         }
     }
 
-    /// Tries the shapes from the `first` on on the record at `start`: its value, and where the next line begins. `end` is where the record
-    /// ends if that is known; otherwise it ends with its line.
-    fn guess(
-        &mut self,
-        reading: &mut Reading<'_>,
-        start: usize,
-        end: Option<usize>,
-        first: usize,
-    ) -> Option<((usize, usize), usize)> {
+    /// Reads the record that lies in `at..end`, if it has a known shape.
+    fn record(&mut self, reading: &mut Reading<'_>, at: usize, end: usize) -> bool {
         if self.resting > 0 {
             self.resting -= 1;
-            return None;
+            return false;
         }
-        for i in first..self.shapes.len() {
-            let shape = self.shapes.get(i)?;
-            if let Some(value) = shape.read(reading.text, start, &self.names, &mut reading.columns)
-                && let Some(next) = ended(reading.text.as_bytes(), value, end, shape.opaque)
-            {
-                if i > 0 {
-                    self.shapes.get_mut(..=i)?.rotate_right(1);
-                }
-                self.credit = (self.credit + EARNS).min(MOST_CREDIT);
-                return Some((value, next));
-            }
-            reading.columns.clear_row();
+        if let Some(found) = self.shapes.read(reading.text, at, &self.names, &mut reading.columns)
+            && found.end <= end
+            && skip_space(reading.text.as_bytes().get(..end).unwrap_or_default(), found.end) == end
+        {
+            reading.accept(at, (found.start, found.end));
+            self.credit = (self.credit + EARNS).min(MOST_CREDIT);
+            return true;
         }
+        reading.columns.clear_row();
+        false
+    }
+
+    /// Learns the shape of the row that was just walked. Where rows hardly ever match what was learned, it is not worth it.
+    fn learn(&mut self, text: &str, start: usize, value: (usize, usize)) {
+        self.shapes.learn(&self.recorder, text, start, value);
         self.credit -= COSTS;
         if self.credit < 0 {
             self.resting = REST;
             self.credit = MOST_CREDIT / 2;
         }
-        None
     }
 
     /// Reads a record by the general scanner, and learns its shape.
@@ -211,9 +200,8 @@ impl Decoder {
         let mut walker = Walker { text, names: &self.names, columns: &mut reading.columns, recorder };
         match walker.row(start) {
             Ok(value) => {
-                if let Some(shape) = learns.then(|| self.recorder.shape(text, start, value)).flatten() {
-                    self.shapes.truncate(SHAPES - 1);
-                    self.shapes.insert(0, shape);
+                if learns {
+                    self.learn(text, start, value);
                 }
                 reading.accept(start, value);
             }
@@ -225,26 +213,27 @@ impl Decoder {
     }
 }
 
-/// Where the next line begins, if the record ends behind its value.
-#[inline]
-fn ended(bytes: &[u8], value: (usize, usize), end: Option<usize>, opaque: bool) -> Option<usize> {
-    let mut at = value.1;
-    if end.is_none() && !opaque && bytes.get(at) == Some(&b'\n') {
-        return Some(at + 1);
+/// Where the next line begins, if the line ends behind the row that was found.
+#[inline(always)]
+fn line_end(bytes: &[u8], found: Found) -> Option<usize> {
+    if !found.opaque && bytes.get(found.end) == Some(&b'\n') {
+        Some(found.end + 1)
+    } else {
+        late_line_end(bytes, found)
     }
-    if let Some(end) = end {
-        return (at <= end && skip_space(bytes.get(..end)?, at) == end).then_some(end);
-    }
-    if opaque && memchr::memchr(b'\n', bytes.get(value.0..at)?).is_some() {
+}
+
+#[inline(never)]
+fn late_line_end(bytes: &[u8], found: Found) -> Option<usize> {
+    if found.opaque && memchr::memchr(b'\n', bytes.get(found.start..found.end)?).is_some() {
         return None;
     }
-    loop {
-        match bytes.get(at) {
-            Some(b'\n') => return Some(at + 1),
-            Some(b' ' | b'\t' | b'\r') => at += 1,
-            Some(_) => return None,
-            None => return Some(at),
-        }
+    let space = |b: &&u8| matches!(b, b' ' | b'\t' | b'\r');
+    let end = found.end + bytes.get(found.end..)?.iter().take_while(space).count();
+    match bytes.get(end) {
+        Some(b'\n') => Some(end + 1),
+        Some(_) => None,
+        None => Some(end),
     }
 }
 

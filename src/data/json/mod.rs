@@ -6,6 +6,7 @@ mod encode;
 mod made;
 mod materialise;
 mod number;
+mod scalar;
 mod scan;
 mod shape;
 mod splice;

@@ -62,8 +62,11 @@ pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// The first offset at or after `at` that is not white space.
-#[inline]
+#[inline(always)]
 pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    if byte(bytes, at) > b' ' {
+        return at;
+    }
     while matches!(byte(bytes, at), b' ' | b'\t' | b'\n' | b'\r') {
         at += 1;
     }
@@ -242,7 +245,16 @@ pub(super) fn short_in(word: u64) -> Option<Short> {
 }
 
 /// One past the end of the number at `at`.
+#[inline]
 pub(super) fn number(bytes: &[u8], start: usize) -> Scan<usize> {
+    match word(bytes, start).and_then(short_in) {
+        Some(short) => Ok(start + short.len),
+        None => long_number(bytes, start),
+    }
+}
+
+#[inline(never)]
+fn long_number(bytes: &[u8], start: usize) -> Scan<usize> {
     let mut at = start + usize::from(byte(bytes, start) == b'-');
     let whole = at;
     at = digits_end(bytes, at);
@@ -380,7 +392,7 @@ impl<'a> Members<'a> {
     }
 
     /// The next member; after it [`Members::value_ends`] must be told where its value ends.
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Scan<Option<Member>> {
         let bytes = self.bytes;
         let mut at = skip_space(bytes, self.at);

@@ -4,34 +4,35 @@
 //!
 //! The idea is that of Y. Li, N. Katsipoulakis, B. Chandramouli, J. Goldstein, D. Kossmann, "Mison: a fast JSON parser for
 //! data analytics" (VLDB 2017), and D. Bonetta, M. Brantner, "FAD.js: fast JSON data access using JIT-based speculative
-//! optimizations" (VLDB 2017). A row that matches no shape goes to the general scanner, so a wrong guess costs time and
+//! optimizations" (VLDB 2017). Here the shapes of a stream form a tree in which shapes that begin alike share their steps, so
+//! that members which come and go, values that change their kind and events of several kinds cost little. A row that
+//! matches no shape goes to the general scanner, so a wrong guess costs time and
 //! never an answer.
 
 use wide::u8x16;
 
 use super::columns::{Columns, NONE, Names};
-use super::number;
-use super::scan::{self, Member, short_in};
-use super::value;
+use super::scalar::{WRONG, scalar_len, wanted};
+use super::scan::Member;
 use super::walk::Walker;
-use crate::data::column::{Cell, Place};
-use crate::data::value::Value;
+use crate::data::column::Place;
 
 /// Values in a shape; a row with more is walked by the general scanner.
 const SLOTS: usize = 512;
-/// Steps of a shape, of up to sixteen bytes each.
-const STEPS: usize = 2_048;
+/// Steps of all shapes. Streams with more forms than this have none.
+const STEPS: usize = 4_096;
+/// Ways to go on from one step; names that are data make more.
+const WAYS: usize = 24;
+/// No step.
+const NOWHERE: u32 = u32::MAX;
 
-/// The form of a row.
+/// The forms that rows were seen to have.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
+pub(super) struct Shapes {
+    /// The first is the root's first way.
     steps: Vec<Step>,
     /// What [`Next::Other`] points at.
     others: Vec<Slot>,
-    /// White space before the row's value.
-    lead: usize,
-    /// Whether lists or objects are among its values; only those may hold line ends.
-    pub opaque: bool,
 }
 
 /// Up to sixteen bytes between values, and what follows them.
@@ -43,10 +44,16 @@ struct Step {
     /// How many count.
     len: u32,
     next: Next,
+    /// Whether that is a scalar that nobody wants, which most are.
+    plain: bool,
+    /// The step after this one; [`NOWHERE`] at a row's end.
+    then: u32,
+    /// The step to try if this one does not match.
+    instead: u32,
 }
 
 /// What follows the bytes of a step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Next {
     /// A scalar for a column, or for [`NONE`].
     Scalar(u16),
@@ -54,10 +61,32 @@ enum Next {
     Step,
     /// A value that more is to be done with.
     Other(u16),
+    /// The end of the row's value.
+    End(End),
+}
+
+/// What is to be known of a row's shape when it has matched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct End {
+    /// White space before the row's value.
+    lead: u8,
+    /// Whether lists or objects were read as a whole; only those may hold line ends.
+    opaque: bool,
+}
+
+/// A row that has matched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// Where its value begins.
+    pub start: usize,
+    /// One past where its value ends.
+    pub end: usize,
+    /// Whether there may be line ends in it.
+    pub opaque: bool,
 }
 
 /// A value of a row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Slot {
     /// Column of its value, or [`NONE`].
     column: u16,
@@ -111,81 +140,149 @@ impl Recorder {
         let (place, key) = key.map_or((NONE, (0, 0)), |(place, m)| (place, (back(m.key), back(m.key_end))));
         self.slots.push((start, end, Slot { column, container, place, key }));
     }
-
-    /// The shape of the row that began (its line, not its value) at `start` and whose value lies in `value`.
-    pub fn shape(&self, text: &str, start: usize, value: (usize, usize)) -> Option<Shape> {
-        if self.given_up {
-            return None;
-        }
-        let mut shape = Shape { lead: value.0 - start, ..Shape::default() };
-        let mut at = start;
-        for (from, to, slot) in &self.slots {
-            let next = if slot.container.is_none() && slot.place == NONE {
-                Next::Scalar(slot.column)
-            } else {
-                shape.opaque |= slot.container.is_some();
-                shape.others.push(*slot);
-                Next::Other(u16::try_from(shape.others.len() - 1).ok()?)
-            };
-            shape.add(text.as_bytes().get(at..*from)?, next);
-            at = *to;
-        }
-        shape.add(text.as_bytes().get(at..value.1)?, Next::Step);
-        (shape.steps.len() <= STEPS).then_some(shape)
-    }
 }
 
-impl Shape {
-    /// Adds the steps of a literal and what follows it.
-    fn add(&mut self, literal: &[u8], next: Next) {
+impl Shapes {
+    /// Learns the shape that was noted of the row whose line begins at `start` and whose value lies in `value`. Whether it
+    /// could be learned.
+    pub fn learn(&mut self, noted: &Recorder, text: &str, start: usize, value: (usize, usize)) -> bool {
+        if noted.given_up {
+            return false;
+        }
+        if self.steps.len() >= STEPS {
+            *self = Shapes::default();
+        }
+        self.insert(noted, text.as_bytes(), start, value).is_some()
+    }
+
+    fn insert(&mut self, noted: &Recorder, bytes: &[u8], start: usize, value: (usize, usize)) -> Option<()> {
+        let lead = u8::try_from(value.0 - start).ok()?;
+        let mut opaque = false;
+        let (mut at, mut after) = (start, None);
+        for (from, to, slot) in &noted.slots {
+            opaque |= slot.container.is_some();
+            let next = self.next(slot)?;
+            after = self.literal(bytes.get(at..*from)?, next, after)?;
+            at = *to;
+        }
+        self.literal(bytes.get(at..value.1)?, Next::End(End { lead, opaque }), after).map(|_| ())
+    }
+
+    fn next(&mut self, slot: &Slot) -> Option<Next> {
+        if slot.container.is_none() && slot.place == NONE {
+            return Some(Next::Scalar(slot.column));
+        }
+        let known = self.others.iter().position(|other| other == slot);
+        let number = known.unwrap_or_else(|| {
+            self.others.push(*slot);
+            self.others.len() - 1
+        });
+        u16::try_from(number).ok().map(Next::Other)
+    }
+
+    /// Adds the steps of a literal after a step, or at the root: the last of them.
+    fn literal(&mut self, literal: &[u8], next: Next, mut after: Option<u32>) -> Option<Option<u32>> {
         let mut rest = literal;
         loop {
-            let (piece, after) = rest.split_at(rest.len().min(16));
+            let (piece, more) = rest.split_at(rest.len().min(16));
             let mut bytes = [0u8; 16];
             for (to, from) in bytes.iter_mut().zip(piece) {
                 *to = *from;
             }
-            let next = if after.is_empty() { next } else { Next::Step };
-            let (mask, len) = ((1 << piece.len()) - 1, piece.len() as u32);
-            self.steps.push(Step { bytes: u8x16::new(bytes), mask, len, next });
-            rest = after;
+            let next = if more.is_empty() { next } else { Next::Step };
+            let step = Step {
+                bytes: u8x16::new(bytes),
+                mask: (1 << piece.len()) - 1,
+                len: piece.len() as u32,
+                next,
+                plain: next == Next::Scalar(NONE),
+                then: NOWHERE,
+                instead: NOWHERE,
+            };
+            after = Some(self.way(step, after)?);
+            rest = more;
             if rest.is_empty() {
-                return;
+                return Some(after);
             }
         }
     }
 
-    /// Matches the row whose line begins at `start`, writing its wanted values: where its value begins and one past where
-    /// it ends. `None` if the row has another form or is not JSON; what was written by then is to be cleared.
+    /// The way from a step, or from the root, that is the same as `step`; a new one if there is none.
+    fn way(&mut self, step: Step, after: Option<u32>) -> Option<u32> {
+        let new = u32::try_from(self.steps.len()).ok()?;
+        let mut at = match after {
+            Some(after) => self.steps.get(after as usize)?.then,
+            None if self.steps.is_empty() => NOWHERE,
+            None => 0,
+        };
+        if at == NOWHERE {
+            self.steps.push(step);
+            if let Some(after) = after {
+                self.steps.get_mut(after as usize)?.then = new;
+            }
+            return Some(new);
+        }
+        for _ in 0..WAYS {
+            let known = self.steps.get_mut(at as usize)?;
+            if known.bytes == step.bytes && known.mask == step.mask && known.next == step.next {
+                return Some(at);
+            }
+            if known.instead == NOWHERE {
+                known.instead = new;
+                self.steps.push(step);
+                return Some(new);
+            }
+            at = known.instead;
+        }
+        None
+    }
+
+    /// Matches the row whose line begins at `start`, writing its wanted values. `None` if the row has another form or is
+    /// not JSON; what was written by then is to be cleared.
     ///
     /// This is the innermost loop of the program: what is rare stands in functions of its own, so that the loop keeps its
     /// few values in registers.
     #[inline(always)]
-    pub fn read(&self, text: &str, start: usize, names: &Names, columns: &mut Columns) -> Option<(usize, usize)> {
+    pub fn read(&self, text: &str, start: usize, names: &Names, columns: &mut Columns) -> Option<Found> {
         let bytes = text.as_bytes();
         let mut rest = bytes.get(start..)?;
-        for step in &self.steps {
+        let mut step = self.steps.first()?;
+        loop {
             let window = u8x16::new(*rest.first_chunk::<16>()?);
-            if !window.simd_eq(step.bytes).to_bitmask() & step.mask != 0 {
-                return None;
-            }
-            rest = rest.get(step.len as usize..)?;
-            match step.next {
-                Next::Scalar(NONE) => rest = rest.get(scalar_len(rest)..)?,
-                Next::Scalar(column) => rest = rest.get(wanted(text, rest, column, columns)..)?,
-                Next::Step => {}
-                Next::Other(other) => {
-                    let slot = self.others.get(usize::from(other))?;
-                    rest = rest.get(slot.read(text, bytes.len() - rest.len(), names, columns)..)?;
+            if !window.simd_eq(step.bytes).to_bitmask() & step.mask == 0 {
+                let value = rest.get(step.len as usize..)?;
+                let len = if step.plain {
+                    scalar_len(value)
+                } else if let Next::End(End { lead, opaque }) = step.next {
+                    let (start, end) = (start + usize::from(lead), bytes.len() - value.len());
+                    return Some(Found { start, end, opaque });
+                } else {
+                    self.value(step.next, text, value, names, columns)
+                };
+                if let Some(after) = value.get(len..) {
+                    rest = after;
+                    step = self.steps.get(step.then as usize)?;
+                    continue;
                 }
             }
+            // Beyond the last way there is no step, and the row has another form.
+            step = self.steps.get(step.instead as usize)?;
         }
-        Some((start + self.lead, bytes.len() - rest.len()))
+    }
+
+    /// How long a value is that is wanted, or that is none; [`WRONG`] if it is not what is expected.
+    #[inline(always)]
+    fn value(&self, next: Next, text: &str, value: &[u8], names: &Names, columns: &mut Columns) -> usize {
+        match next {
+            Next::Scalar(column) => wanted(text, value, column, columns),
+            Next::Other(other) => match self.others.get(usize::from(other)) {
+                Some(slot) => slot.read(text, text.len() - value.len(), names, columns),
+                None => WRONG,
+            },
+            Next::Step | Next::End(_) => 0,
+        }
     }
 }
-
-/// The length of a value that is none; no slice goes on after so much.
-const WRONG: usize = usize::MAX;
 
 impl Slot {
     /// Reads the value at `from`: how long it is, or [`WRONG`].
@@ -211,91 +308,4 @@ impl Slot {
         }
         len
     }
-}
-
-/// How long the scalar is that `rest` begins with, or [`WRONG`].
-#[inline(always)]
-fn scalar_len(rest: &[u8]) -> usize {
-    let Some(window) = rest.first_chunk::<16>() else { return WRONG };
-    let word = scan::front(window);
-    if word as u8 == b'"' {
-        return match plain_len(rest, window) {
-            0 => escaped_len(rest),
-            len => len,
-        };
-    }
-    match short_in(word) {
-        Some(short) => short.len,
-        None => other_len(rest),
-    }
-}
-
-/// How long the string is that `rest` begins with, if it has no escapes; 0 if it has, or is wrong.
-#[inline(always)]
-fn plain_len(rest: &[u8], window: &[u8; 16]) -> usize {
-    // The first bit is the opening quote.
-    let mut found = scan::string_stops(u8x16::new(*window)) & !1;
-    let (mut at, mut window) = (0, window);
-    while found == 0 {
-        at += 16;
-        let Some(next) = rest.get(at..).and_then(|r| r.first_chunk::<16>()) else { return 0 };
-        window = next;
-        found = scan::string_stops(u8x16::new(*window));
-    }
-    let stop = found.trailing_zeros() as usize;
-    if window[stop & 15] == b'"' { at + stop + 1 } else { 0 }
-}
-
-/// The same for any string.
-#[inline(never)]
-fn escaped_len(rest: &[u8]) -> usize {
-    scan::string(rest, 0).map_or(WRONG, |(end, _)| end)
-}
-
-/// How long a scalar is that is neither a string nor a short number.
-#[inline(never)]
-fn other_len(rest: &[u8]) -> usize {
-    scan::scalar(rest, 0).unwrap_or(WRONG)
-}
-
-/// Writes the scalar that `rest`, the end of `text`, begins with into its column: how long it is, or [`WRONG`].
-#[inline(never)]
-fn wanted(text: &str, rest: &[u8], column: u16, columns: &mut Columns) -> usize {
-    let Some(window) = rest.first_chunk::<16>() else { return WRONG };
-    let word = scan::front(window);
-    let at = text.len() - rest.len();
-    if word as u8 == b'"' {
-        let len = plain_len(rest, window);
-        if len > 0 {
-            columns.set_text(column, at + 1, at + len - 1);
-            return len;
-        }
-    } else if let Some(short) = short_in(word) {
-        columns.set(column, number::cell(short));
-        return short.len;
-    }
-    other_wanted(text, at, column, columns).unwrap_or(WRONG)
-}
-
-/// A string with escapes, a number that is not short, or a word.
-#[inline(never)]
-fn other_wanted(text: &str, at: usize, column: u16, columns: &mut Columns) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (end, cell) = match scan::byte(bytes, at) {
-        b'"' => {
-            let (end, escaped) = scan::string(bytes, at).ok()?;
-            columns.set_big(column, Value::Text(value::inner(text, at, end, escaped)));
-            return Some(end - at);
-        }
-        b't' => (scan::literal(bytes, at, b"true").ok()?, Cell::Bool(true)),
-        b'f' => (scan::literal(bytes, at, b"false").ok()?, Cell::Bool(false)),
-        b'n' => (scan::literal(bytes, at, b"null").ok()?, Cell::Null),
-        _ => {
-            let (number, end) = number::read(bytes, at).ok()?;
-            columns.set_number(column, number, text, at..end);
-            return Some(end - at);
-        }
-    };
-    columns.set(column, cell);
-    Some(end - at)
 }

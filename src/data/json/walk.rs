@@ -1,6 +1,7 @@
 //! The general scanner: walks one row of any form, writes the wanted values into columns and notes the row's shape.
 
 use super::columns::{Columns, NONE, Names, UNWANTED};
+use super::scalar::{WRONG, scalar_len, wanted};
 use super::scan::{self, Fault, Member, Members, Scan, byte, enter, skip_space};
 use super::shape::Recorder;
 use super::value;
@@ -32,6 +33,12 @@ impl Walker<'_> {
     /// The value at `at`, inside `depth` containers, of a wanted name or [`UNWANTED`]: one past its end.
     pub fn value(&mut self, at: usize, depth: usize, node: u16, member: Option<&Member>) -> Scan<usize> {
         let bytes = self.text.as_bytes();
+        if node == UNWANTED && self.recorder.is_none() {
+            return match byte(bytes, at) {
+                b'{' | b'[' => scan::value(bytes, at, depth),
+                _ => self.scalar(at, NONE),
+            };
+        }
         let name = self.names.get(node);
         let (column, place) = name.map_or((NONE, NONE), |n| (n.column, n.place));
         let kind = byte(bytes, at);
@@ -43,17 +50,13 @@ impl Walker<'_> {
         let end = match kind {
             b'{' => self.object(at, depth, node),
             b'[' => scan::value(bytes, at, depth),
-            _ => scan::scalar(bytes, at),
+            _ => self.scalar(at, column),
         };
         let end = end?;
         let container = matches!(kind, b'{' | b'[');
-        if column != NONE {
+        if column != NONE && container {
             let spelled = self.text.get(at..end).unwrap_or_default();
-            if container {
-                self.columns.set_big(column, value::scanned(spelled, depth));
-            } else {
-                self.columns.set_scalar(column, spelled, at);
-            }
+            self.columns.set_big(column, value::scanned(spelled, depth));
         }
         if let (true, Some(m)) = (place != NONE, member) {
             let place =
@@ -65,6 +68,23 @@ impl Walker<'_> {
             recorder.slot(at, end, container.then_some((node, depth)), column, key.map(|m| (place, m)));
         }
         self.recorder = recorder;
+        Ok(end)
+    }
+
+    /// The scalar at `at`, written into its column if it has one.
+    #[inline]
+    fn scalar(&mut self, at: usize, column: u16) -> Scan<usize> {
+        let bytes = self.text.as_bytes();
+        let rest = bytes.get(at..).unwrap_or_default();
+        let len = if column == NONE { scalar_len(rest) } else { wanted(self.text, rest, column, self.columns) };
+        if len != WRONG {
+            return Ok(at + len);
+        }
+        // Near the end of the text, or wrong.
+        let end = scan::scalar(bytes, at)?;
+        if column != NONE {
+            self.columns.set_scalar(column, self.text.get(at..end).unwrap_or_default(), at);
+        }
         Ok(end)
     }
 
