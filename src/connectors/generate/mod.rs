@@ -47,7 +47,7 @@ pub struct Options {
     /// From one row's event time to the next. Default: `1s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
-    /// How far a row's event time may lie before its place: rows come out of order by so much at most. Default: in order.
+    /// How far a row's event time may lie after its place: rows come out of order by so much at most. Default: in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disorder: Option<Duration>,
     /// Another seed makes other rows. Default: one made from the names of the pipeline and the source.
@@ -179,11 +179,11 @@ impl Rules {
     fn event_time(&self, n: u64) -> Timestamp {
         let steps = i64::try_from(n).unwrap_or(i64::MAX);
         let place = self.start.0.saturating_add(self.every.0.saturating_mul(steps));
-        let back = match u64::try_from(self.disorder.0) {
+        let after = match u64::try_from(self.disorder.0) {
             Ok(most) if most > 0 => hash(self.seed, u64::MAX, n) % most.saturating_add(1),
             _ => 0,
         };
-        Timestamp(place.saturating_sub_unsigned(back)).clamp(Timestamp::FIRST, Timestamp::LAST)
+        Timestamp(place.saturating_add_unsigned(after)).clamp(Timestamp::FIRST, Timestamp::LAST)
     }
 
     fn write(&self, n: u64, out: &mut Vec<u8>) -> Result<(), SourceError> {
