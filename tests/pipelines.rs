@@ -94,7 +94,10 @@ fn what_they_show() {
 fn plans_in_words_and_as_drawings() {
     let home = copy();
     for name in ["orders", "late", "rooms"] {
-        insta::assert_snapshot!(format!("explain-{name}"), millstream(home.path(), &["explain", &format!("{name}.yaml")]));
+        insta::assert_snapshot!(
+            format!("explain-{name}"),
+            millstream(home.path(), &["explain", &format!("{name}.yaml")])
+        );
     }
     for format in ["terminal", "mermaid", "dot"] {
         let drawn = millstream(home.path(), &["graph", "--format", format, "orders.yaml"]);

@@ -25,8 +25,11 @@ pub const SOURCES: &[SourceKind] = &[
 ];
 
 /// Every sink connector.
-pub const SINKS: &[SinkKind] =
-    &[SinkKind::of::<stdout::StdoutSink>(), SinkKind::of::<file_sink::FileSink>(), SinkKind::of::<discard::DiscardSink>()];
+pub const SINKS: &[SinkKind] = &[
+    SinkKind::of::<stdout::StdoutSink>(),
+    SinkKind::of::<file_sink::FileSink>(),
+    SinkKind::of::<discard::DiscardSink>(),
+];
 
 /// What an operating system's error means, in words.
 fn io_reason(error: &std::io::Error) -> String {
