@@ -28,7 +28,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("csv_core", &["data"]),
     ("minijinja", &["connector"]),
     ("globset", &["connectors"]),
-    ("walkdir", &["connectors"]),
+    ("walkdir", &["connectors", "cli"]),
     ("terminal_size", &["connectors", "cli"]),
     ("schemars", &["connector", "connectors", "config", "cli"]),
     ("crossbeam_channel", &["engine"]),

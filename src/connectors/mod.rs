@@ -6,7 +6,6 @@ pub mod file_sink;
 pub mod file_source;
 pub mod generate;
 mod glob;
-mod kinds;
 mod output_file;
 pub mod stdin;
 pub mod stdout;
@@ -20,14 +19,17 @@ use crate::connector::{SinkKind, SourceKind};
 
 /// Every source connector.
 pub const SOURCES: &[SourceKind] = &[
-    kinds::source::<file_source::FileSource>(),
-    kinds::source::<stdin::StdinSource>(),
-    kinds::source::<generate::GenerateSource>(),
+    SourceKind::of::<file_source::FileSource>(),
+    SourceKind::of::<stdin::StdinSource>(),
+    SourceKind::of::<generate::GenerateSource>(),
 ];
 
 /// Every sink connector.
-pub const SINKS: &[SinkKind] =
-    &[kinds::sink::<stdout::StdoutSink>(), kinds::sink::<file_sink::FileSink>(), kinds::sink::<discard::DiscardSink>()];
+pub const SINKS: &[SinkKind] = &[
+    SinkKind::of::<stdout::StdoutSink>(),
+    SinkKind::of::<file_sink::FileSink>(),
+    SinkKind::of::<discard::DiscardSink>(),
+];
 
 /// What an operating system's error means, in words.
 fn io_reason(error: &std::io::Error) -> String {

@@ -100,14 +100,14 @@ fn of_step(operator: &Operator, layout: &Layout, lines: &mut Vec<String>) {
     match operator {
         Operator::Filter { condition } => {
             lines.push(format!("passes rows on where `{}`", one_line(&condition.text)));
-            lines.push(mode(condition));
+            lines.push(format!("runs {}", mode(condition)));
         }
         Operator::Script { script, by, state_ttl, ports } => {
-            lines.push(format!("runs `{}`", one_line(&script.text)));
+            lines.push(format!("does `{}`", one_line(&script.text)));
             if !script.writes.is_empty() {
                 lines.push(format!("writes {}", names(layout, &script.writes)));
             }
-            lines.push(mode(script));
+            lines.push(format!("runs {}", mode(script)));
             if !ports.is_empty() {
                 lines.push(format!("may send rows to {}", ports.join(", ")));
             }
@@ -213,7 +213,7 @@ fn carries(plan: &Plan, id: NodeId, carried: Carried<'_>, lines: &mut Vec<String
             parts.push(names(&plan.layout, &read));
         }
         if demand.body {
-            parts.push("the row as it came".into());
+            parts.push("the whole row".into());
         }
         let what = if parts.is_empty() { "that there is a row".into() } else { parts.join(", ") };
         let through = if *port == Port::Main { String::new() } else { format!(" through {port}") };

@@ -80,7 +80,7 @@ fn branch(plan: &Plan, id: NodeId, arrow: &str, below: &str, drawn: &mut BTreeSe
     let _ = writeln!(out, "{arrow}{}  {}", node.name, kind_word(&node.kind));
     let readers = readers(plan, id);
     for (i, (port, reader)) in readers.iter().enumerate() {
-        let (corner, rail) = if i + 1 == readers.len() { ("└", "   ") } else { ("├", "│  ") };
+        let (corner, rail) = if i + 1 == readers.len() { ("└", "    ") } else { ("├", "│   ") };
         let arrow = format!("{below}{corner}─{port}▶ ");
         branch(plan, *reader, &arrow, &format!("{below}{rail}"), drawn, out);
     }

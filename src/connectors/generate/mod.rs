@@ -26,6 +26,9 @@ const EVERY: TimeSpan = TimeSpan::seconds(1);
 /// Rows handed on at once at most, so that a slow `rate` is not the only thing that bounds a chunk of tiny rows.
 const CHUNK_ROWS: u64 = 8_192;
 
+/// The longest a row is waited for at once; after it the clock is looked at again.
+const FAR: std::time::Duration = std::time::Duration::from_secs(3_600);
+
 /// The source `generate`.
 pub struct GenerateSource;
 
@@ -47,7 +50,7 @@ pub struct Options {
     /// From one row's event time to the next. Default: `1s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
-    /// How far a row's event time may lie before its place: rows come out of order by so much at most. Default: in order.
+    /// How far a row's event time may lie after its place: rows come out of order by so much at most. Default: in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disorder: Option<Duration>,
     /// Another seed makes other rows. Default: one made from the names of the pipeline and the source.
@@ -179,11 +182,11 @@ impl Rules {
     fn event_time(&self, n: u64) -> Timestamp {
         let steps = i64::try_from(n).unwrap_or(i64::MAX);
         let place = self.start.0.saturating_add(self.every.0.saturating_mul(steps));
-        let back = match u64::try_from(self.disorder.0) {
+        let after = match u64::try_from(self.disorder.0) {
             Ok(most) if most > 0 => hash(self.seed, u64::MAX, n) % most.saturating_add(1),
             _ => 0,
         };
-        Timestamp(place.saturating_sub_unsigned(back)).clamp(Timestamp::FIRST, Timestamp::LAST)
+        Timestamp(place.saturating_add_unsigned(after)).clamp(Timestamp::FIRST, Timestamp::LAST)
     }
 
     fn write(&self, n: u64, out: &mut Vec<u8>) -> Result<(), SourceError> {
@@ -207,18 +210,9 @@ impl Generator {
         let Some(rate) = self.rules.rate else { return u64::MAX };
         let (begun, first) = *self.begun.get_or_insert((Clock::now(), self.next));
         loop {
-            // The cast saturates, and a rate is positive.
-            let since = (begun.elapsed().as_secs_f64() * rate) as u64 + 1;
-            let due = since.saturating_sub(self.next - first);
-            if due > 0 {
-                return due;
-            }
-            let seconds = (self.next - first) as f64 / rate;
-            let wait = std::time::Duration::try_from_secs_f64(seconds).unwrap_or(std::time::Duration::MAX);
-            match begun.checked_add(wait) {
-                Some(then) => tokio::time::sleep_until(then).await,
-                // Further ahead than the clock goes.
-                None => std::future::pending().await,
+            match due_after(begun.elapsed(), rate, self.next - first) {
+                Ok(count) => return count,
+                Err(wait) => tokio::time::sleep(wait).await,
             }
         }
     }
@@ -236,6 +230,20 @@ impl Generator {
         }
         self.next = n;
         Ok(Read::Chunk(chunk))
+    }
+}
+
+/// How many rows are due when `made` have been made in a time, at a rate; if none is, how long until the next.
+fn due_after(elapsed: std::time::Duration, rate: f64, made: u64) -> Result<u64, std::time::Duration> {
+    // The cast saturates, and a rate is positive.
+    let since = ((elapsed.as_secs_f64() * rate) as u64).saturating_add(1);
+    match since.saturating_sub(made) {
+        0 => {
+            let then = std::time::Duration::try_from_secs_f64(made as f64 / rate).unwrap_or(FAR);
+            // A wait of nothing would spin where the division has rounded down.
+            Err(then.saturating_sub(elapsed).clamp(std::time::Duration::from_micros(1), FAR))
+        }
+        due => Ok(due),
     }
 }
 
@@ -301,19 +309,20 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept_by_the_clock() {
-        let json = r#"{"count": 100, "rate": 10, "fields": {"n": {"sequence": {}}}}"#;
-        let mut partitions = GenerateSource::open(options(json), context(std::path::Path::new("."))).unwrap();
-        let mut source = (partitions[0].open)(0).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let begun = Clock::now();
-            for i in 0..20_u32 {
-                let Read::Chunk(chunk) = source.next().await.unwrap() else { panic!("the end") };
-                assert_eq!(chunk.ends.map(|e| e.len()), Some(1));
-                let late = begun.elapsed().abs_diff(std::time::Duration::from_millis(100) * i);
-                assert!(late < std::time::Duration::from_millis(5), "row {i}: {late:?}");
+        let ms = std::time::Duration::from_millis;
+        assert_eq!(due_after(ms(0), 10.0, 0), Ok(1));
+        assert_eq!(due_after(ms(30), 10.0, 1), Err(ms(70)));
+        assert_eq!(due_after(ms(100), 10.0, 1), Ok(1));
+        assert_eq!(due_after(ms(1_000), 10.0, 4), Ok(7), "what was not taken in time is caught up");
+        assert_eq!(due_after(ms(1_000), 0.000_1, 1), Err(FAR), "looked at again every hour");
+        let (mut now, mut made) = (ms(0), 0);
+        while made < 1_000 {
+            match due_after(now, 333.3, made) {
+                Ok(count) => made += count,
+                Err(wait) => now += wait,
             }
-        });
+        }
+        assert!(now.abs_diff(ms(2_997)) < ms(5), "{now:?}");
     }
 
     #[test]

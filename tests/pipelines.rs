@@ -1,0 +1,106 @@
+//! Every pipeline under `pipelines` is right, runs to its end and gives what it is there to show; and how two of them
+//! look in words and as a drawing.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A copy of the pipelines and their data, so that what they write stays out of the repository.
+fn copy() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    fs::create_dir(home.path().join("data")).unwrap();
+    for directory in ["", "data"] {
+        for entry in fs::read_dir(from.join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, home.path().join(directory).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    home
+}
+
+fn pipelines(home: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(home).unwrap().map(|e| e.unwrap().path());
+    let mut files: Vec<_> = files.filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
+    files.sort();
+    files
+}
+
+/// Runs the program in a directory; its standard output.
+fn millstream(home: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    let output = command.current_dir(home).args(arguments).env("NO_COLOR", "1").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?} ended with {}:\n{errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every file below a directory with its text, by name.
+fn written(directory: &Path) -> String {
+    let mut all = String::new();
+    let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            all += &written(&path);
+        } else {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            all += &format!("── {name}\n{}", fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_pipeline_is_right() {
+    let home = copy();
+    let files = pipelines(home.path());
+    assert!(files.len() >= 5);
+    for file in files {
+        millstream(home.path(), &["check", "--strict", file.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn every_pipeline_gives_the_same_with_one_worker_and_with_three() {
+    let mut seen: Vec<String> = Vec::new();
+    for workers in ["1", "3"] {
+        let home = copy();
+        let mut all = String::new();
+        for file in pipelines(home.path()) {
+            let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+            all += &format!("══ {name}\n{}", millstream(home.path(), &["run", "--quiet", "--workers", workers, &name]));
+        }
+        all += &written(&home.path().join("out"));
+        seen.push(all);
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[test]
+fn what_they_show() {
+    let home = copy();
+    for name in ["first", "late", "orders", "rooms"] {
+        insta::assert_snapshot!(name, millstream(home.path(), &["run", "--quiet", &format!("{name}.yaml")]));
+    }
+    let wrong = fs::read_to_string(home.path().join("out/orders-wrong.ndjson")).unwrap();
+    insta::assert_snapshot!("orders-wrong", wrong);
+}
+
+#[test]
+fn plans_in_words_and_as_drawings() {
+    let home = copy();
+    for name in ["orders", "late", "rooms"] {
+        insta::assert_snapshot!(
+            format!("explain-{name}"),
+            millstream(home.path(), &["explain", &format!("{name}.yaml")])
+        );
+    }
+    for format in ["terminal", "mermaid", "dot"] {
+        let drawn = millstream(home.path(), &["graph", "--format", format, "orders.yaml"]);
+        insta::assert_snapshot!(format!("graph-{format}"), drawn);
+    }
+}
