@@ -2,5 +2,6 @@
 
 mod agree;
 mod harness;
+mod limits;
 mod places;
 mod rules;
