@@ -19,6 +19,7 @@ mod overlap;
 mod program;
 mod run;
 mod scripted;
+mod select;
 mod sites;
 mod source;
 mod spell;

@@ -6,16 +6,17 @@ use bumpalo::Bump;
 
 use super::analyse::{parse, read, scope_of};
 use super::fault::{Failure, Fault, Role, Site, Sites, Stop};
-use super::node::{Context, Mark, Node, Slot};
+use super::node::{Bound, Context, Mark, Node, Number, Slot};
 use super::overlap::Overlaps;
 use super::scripted::Scripted;
+use super::select::select;
 use super::source::Source;
 use super::walk::bound_path;
 use super::{Expr, Mode, ops, sites, subset};
 use crate::base::diag::Diagnostic;
 use crate::base::tree::Origin;
 use crate::data::batch::{Batch, RowError};
-use crate::data::column::{Cell, Column, ColumnBuilder};
+use crate::data::column::{Cell, ColumnBuilder};
 use crate::data::layout::{FieldId, Layout, Root};
 use crate::data::value::{Val, Value};
 
@@ -144,6 +145,12 @@ impl Program {
 
     /// Adds one cell a row: the value, [`Cell::Missing`] where it is `()` or has no value because of an error.
     pub fn evaluate(&self, batch: &Batch, scratch: &mut Scratch, out: &mut ColumnBuilder, errors: &mut Vec<RowError>) {
+        if let Way::Compiled(compiled) = &self.inner.way
+            && let (Node::Arithmetic { .. }, 0) = (&compiled.root, compiled.slots)
+        {
+            self.evaluate_numbers(compiled, batch, scratch, out, errors);
+            return;
+        }
         self.each(batch, scratch, |row, result| match result {
             Ok(Val::Unit) => out.push_cell(Cell::Missing),
             Ok(value) => out.push(value),
@@ -152,6 +159,37 @@ impl Program {
                 self.report(row, stop, errors);
             }
         });
+    }
+
+    /// The same for arithmetic, whose results mostly need no more than a register.
+    fn evaluate_numbers(
+        &self,
+        compiled: &Compiled,
+        batch: &Batch,
+        scratch: &mut Scratch,
+        out: &mut ColumnBuilder,
+        errors: &mut Vec<RowError>,
+    ) {
+        let columns = compiled.bind(batch);
+        for row in 0..batch.rows {
+            let cx = Context { columns: &columns, row, arena: &scratch.arena, sites: &self.inner.sites };
+            match compiled.root.number(&cx, &[]) {
+                Number::Int(i) => out.push_cell(Cell::Int(i)),
+                Number::Float(f) => out.push_cell(Cell::Float(f)),
+                Number::Slow => {
+                    match compiled.root.eval(&cx, &mut []) {
+                        Ok(value) => out.push(value),
+                        Err(stop) => {
+                            out.push_cell(Cell::Missing);
+                            self.report(row, stop, errors);
+                        }
+                    }
+                    if scratch.arena.allocated_bytes() > ARENA_BYTES {
+                        scratch.arena.reset();
+                    }
+                }
+            }
+        }
     }
 
     /// Adds to `keep` the rows for which the condition is true. A value that is no bool is an error of its row.
@@ -163,13 +201,10 @@ impl Program {
             scratch.arena.reset();
             let columns = compiled.bind(batch);
             let mut cx = Context { columns: &columns, row: 0, arena: &scratch.arena, sites: &inner.sites };
-            for row in 0..batch.rows {
-                cx.row = row;
-                match compiled.root.test(&cx, &mut [], inner.root) {
-                    Ok(true) => keep.push(as_row(row)),
-                    Ok(false) => {}
-                    Err(stop) => self.report(row, stop, errors),
-                }
+            let from = errors.len();
+            select(&compiled.root, inner.root, &mut cx, batch.rows, keep, |row, stop| self.report(row, stop, errors));
+            if let Some(new) = errors.get_mut(from..) {
+                new.sort_by_key(|e| e.row);
             }
             return;
         }
@@ -277,8 +312,8 @@ fn tops(expr: &Expr, layout: &Layout) -> Tops {
 
 impl Compiled {
     /// The batch's columns by the tree's numbers.
-    pub(super) fn bind<'b>(&self, batch: &'b Batch) -> Vec<Option<&'b Column>> {
-        self.columns.iter().map(|field| batch.column(*field)).collect()
+    pub(super) fn bind<'b>(&self, batch: &'b Batch) -> Vec<Bound<'b>> {
+        self.columns.iter().map(|field| Bound::new(batch.column(*field))).collect()
     }
 
     /// Slots for a row.

@@ -281,7 +281,6 @@ impl Lower<'_> {
                 Node::CompareColumn { op: op.mirrored(), column, with }
             }
             (true, left, right) => Node::Compare { op, sides: Box::new((left, right)) },
-            (false, left, Node::Literal(right)) => Node::ArithmeticWith { op, left: Box::new(left), right, site },
             (false, left, right) => Node::Arithmetic { op, sides: Box::new((left, right)), site },
         })
     }

@@ -5,3 +5,4 @@ mod harness;
 mod limits;
 mod places;
 mod rules;
+mod speed;
