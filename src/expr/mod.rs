@@ -14,6 +14,7 @@ mod functions;
 mod host;
 mod known;
 mod node;
+mod numbers;
 mod ops;
 mod overlap;
 mod program;

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 
 use super::fault::{Fault, Sites, Stop};
 use super::functions::{Function, Out};
+use super::numbers::Number;
 use super::ops::{self, Op};
 use crate::data::column::{Cell, Column};
 use crate::data::value::{Val, Value};
@@ -49,6 +50,8 @@ pub(super) enum Node {
     Literal(Literal),
     /// A field that is only read.
     Column(usize),
+    /// Arithmetic that is computed for the whole batch beforehand.
+    Vector(usize),
     /// A local, or a field that is written.
     Slot(usize),
     /// A member of a value.
@@ -164,6 +167,9 @@ impl<'r> Bound<'r> {
 pub(super) struct Context<'r> {
     /// By column number.
     pub columns: &'r [Bound<'r>],
+    /// Arithmetic that was computed for the whole batch, and its results.
+    pub vectors: &'r [Node],
+    pub numbers: &'r [Vec<Number>],
     pub row: usize,
     pub arena: &'r Bump,
     pub sites: &'r Sites,
@@ -190,15 +196,16 @@ impl Node {
             Node::Literal(literal) => Ok(literal.val()),
             Node::Column(column) => Ok(cx.column(*column)),
             Node::Slot(slot) => Ok(slots.get(*slot).map_or(Val::Unit, |s| s.value)),
-            Node::Arithmetic { op, sides, site } => match self.number(cx, slots) {
-                Number::Int(i) => Ok(Val::Int(i)),
-                Number::Float(f) => Ok(Val::Float(f)),
-                Number::Slow => {
-                    let left = sides.0.eval(cx, slots)?;
-                    let right = sides.1.eval(cx, slots)?;
-                    ops::binary(*op, left, right, cx.arena).map_err(|fault| cx.stop(*site, &fault))
-                }
+            Node::Vector(index) => match cx.numbers.get(*index).and_then(|n| n.get(cx.row)) {
+                Some(Number::Int(i)) => Ok(Val::Int(*i)),
+                Some(Number::Float(f)) => Ok(Val::Float(*f)),
+                _ => cx.vectors.get(*index).map_or(Ok(Val::Unit), |node| node.eval(cx, slots)),
             },
+            Node::Arithmetic { op, sides, site } => {
+                let left = sides.0.eval(cx, slots)?;
+                let right = sides.1.eval(cx, slots)?;
+                ops::binary(*op, left, right, cx.arena).map_err(|fault| cx.stop(*site, &fault))
+            }
             Node::Compare { .. }
             | Node::CompareColumn { .. }
             | Node::And(_)
@@ -317,79 +324,6 @@ fn set<'r>(slots: &mut [Slot<'r>], slot: usize, value: Val<'r>, mark: Mark) -> E
         *place = Slot { value, mark };
     }
     Ok(Val::Unit)
-}
-
-/// The result of arithmetic that went the quick way.
-#[derive(Clone, Copy)]
-pub(super) enum Number {
-    Int(i64),
-    Float(f64),
-    /// Not a number, or a fault: to be evaluated again by [`Node::eval`], which finds out.
-    Slow,
-}
-
-impl Number {
-    #[inline]
-    fn finite(f: f64) -> Number {
-        if f.is_finite() { Number::Float(f) } else { Number::Slow }
-    }
-
-    #[inline]
-    fn float(self) -> Option<f64> {
-        match self {
-            Number::Int(i) => Some(i as f64),
-            Number::Float(f) => Some(f),
-            Number::Slow => None,
-        }
-    }
-}
-
-impl Node {
-    /// Arithmetic on numbers, in registers. Agrees with [`ops::binary`] or gives up.
-    pub(super) fn number<'r>(&'r self, cx: &Context<'r>, slots: &[Slot<'r>]) -> Number {
-        match self {
-            Node::Column(column) => match cx.columns.get(*column).and_then(|c| c.cells.get(cx.row)) {
-                Some(Cell::Int(i)) => Number::Int(*i),
-                Some(Cell::Float(f)) => Number::Float(*f),
-                _ => Number::Slow,
-            },
-            Node::Literal(Literal::Int(i)) => Number::Int(*i),
-            Node::Literal(Literal::Float(f)) => Number::Float(*f),
-            Node::Slot(slot) => match slots.get(*slot).map(|s| s.value) {
-                Some(Val::Int(i)) => Number::Int(i),
-                Some(Val::Float(f)) => Number::Float(f),
-                _ => Number::Slow,
-            },
-            Node::Arithmetic { op, sides, .. } => {
-                let left = sides.0.number(cx, slots);
-                let right = sides.1.number(cx, slots);
-                quick(*op, left, right)
-            }
-            _ => Number::Slow,
-        }
-    }
-}
-
-#[inline]
-fn quick(op: Op, left: Number, right: Number) -> Number {
-    if let (Number::Int(a), Number::Int(b)) = (left, right) {
-        let whole = match op {
-            Op::Add => a.checked_add(b),
-            Op::Subtract => a.checked_sub(b),
-            Op::Multiply => a.checked_mul(b),
-            Op::Divide if b != 0 => return Number::finite(a as f64 / b as f64),
-            _ => None,
-        };
-        return whole.map_or(Number::Slow, Number::Int);
-    }
-    let (Some(a), Some(b)) = (left.float(), right.float()) else { return Number::Slow };
-    match op {
-        Op::Add => Number::finite(a + b),
-        Op::Subtract => Number::finite(a - b),
-        Op::Multiply => Number::finite(a * b),
-        Op::Divide if b != 0.0 => Number::finite(a / b),
-        _ => Number::Slow,
-    }
 }
 
 fn join<'r>(pieces: &'r [(Node, usize)], cx: &Context<'r>, slots: &mut [Slot<'r>]) -> Evaluated<'r> {

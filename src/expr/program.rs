@@ -6,7 +6,8 @@ use bumpalo::Bump;
 
 use super::analyse::{parse, read, scope_of};
 use super::fault::{Failure, Fault, Role, Site, Sites, Stop};
-use super::node::{Bound, Context, Mark, Node, Number, Slot};
+use super::node::{Bound, Context, Mark, Node, Slot};
+use super::numbers::{Number, compute};
 use super::overlap::Overlaps;
 use super::scripted::Scripted;
 use super::select::select;
@@ -20,8 +21,8 @@ use crate::data::column::{Cell, ColumnBuilder};
 use crate::data::layout::{FieldId, Layout, Root};
 use crate::data::value::{Val, Value};
 
-/// Bytes of made text after which a thread's arena is emptied between rows.
-pub(super) const ARENA_BYTES: usize = 256 << 10;
+/// Bytes of made text after which a thread's arena is emptied between groups of rows.
+const ARENA_BYTES: usize = 256 << 10;
 
 /// An expression or script ready to run. Cheap to clone and shared by threads; each gives its own [`Scratch`].
 #[derive(Clone, Debug)]
@@ -57,6 +58,7 @@ pub(super) enum Way {
 pub(super) struct Compiled {
     pub root: Node,
     pub columns: Vec<FieldId>,
+    pub vectors: Vec<Node>,
     pub written: Vec<CompiledWrite>,
     pub slots: usize,
 }
@@ -77,6 +79,8 @@ pub type EventOf = Arc<dyn Fn(&Batch, usize) -> Value + Send + Sync>;
 pub struct Scratch {
     pub(super) arena: Bump,
     pub(super) scope: rhai::Scope<'static>,
+    /// Results of arithmetic over the batch at hand.
+    pub(super) numbers: Vec<Vec<Number>>,
     /// Needed by scripts and expressions that use `event` as a whole ([`Expr::whole_event`]).
     pub event_of: Option<EventOf>,
 }
@@ -85,6 +89,21 @@ impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Scratch")
     }
+}
+
+impl Scratch {
+    /// Empties the arena at the start of a batch and when it has grown.
+    pub(super) fn empty_arena(&mut self, row: usize) {
+        if row == 0 || self.arena.allocated_bytes() > ARENA_BYTES {
+            self.arena.reset();
+        }
+    }
+}
+
+/// The rows of a batch in groups that share slots and made text.
+pub(super) fn row_groups(rows: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    const GROUP: usize = 32;
+    (0..rows).step_by(GROUP).map(move |start| start..(start + GROUP).min(rows))
 }
 
 impl Program {
@@ -146,7 +165,7 @@ impl Program {
     /// Adds one cell a row: the value, [`Cell::Missing`] where it is `()` or has no value because of an error.
     pub fn evaluate(&self, batch: &Batch, scratch: &mut Scratch, out: &mut ColumnBuilder, errors: &mut Vec<RowError>) {
         if let Way::Compiled(compiled) = &self.inner.way
-            && let (Node::Arithmetic { .. }, 0) = (&compiled.root, compiled.slots)
+            && let Node::Vector(0) = compiled.root
         {
             self.evaluate_numbers(compiled, batch, scratch, out, errors);
             return;
@@ -161,7 +180,7 @@ impl Program {
         });
     }
 
-    /// The same for arithmetic, whose results mostly need no more than a register.
+    /// The same for arithmetic that was computed for the whole batch.
     fn evaluate_numbers(
         &self,
         compiled: &Compiled,
@@ -170,13 +189,14 @@ impl Program {
         out: &mut ColumnBuilder,
         errors: &mut Vec<RowError>,
     ) {
-        let columns = compiled.bind(batch);
+        let columns = compiled.bind(batch, &mut scratch.numbers);
         for row in 0..batch.rows {
-            let cx = Context { columns: &columns, row, arena: &scratch.arena, sites: &self.inner.sites };
-            match compiled.root.number(&cx, &[]) {
+            let number = scratch.numbers.first().and_then(|n| n.get(row)).copied().unwrap_or(Number::Slow);
+            match number {
                 Number::Int(i) => out.push_cell(Cell::Int(i)),
                 Number::Float(f) => out.push_cell(Cell::Float(f)),
                 Number::Slow => {
+                    let cx = compiled.context(&columns, row, &scratch.arena, &scratch.numbers, &self.inner.sites);
                     match compiled.root.eval(&cx, &mut []) {
                         Ok(value) => out.push(value),
                         Err(stop) => {
@@ -184,9 +204,7 @@ impl Program {
                             self.report(row, stop, errors);
                         }
                     }
-                    if scratch.arena.allocated_bytes() > ARENA_BYTES {
-                        scratch.arena.reset();
-                    }
+                    scratch.empty_arena(row);
                 }
             }
         }
@@ -199,8 +217,8 @@ impl Program {
             && compiled.slots == 0
         {
             scratch.arena.reset();
-            let columns = compiled.bind(batch);
-            let mut cx = Context { columns: &columns, row: 0, arena: &scratch.arena, sites: &inner.sites };
+            let columns = compiled.bind(batch, &mut scratch.numbers);
+            let mut cx = compiled.context(&columns, 0, &scratch.arena, &scratch.numbers, &inner.sites);
             let from = errors.len();
             select(&compiled.root, inner.root, &mut cx, batch.rows, keep, |row, stop| self.report(row, stop, errors));
             if let Some(new) = errors.get_mut(from..) {
@@ -224,13 +242,15 @@ impl Program {
         let inner = &*self.inner;
         match &inner.way {
             Way::Compiled(compiled) => {
-                let columns = compiled.bind(batch);
-                for row in 0..batch.rows {
-                    if row == 0 || scratch.arena.allocated_bytes() > ARENA_BYTES {
-                        scratch.arena.reset();
+                let columns = compiled.bind(batch, &mut scratch.numbers);
+                for rows in row_groups(batch.rows) {
+                    scratch.empty_arena(rows.start);
+                    // An expression sets each local before it reads it, so that rows can share their slots.
+                    let slots = compiled.frame(&scratch.arena);
+                    for row in rows {
+                        let cx = compiled.context(&columns, row, &scratch.arena, &scratch.numbers, &inner.sites);
+                        take(row, compiled.root.eval(&cx, slots));
                     }
-                    let cx = Context { columns: &columns, row, arena: &scratch.arena, sites: &inner.sites };
-                    take(row, compiled.root.eval(&cx, compiled.frame(&scratch.arena)));
                 }
             }
             Way::Scripted(scripted) => {
@@ -295,7 +315,7 @@ fn number(lowered: subset::Compiled, expr: &Expr, layout: &Layout) -> Option<Com
         .iter()
         .map(|(path, slot, read)| Some(CompiledWrite { field: id(path)?, slot: *slot, read: *read }))
         .collect::<Option<Vec<_>>>()?;
-    Some(Compiled { root: lowered.root, columns, written, slots: lowered.slots })
+    Some(Compiled { root: lowered.root, columns, vectors: lowered.vectors, written, slots: lowered.slots })
 }
 
 type Tops = (Vec<(compact_str::CompactString, FieldId, Overlaps)>, Option<FieldId>);
@@ -311,9 +331,29 @@ fn tops(expr: &Expr, layout: &Layout) -> Tops {
 }
 
 impl Compiled {
-    /// The batch's columns by the tree's numbers.
-    pub(super) fn bind<'b>(&self, batch: &'b Batch) -> Vec<Bound<'b>> {
-        self.columns.iter().map(|field| Bound::new(batch.column(*field))).collect()
+    /// The batch's columns by the tree's numbers; its arithmetic is computed into `numbers`.
+    pub(super) fn bind<'b>(&self, batch: &'b Batch, numbers: &mut Vec<Vec<Number>>) -> Vec<Bound<'b>> {
+        let columns: Vec<Bound<'b>> = self.columns.iter().map(|field| Bound::new(batch.column(*field))).collect();
+        if numbers.len() < self.vectors.len() {
+            numbers.resize_with(self.vectors.len(), Vec::new);
+        }
+        for (node, out) in self.vectors.iter().zip(numbers) {
+            compute(node, &columns, batch.rows, out);
+        }
+        columns
+    }
+
+    /// What a row is evaluated against.
+    #[inline]
+    pub(super) fn context<'r>(
+        &'r self,
+        columns: &'r [Bound<'r>],
+        row: usize,
+        arena: &'r Bump,
+        numbers: &'r [Vec<Number>],
+        sites: &'r Sites,
+    ) -> Context<'r> {
+        Context { columns, vectors: &self.vectors, numbers, row, arena, sites }
     }
 
     /// Slots for a row.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::dynamic;
 use super::fault::{Fault, Stop};
-use super::node::{Context, Mark, Slot};
+use super::node::{Mark, Slot};
 use super::overlap::{Overlaps, keep};
-use super::program::{Compiled, CompiledWrite, Program, Scratch, Way, as_row};
+use super::program::{Compiled, CompiledWrite, Program, Scratch, Way, as_row, row_groups};
 use super::scripted::{Outcome, Scripted, Written};
 use crate::data::batch::{Batch, RowError};
 use crate::data::column::{Cell, Column, ColumnBuilder};
@@ -102,28 +102,30 @@ impl Program {
     fn run_compiled(&self, compiled: &Compiled, batch: Batch, scratch: &mut Scratch) -> ScriptOutput {
         let mut output = ScriptOutput::default();
         let mut writings: Vec<Writing> = compiled.written.iter().map(|_| Writing::new(batch.rows)).collect();
-        let columns = compiled.bind(&batch);
+        let columns = compiled.bind(&batch, &mut scratch.numbers);
         let before: Vec<Option<&Column>> = compiled.written.iter().map(|w| batch.column(w.field)).collect();
-        for row in 0..batch.rows {
-            if row == 0 || scratch.arena.allocated_bytes() > super::program::ARENA_BYTES {
-                scratch.arena.reset();
-            }
+        output.kept.reserve(batch.rows);
+        for rows in row_groups(batch.rows) {
+            scratch.empty_arena(rows.start);
             let slots = compiled.frame(&scratch.arena);
-            for ((write, before), slot) in compiled.written.iter().zip(&before).zip(slots.iter_mut()) {
-                if let (true, Some(column)) = (write.read, before) {
-                    slot.value = column.get(row);
-                }
-            }
-            let cx = Context { columns: &columns, row, arena: &scratch.arena, sites: &self.inner.sites };
-            match compiled.root.eval(&cx, slots) {
-                Ok(_) | Err(Stop::Done) => {
-                    output.kept.push(as_row(row));
-                    for ((write, before), writing) in compiled.written.iter().zip(&before).zip(&mut writings) {
-                        settle(write, *before, row, slots.get(write.slot), writing);
+            for row in rows {
+                slots.fill(Slot { value: Val::Unit, mark: Mark::Untouched });
+                for ((write, before), slot) in compiled.written.iter().zip(&before).zip(slots.iter_mut()) {
+                    if let (true, Some(column)) = (write.read, before) {
+                        slot.value = column.get(row);
                     }
                 }
-                Err(Stop::Drop) => output.dropped += 1,
-                Err(stop) => self.report(row, stop, &mut output.errors),
+                let cx = compiled.context(&columns, row, &scratch.arena, &scratch.numbers, &self.inner.sites);
+                match compiled.root.eval(&cx, slots) {
+                    Ok(_) | Err(Stop::Done) => {
+                        output.kept.push(as_row(row));
+                        for ((write, before), writing) in compiled.written.iter().zip(&before).zip(&mut writings) {
+                            settle(write, *before, row, slots.get(write.slot), writing);
+                        }
+                    }
+                    Err(Stop::Drop) => output.dropped += 1,
+                    Err(stop) => self.report(row, stop, &mut output.errors),
+                }
             }
         }
         output.batch = kept(batch, &output.kept);

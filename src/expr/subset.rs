@@ -6,12 +6,12 @@ use rhai::{Expr, FnCallExpr, Position, Stmt};
 use super::Kind;
 use super::facts::Facts;
 use super::fault::Role;
-use super::functions;
 use super::node::{Literal, Node};
 use super::ops::Op;
 use super::source::Source;
 use super::syntax::{Segment, chain, place};
 use super::walk::bound_path;
+use super::{functions, numbers};
 use crate::data::layout::{FieldPath, Root};
 use crate::data::value::Value;
 
@@ -22,6 +22,8 @@ pub(super) struct Compiled {
     pub root: Node,
     /// Fields that it reads as columns, in the order of their numbers.
     pub columns: Vec<FieldPath>,
+    /// Arithmetic of fields and constants alone, in the order of its numbers.
+    pub vectors: Vec<Node>,
     /// Fields that it writes, each with its slot, and whether it is also read.
     pub written: Vec<(FieldPath, usize, bool)>,
     /// How many slots a row needs.
@@ -70,9 +72,19 @@ pub(super) fn lower(
         }
     }
     let slots = written.len();
-    let mut lower = Lower { facts, vars, source, kind, columns: Vec::new(), written, slots, scopes: vec![Vec::new()] };
+    let mut lower = Lower {
+        facts,
+        vars,
+        source,
+        kind,
+        columns: Vec::new(),
+        vectors: Vec::new(),
+        written,
+        slots,
+        scopes: vec![Vec::new()],
+    };
     let root = lower.statements(statements)?;
-    Ok(Compiled { root, columns: lower.columns, written: lower.written, slots: lower.slots })
+    Ok(Compiled { root, columns: lower.columns, vectors: lower.vectors, written: lower.written, slots: lower.slots })
 }
 
 struct Lower<'a> {
@@ -81,6 +93,7 @@ struct Lower<'a> {
     source: &'a Source<'a>,
     kind: Kind,
     columns: Vec<FieldPath>,
+    vectors: Vec<Node>,
     written: Vec<(FieldPath, usize, bool)>,
     slots: usize,
     scopes: Vec<Vec<(String, usize)>>,
@@ -166,7 +179,22 @@ impl Lower<'_> {
         items.iter().map(|e| Ok((self.expr(e)?, self.site(Role::Truth, e.position())))).collect()
     }
 
+    /// An expression; what can be computed for the whole batch is set apart, the largest pieces of it.
     fn expr(&mut self, expr: &Expr) -> Lowered {
+        let node = self.piece(expr)?;
+        Ok(self.apart(node))
+    }
+
+    fn apart(&mut self, node: Node) -> Node {
+        if !numbers::is_plain(&node) {
+            return node;
+        }
+        self.vectors.push(node);
+        Node::Vector(self.vectors.len() - 1)
+    }
+
+    /// An expression as part of a larger one.
+    fn piece(&mut self, expr: &Expr) -> Lowered {
         if let Some(literal) = literal(expr) {
             return Ok(Node::Literal(literal));
         }
@@ -274,7 +302,11 @@ impl Lower<'_> {
     }
 
     fn operator(&mut self, op: Op, left: &Expr, right: &Expr, site: usize) -> Lowered {
-        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        let (mut left, mut right) = (self.piece(left)?, self.piece(right)?);
+        let over_batch = matches!(op, Op::Add | Op::Subtract | Op::Multiply | Op::Divide);
+        if !(over_batch && plain(&left) && plain(&right)) {
+            (left, right) = (self.apart(left), self.apart(right));
+        }
         Ok(match (op.is_comparison(), left, right) {
             (true, Node::Column(column), Node::Literal(with)) => Node::CompareColumn { op, column, with },
             (true, Node::Literal(with), Node::Column(column)) => {
@@ -306,6 +338,11 @@ impl Lower<'_> {
             _ => outside(format!("the function `{name}`"), at),
         }
     }
+}
+
+/// Whether a node may be part of arithmetic over a whole batch.
+fn plain(node: &Node) -> bool {
+    matches!(node, Node::Column(_) | Node::Literal(Literal::Int(_) | Literal::Float(_))) || numbers::is_plain(node)
 }
 
 fn is_null(expr: &Expr) -> bool {
