@@ -15,10 +15,25 @@ pub(super) enum Number {
 }
 
 impl Number {
+    /// As a column holds it.
+    #[inline]
+    pub(super) fn cell(self) -> Cell {
+        match self {
+            Number::Int(i) => Cell::Int(i),
+            Number::Float(f) => Cell::Float(f),
+            Number::Slow => Cell::Missing,
+        }
+    }
+
     #[inline]
     fn finite(f: f64) -> Number {
         if f.is_finite() { Number::Float(f) } else { Number::Slow }
     }
+}
+
+/// Whether every result for a batch is a number.
+pub(super) fn are_plain(vectors: &[Node], results: &[Vec<Number>]) -> bool {
+    vectors.iter().zip(results).all(|(_, results)| !results.iter().any(|n| matches!(n, Number::Slow)))
 }
 
 /// Whether a node is arithmetic of fields and constants alone.

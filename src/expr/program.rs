@@ -61,6 +61,8 @@ pub(super) struct Compiled {
     pub vectors: Vec<Node>,
     pub written: Vec<CompiledWrite>,
     pub slots: usize,
+    /// If the script is nothing but assignments of arithmetic over the batch: for each the field and the arithmetic.
+    pub straight: Option<Vec<(usize, usize)>>,
 }
 
 /// A field that a compiled script writes.
@@ -315,7 +317,25 @@ fn number(lowered: subset::Compiled, expr: &Expr, layout: &Layout) -> Option<Com
         .iter()
         .map(|(path, slot, read)| Some(CompiledWrite { field: id(path)?, slot: *slot, read: *read }))
         .collect::<Option<Vec<_>>>()?;
-    Some(Compiled { root: lowered.root, columns, vectors: lowered.vectors, written, slots: lowered.slots })
+    let straight = straight(&lowered.root, written.len());
+    Some(Compiled { straight, root: lowered.root, columns, vectors: lowered.vectors, written, slots: lowered.slots })
+}
+
+/// The assignments of a script that has nothing else, each field assigned once, by numbers of field and arithmetic.
+fn straight(root: &Node, written: usize) -> Option<Vec<(usize, usize)>> {
+    let one = |node: &Node| match node {
+        Node::Set { slot, value } if *slot < written => match **value {
+            Node::Vector(index) => Some((*slot, index)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let all: Vec<(usize, usize)> = match root {
+        Node::Block(statements) => statements.iter().map(one).collect::<Option<_>>()?,
+        single => vec![one(single)?],
+    };
+    let once = |slot: usize| all.iter().filter(|(s, _)| *s == slot).count() == 1;
+    (0..written).all(once).then_some(all)
 }
 
 type Tops = (Vec<(compact_str::CompactString, FieldId, Overlaps)>, Option<FieldId>);

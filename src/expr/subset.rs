@@ -80,6 +80,8 @@ pub(super) fn lower(
         columns: Vec::new(),
         vectors: Vec::new(),
         written,
+        assigned: vec![false; slots],
+        target: false,
         slots,
         scopes: vec![Vec::new()],
     };
@@ -95,6 +97,10 @@ struct Lower<'a> {
     columns: Vec<FieldPath>,
     vectors: Vec<Node>,
     written: Vec<(FieldPath, usize, bool)>,
+    /// For each written field whether an assignment stands before what is being lowered.
+    assigned: Vec<bool>,
+    /// Whether the target of an assignment is being lowered.
+    target: bool,
     slots: usize,
     scopes: Vec<Vec<(String, usize)>>,
 }
@@ -156,18 +162,25 @@ impl Lower<'_> {
 
     fn assignment(&mut self, operator: &rhai::OpAssignment, target: &Expr, value: &Expr) -> Lowered {
         let at = operator.position();
-        let Node::Slot(slot) = self.expr(target)? else { return outside("an assignment inside a value", at) };
-        let Some((.., symbol, _, base)) = operator.get_op_assignment_info() else {
-            if is_null(value) {
-                let field = slot < self.written.len();
-                return if field { Ok(Node::SetNull { slot }) } else { outside("`null()` in a local", at) };
+        self.target = true;
+        let slot = self.expr(target);
+        self.target = false;
+        let Node::Slot(slot) = slot? else { return outside("an assignment inside a value", at) };
+        let node = match operator.get_op_assignment_info() {
+            None if is_null(value) && slot < self.written.len() => Node::SetNull { slot },
+            None if is_null(value) => return outside("`null()` in a local", at),
+            None => Node::Set { slot, value: Box::new(self.expr(value)?) },
+            Some((_, _, _, symbol, _, base)) => {
+                let Some(op) = Op::from_symbol(base) else { return outside(format!("`{symbol}`"), at) };
+                let site = self.site(Role::Operation, at);
+                let value = self.operator(op, target, value, site)?;
+                Node::Set { slot, value: Box::new(self.apart(value)) }
             }
-            return Ok(Node::Set { slot, value: Box::new(self.expr(value)?) });
         };
-        let Some(op) = Op::from_symbol(base) else { return outside(format!("`{symbol:?}`"), at) };
-        let sides = Box::new((Node::Slot(slot), self.expr(value)?));
-        let site = self.site(Role::Operation, at);
-        Ok(Node::Set { slot, value: Box::new(Node::Arithmetic { op, sides, site }) })
+        if let Some(assigned) = self.assigned.get_mut(slot) {
+            *assigned = true;
+        }
+        Ok(node)
     }
 
     fn site(&self, role: Role, at: Position) -> usize {
@@ -219,7 +232,10 @@ impl Lower<'_> {
     }
 
     fn column(&mut self, path: FieldPath) -> Node {
-        if let Some((_, slot, _)) = self.written.iter().find(|(p, ..)| *p == path) {
+        // Before anything assigns it, a field that is written has its column's value: there are no loops here.
+        if let Some((_, slot, _)) = self.written.iter().find(|(p, ..)| *p == path)
+            && (self.target || self.assigned.get(*slot).copied().unwrap_or(false))
+        {
             return Node::Slot(*slot);
         }
         let known = self.columns.iter().position(|p| *p == path);
