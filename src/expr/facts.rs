@@ -28,6 +28,19 @@ pub(super) struct Root {
     pub at: (usize, usize),
 }
 
+/// A member written inside maps that may not be there yet.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Deepened {
+    /// The byte after the `=`.
+    pub after: usize,
+    /// The local that holds the maps.
+    pub local: String,
+    /// The field that does, if it is one.
+    pub field: Option<String>,
+    /// The maps, from the outside in.
+    pub members: Vec<String>,
+}
+
 /// What an expression does, apart from computing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
@@ -55,6 +68,8 @@ pub(super) struct Facts {
     pub bound: Vec<(std::ops::Range<usize>, usize)>,
     /// Left operands of `??` that are a variable or a chain: where they begin.
     pub coalesced: Vec<std::ops::Range<usize>>,
+    /// Members written inside maps.
+    pub deepened: Vec<Deepened>,
     /// Places of operations.
     pub sites: Sites,
 }

@@ -173,27 +173,31 @@ pub(super) fn raise(fault: Fault) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(Arc::new(fault)), Position::NONE))
 }
 
-/// Reading a member of what is no map gives `()`; writing one below `()` makes the map.
+/// Reading a member of what is no map gives `()`; writing one makes it a map.
 fn register_members(engine: &mut Engine) {
     const GET: &str = "index$get$";
     const SET: &str = "index$set$";
     let text = TypeId::of::<ImmutableString>();
     // Of any type: Rhai refuses exact ones for its own, and never comes here for a map.
     engine.register_raw_fn(GET, [TypeId::of::<Dynamic>(), text], |_, _| Ok(Dynamic::UNIT));
-    for target in [TypeId::of::<()>(), TypeId::of::<Null>()] {
-        engine.register_raw_fn(SET, [target, text, TypeId::of::<Dynamic>()], |_, args| {
-            // Rhai also puts back what it only read; below `()` that is `()`.
-            if let [target, name, value] = args
-                && !value.is_unit()
-            {
-                let name = name.clone().into_string().unwrap_or_default();
-                let mut map = Map::new();
-                map.insert(name.into(), value.take());
-                **target = Dynamic::from_map(map);
+    engine.register_raw_fn(SET, [TypeId::of::<Dynamic>(), text, TypeId::of::<Dynamic>()], |_, args| {
+        // Rhai also puts back what it only read; in what is no map that is `()`.
+        if let [target, name, value] = args
+            && !value.is_unit()
+        {
+            if target.is_array() {
+                return Err(raise(Fault::Other("a list has no members that could be written".into())));
             }
-            Ok(Dynamic::UNIT)
-        });
-    }
+            let name = name.clone().into_string().unwrap_or_default();
+            if !target.is_map() {
+                **target = Dynamic::from_map(Map::new());
+            }
+            if let Ok(mut map) = target.as_map_mut() {
+                map.insert(name.into(), value.take());
+            }
+        }
+        Ok(Dynamic::UNIT)
+    });
 }
 
 fn register_effects(engine: &mut Engine) {
@@ -216,7 +220,30 @@ fn register_effects(engine: &mut Engine) {
         [value] => Ok(value.flatten_clone()),
         _ => Ok(Dynamic::UNIT),
     });
+    for target in types() {
+        engine.register_raw_fn("deepen_", [target, TypeId::of::<ImmutableString>()], |_, args| {
+            if let [target, names] = args {
+                deepen(target, &names.clone().into_string().unwrap_or_default());
+            }
+            Ok(Dynamic::UNIT)
+        });
+    }
     engine.register_raw_fn(rhai::FUNC_TO_STRING, [any], interpolate);
+}
+
+/// Makes the maps of a path where there are none. A list is left, and so refuses what is written in it.
+fn deepen(target: &mut Dynamic, names: &str) {
+    if !target.is_map() && !target.is_array() {
+        *target = Dynamic::from_map(Map::new());
+    }
+    let Ok(mut map) = target.as_map_mut() else { return };
+    let (first, rest) = names.split_once('\u{1f}').unwrap_or((names, ""));
+    let inner = map.entry(first.into()).or_insert(Dynamic::UNIT);
+    if !rest.is_empty() {
+        deepen(inner, rest);
+    } else if !inner.is_map() && !inner.is_array() {
+        *inner = Dynamic::from_map(Map::new());
+    }
 }
 
 fn emit(port: Option<String>, value: &Dynamic) -> Answer {
@@ -247,12 +274,18 @@ fn interpolate(context: NativeCallContext<'_>, args: &mut [&mut Dynamic]) -> Ans
     Ok(Dynamic::from(ImmutableString::new()))
 }
 
-/// A function of the table, for each number of arguments it takes. Arguments are of any type; what Rhai's own packages
-/// have for lists and maps under the same name matches better and is left to them.
+/// A function of the table, for each number of arguments it takes. One argument is matched by its exact type, so that
+/// ours comes before what Rhai's packages have under the same name; of more than one, theirs for lists and maps are left.
 fn register_function(engine: &mut Engine, function: &'static Function) {
     for count in function.arguments {
-        let types = vec![TypeId::of::<Dynamic>(); *count];
-        engine.register_raw_fn(function.name, types, move |_, args| call(function, args));
+        if *count == 1 {
+            for argument in types() {
+                engine.register_raw_fn(function.name, [argument], move |_, args| call(function, args));
+            }
+        } else {
+            let any = vec![TypeId::of::<Dynamic>(); *count];
+            engine.register_raw_fn(function.name, any, move |_, args| call(function, args));
+        }
     }
 }
 

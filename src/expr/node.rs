@@ -6,9 +6,10 @@ use compact_str::CompactString;
 
 use super::fault::{Fault, Sites, Stop};
 use super::functions::{Function, Out};
+use super::numbers::Number;
 use super::ops::{self, Op};
 use crate::data::column::{Cell, Column};
-use crate::data::value::{Val, Value, compare_int_float};
+use crate::data::value::{Val, Value};
 
 /// A constant.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub(super) enum Node {
     Literal(Literal),
     /// A field that is only read.
     Column(usize),
+    /// Arithmetic that is computed for the whole batch beforehand.
+    Vector(usize),
     /// A local, or a field that is written.
     Slot(usize),
     /// A member of a value.
@@ -56,13 +59,6 @@ pub(super) enum Node {
     Arithmetic {
         op: Op,
         sides: Box<(Node, Node)>,
-        site: usize,
-    },
-    /// Arithmetic with a constant on its right.
-    ArithmeticWith {
-        op: Op,
-        left: Box<Node>,
-        right: Literal,
         site: usize,
     },
     Compare {
@@ -131,10 +127,49 @@ pub(super) struct Slot<'r> {
     pub mark: Mark,
 }
 
+/// A column of the batch at hand, its stores at hand too. Without cells where the batch lacks the field.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bound<'r> {
+    pub cells: &'r [Cell],
+    pub text: &'r str,
+    pub heap: &'r [Value],
+}
+
+impl<'r> Bound<'r> {
+    /// Of a batch's column.
+    pub(super) fn new(column: Option<&'r Column>) -> Bound<'r> {
+        column.map_or_else(Bound::default, |c| Bound { cells: &c.cells, text: &c.text, heap: &c.heap })
+    }
+
+    #[inline]
+    fn val(&self, row: usize) -> Val<'r> {
+        self.cells.get(row).map_or(Val::Unit, |cell| self.of(*cell))
+    }
+
+    /// The value of one of its cells.
+    #[inline]
+    pub(super) fn of(&self, cell: Cell) -> Val<'r> {
+        match cell {
+            Cell::Missing | Cell::Null => Val::Unit,
+            Cell::Bool(b) => Val::Bool(b),
+            Cell::Int(i) => Val::Int(i),
+            Cell::Float(f) => Val::Float(f),
+            Cell::Text { start, len } => {
+                let (start, len) = (start as usize, len as usize);
+                Val::Text(self.text.get(start..start + len).unwrap_or_default())
+            }
+            Cell::Heap(index) => self.heap.get(index as usize).map_or(Val::Unit, Value::as_val),
+        }
+    }
+}
+
 /// What a row is evaluated against.
 pub(super) struct Context<'r> {
-    /// By column number; `None` where the batch lacks the field.
-    pub columns: &'r [Option<&'r Column>],
+    /// By column number.
+    pub columns: &'r [Bound<'r>],
+    /// Arithmetic that was computed for the whole batch, and its results.
+    pub vectors: &'r [Node],
+    pub numbers: &'r [Vec<Number>],
     pub row: usize,
     pub arena: &'r Bump,
     pub sites: &'r Sites,
@@ -145,10 +180,7 @@ type Evaluated<'r> = Result<Val<'r>, Stop>;
 impl<'r> Context<'r> {
     #[inline]
     fn column(&self, column: usize) -> Val<'r> {
-        match self.columns.get(column) {
-            Some(Some(column)) => column.get(self.row),
-            _ => Val::Unit,
-        }
+        self.columns.get(column).map_or(Val::Unit, |column| column.val(self.row))
     }
 
     #[cold]
@@ -164,14 +196,15 @@ impl Node {
             Node::Literal(literal) => Ok(literal.val()),
             Node::Column(column) => Ok(cx.column(*column)),
             Node::Slot(slot) => Ok(slots.get(*slot).map_or(Val::Unit, |s| s.value)),
+            Node::Vector(index) => match cx.numbers.get(*index).and_then(|n| n.get(cx.row)) {
+                Some(Number::Int(i)) => Ok(Val::Int(*i)),
+                Some(Number::Float(f)) => Ok(Val::Float(*f)),
+                _ => cx.vectors.get(*index).map_or(Ok(Val::Unit), |node| node.eval(cx, slots)),
+            },
             Node::Arithmetic { op, sides, site } => {
                 let left = sides.0.eval(cx, slots)?;
                 let right = sides.1.eval(cx, slots)?;
                 ops::binary(*op, left, right, cx.arena).map_err(|fault| cx.stop(*site, &fault))
-            }
-            Node::ArithmeticWith { op, left, right, site } => {
-                let left = left.eval(cx, slots)?;
-                ops::binary(*op, left, right.val(), cx.arena).map_err(|fault| cx.stop(*site, &fault))
             }
             Node::Compare { .. }
             | Node::CompareColumn { .. }
@@ -242,10 +275,8 @@ impl Node {
     pub(super) fn test<'r>(&'r self, cx: &Context<'r>, slots: &mut [Slot<'r>], site: usize) -> Result<bool, Stop> {
         match self {
             Node::CompareColumn { op, column, with } => {
-                let Some(Some(column)) = cx.columns.get(*column) else {
-                    return Ok(ops::holds(*op, Val::Unit, with.val()));
-                };
-                Ok(compare_cell(*op, column, cx.row, with))
+                let column = cx.columns.get(*column).copied().unwrap_or_default();
+                Ok(super::select::compare(*op, &column, cx.row, with))
             }
             Node::And(items) => {
                 for (item, site) in items {
@@ -293,36 +324,6 @@ fn set<'r>(slots: &mut [Slot<'r>], slot: usize, value: Val<'r>, mark: Mark) -> E
         *place = Slot { value, mark };
     }
     Ok(Val::Unit)
-}
-
-/// A cell against a constant, without making a [`Val`] of it where the kinds are the common ones.
-#[inline]
-fn compare_cell(op: Op, column: &Column, row: usize, with: &Literal) -> bool {
-    let Some(cell) = column.cells.get(row) else { return ops::holds(op, Val::Unit, with.val()) };
-    let order = match (cell, with) {
-        (Cell::Int(a), Literal::Int(b)) => a.cmp(b),
-        (Cell::Float(a), Literal::Float(b)) => match a.partial_cmp(b) {
-            Some(order) => order,
-            None => return op == Op::Unequal,
-        },
-        (Cell::Float(a), Literal::Int(b)) => compare_int_float(*b, *a).reverse(),
-        (Cell::Text { start, len }, Literal::Text(b)) if matches!(op, Op::Equal | Op::Unequal) => {
-            let equal = *len as usize == b.len() && {
-                let start = *start as usize;
-                column.text.as_bytes().get(start..start + b.len()) == Some(b.as_bytes())
-            };
-            return equal == (op == Op::Equal);
-        }
-        _ => return ops::holds(op, column.val(*cell), with.val()),
-    };
-    match op {
-        Op::Equal => order.is_eq(),
-        Op::Unequal => order.is_ne(),
-        Op::Less => order.is_lt(),
-        Op::LessOrEqual => order.is_le(),
-        Op::Greater => order.is_gt(),
-        _ => order.is_ge(),
-    }
 }
 
 fn join<'r>(pieces: &'r [(Node, usize)], cx: &Context<'r>, slots: &mut [Slot<'r>]) -> Evaluated<'r> {

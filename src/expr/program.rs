@@ -6,21 +6,23 @@ use bumpalo::Bump;
 
 use super::analyse::{parse, read, scope_of};
 use super::fault::{Failure, Fault, Role, Site, Sites, Stop};
-use super::node::{Context, Mark, Node, Slot};
+use super::node::{Bound, Context, Mark, Node, Slot};
+use super::numbers::{Number, compute};
 use super::overlap::Overlaps;
 use super::scripted::Scripted;
+use super::select::select;
 use super::source::Source;
 use super::walk::bound_path;
 use super::{Expr, Mode, ops, sites, subset};
 use crate::base::diag::Diagnostic;
 use crate::base::tree::Origin;
 use crate::data::batch::{Batch, RowError};
-use crate::data::column::{Cell, Column, ColumnBuilder};
+use crate::data::column::{Cell, ColumnBuilder};
 use crate::data::layout::{FieldId, Layout, Root};
 use crate::data::value::{Val, Value};
 
-/// Bytes of made text after which a thread's arena is emptied between rows.
-pub(super) const ARENA_BYTES: usize = 256 << 10;
+/// Bytes of made text after which a thread's arena is emptied between groups of rows.
+const ARENA_BYTES: usize = 256 << 10;
 
 /// An expression or script ready to run. Cheap to clone and shared by threads; each gives its own [`Scratch`].
 #[derive(Clone, Debug)]
@@ -56,8 +58,11 @@ pub(super) enum Way {
 pub(super) struct Compiled {
     pub root: Node,
     pub columns: Vec<FieldId>,
+    pub vectors: Vec<Node>,
     pub written: Vec<CompiledWrite>,
     pub slots: usize,
+    /// If the script is nothing but assignments of arithmetic over the batch: for each the field and the arithmetic.
+    pub straight: Option<Vec<(usize, usize)>>,
 }
 
 /// A field that a compiled script writes.
@@ -76,6 +81,8 @@ pub type EventOf = Arc<dyn Fn(&Batch, usize) -> Value + Send + Sync>;
 pub struct Scratch {
     pub(super) arena: Bump,
     pub(super) scope: rhai::Scope<'static>,
+    /// Results of arithmetic over the batch at hand.
+    pub(super) numbers: Vec<Vec<Number>>,
     /// Needed by scripts and expressions that use `event` as a whole ([`Expr::whole_event`]).
     pub event_of: Option<EventOf>,
 }
@@ -84,6 +91,21 @@ impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Scratch")
     }
+}
+
+impl Scratch {
+    /// Empties the arena at the start of a batch and when it has grown.
+    pub(super) fn empty_arena(&mut self, row: usize) {
+        if row == 0 || self.arena.allocated_bytes() > ARENA_BYTES {
+            self.arena.reset();
+        }
+    }
+}
+
+/// The rows of a batch in groups that share slots and made text.
+pub(super) fn row_groups(rows: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    const GROUP: usize = 32;
+    (0..rows).step_by(GROUP).map(move |start| start..(start + GROUP).min(rows))
 }
 
 impl Program {
@@ -144,6 +166,12 @@ impl Program {
 
     /// Adds one cell a row: the value, [`Cell::Missing`] where it is `()` or has no value because of an error.
     pub fn evaluate(&self, batch: &Batch, scratch: &mut Scratch, out: &mut ColumnBuilder, errors: &mut Vec<RowError>) {
+        if let Way::Compiled(compiled) = &self.inner.way
+            && let Node::Vector(0) = compiled.root
+        {
+            self.evaluate_numbers(compiled, batch, scratch, out, errors);
+            return;
+        }
         self.each(batch, scratch, |row, result| match result {
             Ok(Val::Unit) => out.push_cell(Cell::Missing),
             Ok(value) => out.push(value),
@@ -154,6 +182,36 @@ impl Program {
         });
     }
 
+    /// The same for arithmetic that was computed for the whole batch.
+    fn evaluate_numbers(
+        &self,
+        compiled: &Compiled,
+        batch: &Batch,
+        scratch: &mut Scratch,
+        out: &mut ColumnBuilder,
+        errors: &mut Vec<RowError>,
+    ) {
+        let columns = compiled.bind(batch, &mut scratch.numbers);
+        for row in 0..batch.rows {
+            let number = scratch.numbers.first().and_then(|n| n.get(row)).copied().unwrap_or(Number::Slow);
+            match number {
+                Number::Int(i) => out.push_cell(Cell::Int(i)),
+                Number::Float(f) => out.push_cell(Cell::Float(f)),
+                Number::Slow => {
+                    let cx = compiled.context(&columns, row, &scratch.arena, &scratch.numbers, &self.inner.sites);
+                    match compiled.root.eval(&cx, &mut []) {
+                        Ok(value) => out.push(value),
+                        Err(stop) => {
+                            out.push_cell(Cell::Missing);
+                            self.report(row, stop, errors);
+                        }
+                    }
+                    scratch.empty_arena(row);
+                }
+            }
+        }
+    }
+
     /// Adds to `keep` the rows for which the condition is true. A value that is no bool is an error of its row.
     pub fn test(&self, batch: &Batch, scratch: &mut Scratch, keep: &mut Vec<u32>, errors: &mut Vec<RowError>) {
         let inner = &*self.inner;
@@ -161,15 +219,12 @@ impl Program {
             && compiled.slots == 0
         {
             scratch.arena.reset();
-            let columns = compiled.bind(batch);
-            let mut cx = Context { columns: &columns, row: 0, arena: &scratch.arena, sites: &inner.sites };
-            for row in 0..batch.rows {
-                cx.row = row;
-                match compiled.root.test(&cx, &mut [], inner.root) {
-                    Ok(true) => keep.push(as_row(row)),
-                    Ok(false) => {}
-                    Err(stop) => self.report(row, stop, errors),
-                }
+            let columns = compiled.bind(batch, &mut scratch.numbers);
+            let mut cx = compiled.context(&columns, 0, &scratch.arena, &scratch.numbers, &inner.sites);
+            let from = errors.len();
+            select(&compiled.root, inner.root, &mut cx, batch.rows, keep, |row, stop| self.report(row, stop, errors));
+            if let Some(new) = errors.get_mut(from..) {
+                new.sort_by_key(|e| e.row);
             }
             return;
         }
@@ -189,13 +244,15 @@ impl Program {
         let inner = &*self.inner;
         match &inner.way {
             Way::Compiled(compiled) => {
-                let columns = compiled.bind(batch);
-                for row in 0..batch.rows {
-                    if row == 0 || scratch.arena.allocated_bytes() > ARENA_BYTES {
-                        scratch.arena.reset();
+                let columns = compiled.bind(batch, &mut scratch.numbers);
+                for rows in row_groups(batch.rows) {
+                    scratch.empty_arena(rows.start);
+                    // An expression sets each local before it reads it, so that rows can share their slots.
+                    let slots = compiled.frame(&scratch.arena);
+                    for row in rows {
+                        let cx = compiled.context(&columns, row, &scratch.arena, &scratch.numbers, &inner.sites);
+                        take(row, compiled.root.eval(&cx, slots));
                     }
-                    let cx = Context { columns: &columns, row, arena: &scratch.arena, sites: &inner.sites };
-                    take(row, compiled.root.eval(&cx, compiled.frame(&scratch.arena)));
                 }
             }
             Way::Scripted(scripted) => {
@@ -260,7 +317,25 @@ fn number(lowered: subset::Compiled, expr: &Expr, layout: &Layout) -> Option<Com
         .iter()
         .map(|(path, slot, read)| Some(CompiledWrite { field: id(path)?, slot: *slot, read: *read }))
         .collect::<Option<Vec<_>>>()?;
-    Some(Compiled { root: lowered.root, columns, written, slots: lowered.slots })
+    let straight = straight(&lowered.root, written.len());
+    Some(Compiled { straight, root: lowered.root, columns, vectors: lowered.vectors, written, slots: lowered.slots })
+}
+
+/// The assignments of a script that has nothing else, each field assigned once, by numbers of field and arithmetic.
+fn straight(root: &Node, written: usize) -> Option<Vec<(usize, usize)>> {
+    let one = |node: &Node| match node {
+        Node::Set { slot, value } if *slot < written => match **value {
+            Node::Vector(index) => Some((*slot, index)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let all: Vec<(usize, usize)> = match root {
+        Node::Block(statements) => statements.iter().map(one).collect::<Option<_>>()?,
+        single => vec![one(single)?],
+    };
+    let once = |slot: usize| all.iter().filter(|(s, _)| *s == slot).count() == 1;
+    (0..written).all(once).then_some(all)
 }
 
 type Tops = (Vec<(compact_str::CompactString, FieldId, Overlaps)>, Option<FieldId>);
@@ -276,9 +351,29 @@ fn tops(expr: &Expr, layout: &Layout) -> Tops {
 }
 
 impl Compiled {
-    /// The batch's columns by the tree's numbers.
-    pub(super) fn bind<'b>(&self, batch: &'b Batch) -> Vec<Option<&'b Column>> {
-        self.columns.iter().map(|field| batch.column(*field)).collect()
+    /// The batch's columns by the tree's numbers; its arithmetic is computed into `numbers`.
+    pub(super) fn bind<'b>(&self, batch: &'b Batch, numbers: &mut Vec<Vec<Number>>) -> Vec<Bound<'b>> {
+        let columns: Vec<Bound<'b>> = self.columns.iter().map(|field| Bound::new(batch.column(*field))).collect();
+        if numbers.len() < self.vectors.len() {
+            numbers.resize_with(self.vectors.len(), Vec::new);
+        }
+        for (node, out) in self.vectors.iter().zip(numbers) {
+            compute(node, &columns, batch.rows, out);
+        }
+        columns
+    }
+
+    /// What a row is evaluated against.
+    #[inline]
+    pub(super) fn context<'r>(
+        &'r self,
+        columns: &'r [Bound<'r>],
+        row: usize,
+        arena: &'r Bump,
+        numbers: &'r [Vec<Number>],
+        sites: &'r Sites,
+    ) -> Context<'r> {
+        Context { columns, vectors: &self.vectors, numbers, row, arena, sites }
     }
 
     /// Slots for a row.

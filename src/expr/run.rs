@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::dynamic;
 use super::fault::{Fault, Stop};
-use super::node::{Context, Mark, Slot};
+use super::node::{Mark, Slot};
 use super::overlap::{Overlaps, keep};
-use super::program::{Compiled, CompiledWrite, Program, Scratch, Way, as_row};
+use super::program::{Compiled, CompiledWrite, Program, Scratch, Way, as_row, row_groups};
 use super::scripted::{Outcome, Scripted, Written};
+use super::{dynamic, numbers};
 use crate::data::batch::{Batch, RowError};
 use crate::data::column::{Cell, Column, ColumnBuilder};
 use crate::data::layout::FieldId;
@@ -102,33 +102,74 @@ impl Program {
     fn run_compiled(&self, compiled: &Compiled, batch: Batch, scratch: &mut Scratch) -> ScriptOutput {
         let mut output = ScriptOutput::default();
         let mut writings: Vec<Writing> = compiled.written.iter().map(|_| Writing::new(batch.rows)).collect();
-        let columns = compiled.bind(&batch);
+        let columns = compiled.bind(&batch, &mut scratch.numbers);
+        if let Some(straight) =
+            compiled.straight.as_ref().filter(|_| numbers::are_plain(&compiled.vectors, &scratch.numbers))
+        {
+            drop(columns);
+            return self.run_straight(compiled, straight, batch, scratch);
+        }
         let before: Vec<Option<&Column>> = compiled.written.iter().map(|w| batch.column(w.field)).collect();
-        for row in 0..batch.rows {
-            if row == 0 || scratch.arena.allocated_bytes() > super::program::ARENA_BYTES {
-                scratch.arena.reset();
-            }
+        output.kept.reserve(batch.rows);
+        for rows in row_groups(batch.rows) {
+            scratch.empty_arena(rows.start);
             let slots = compiled.frame(&scratch.arena);
-            for ((write, before), slot) in compiled.written.iter().zip(&before).zip(slots.iter_mut()) {
-                if let (true, Some(column)) = (write.read, before) {
-                    slot.value = column.get(row);
-                }
-            }
-            let cx = Context { columns: &columns, row, arena: &scratch.arena, sites: &self.inner.sites };
-            match compiled.root.eval(&cx, slots) {
-                Ok(_) | Err(Stop::Done) => {
-                    output.kept.push(as_row(row));
-                    for ((write, before), writing) in compiled.written.iter().zip(&before).zip(&mut writings) {
-                        settle(write, *before, row, slots.get(write.slot), writing);
+            for row in rows {
+                slots.fill(Slot { value: Val::Unit, mark: Mark::Untouched });
+                for ((write, before), slot) in compiled.written.iter().zip(&before).zip(slots.iter_mut()) {
+                    if let (true, Some(column)) = (write.read, before) {
+                        slot.value = column.get(row);
                     }
                 }
-                Err(Stop::Drop) => output.dropped += 1,
-                Err(stop) => self.report(row, stop, &mut output.errors),
+                let cx = compiled.context(&columns, row, &scratch.arena, &scratch.numbers, &self.inner.sites);
+                match compiled.root.eval(&cx, slots) {
+                    Ok(_) | Err(Stop::Done) => {
+                        output.kept.push(as_row(row));
+                        for ((write, before), writing) in compiled.written.iter().zip(&before).zip(&mut writings) {
+                            settle(write, *before, row, slots.get(write.slot), writing);
+                        }
+                    }
+                    Err(Stop::Drop) => output.dropped += 1,
+                    Err(stop) => self.report(row, stop, &mut output.errors),
+                }
             }
         }
         output.batch = kept(batch, &output.kept);
         for ((write, writing), overlaps) in compiled.written.iter().zip(writings).zip(&self.inner.overlaps) {
             writing.finish(&mut output.batch, write.field, overlaps);
+        }
+        output
+    }
+
+    /// Assigns arithmetic that has a number in every row: no row fails and none is dropped.
+    fn run_straight(
+        &self,
+        compiled: &Compiled,
+        straight: &[(usize, usize)],
+        batch: Batch,
+        scratch: &Scratch,
+    ) -> ScriptOutput {
+        let mut output = ScriptOutput { kept: (0..batch.rows).map(as_row).collect(), batch, ..ScriptOutput::default() };
+        for (slot, vector) in straight {
+            let (Some(write), Some(numbers)) = (compiled.written.get(*slot), scratch.numbers.get(*vector)) else {
+                continue;
+            };
+            let cells: Vec<Cell> = numbers.iter().map(|n| n.cell()).collect();
+            let before = output.batch.column(write.field).filter(|_| write.read);
+            // A field that comes to the value it had is not touched.
+            let touched: Vec<bool> = match before {
+                Some(before) => cells.iter().zip(&before.cells).map(|(new, old)| !same_number(*new, *old)).collect(),
+                None => Vec::new(),
+            };
+            if !touched.is_empty() && !touched.contains(&true) {
+                continue;
+            }
+            let touched = touched.contains(&false).then(|| Arc::new(touched));
+            let column = Arc::new(Column { cells, ..Column::default() });
+            output.batch.set(write.field, Arc::clone(&column), touched.clone());
+            if let Some(overlaps) = self.inner.overlaps.get(*slot) {
+                overlaps.refresh(&mut output.batch, &column, touched.as_ref().map(|t| t.as_slice()));
+            }
         }
         output
     }
@@ -258,6 +299,15 @@ fn settle(write: &CompiledWrite, before: Option<&Column>, row: usize, slot: Opti
             }
             _ => writing.value(value),
         },
+    }
+}
+
+/// Whether two cells hold the same number of the same kind.
+fn same_number(a: Cell, b: Cell) -> bool {
+    match (a, b) {
+        (Cell::Int(a), Cell::Int(b)) => a == b,
+        (Cell::Float(a), Cell::Float(b)) => a.to_bits() == b.to_bits(),
+        _ => false,
     }
 }
 

@@ -419,6 +419,17 @@ impl<'a> Names<'a> {
                 rewriting.replace(range.clone(), name.clone());
             }
         }
+        // The value is computed before its place is looked for, and so are the maps made: `a.b.c = () ?? value`.
+        for deep in &facts.deepened {
+            let (on, first) = match &deep.field {
+                None => (deep.local.clone(), None),
+                Some(field) if self.whole => ("event".to_string(), Some(field)),
+                Some(field) => (self.of(field).to_string(), None),
+            };
+            let members: Vec<&str> = first.into_iter().chain(&deep.members).map(String::as_str).collect();
+            let quoted = members.join("\u{1f}").replace('\\', "\\\\").replace('"', "\\\"").replace('\u{1f}', "\\x1f");
+            rewriting.replace(deep.after..deep.after, format!(" {on}.deepen_(\"{quoted}\") ?? "));
+        }
         for range in &facts.coalesced {
             rewriting.replace(range.start..range.start, "un_null_(");
             rewriting.replace(range.end..range.end, ")");

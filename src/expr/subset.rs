@@ -6,12 +6,12 @@ use rhai::{Expr, FnCallExpr, Position, Stmt};
 use super::Kind;
 use super::facts::Facts;
 use super::fault::Role;
-use super::functions;
 use super::node::{Literal, Node};
 use super::ops::Op;
 use super::source::Source;
 use super::syntax::{Segment, chain, place};
 use super::walk::bound_path;
+use super::{functions, numbers};
 use crate::data::layout::{FieldPath, Root};
 use crate::data::value::Value;
 
@@ -22,6 +22,8 @@ pub(super) struct Compiled {
     pub root: Node,
     /// Fields that it reads as columns, in the order of their numbers.
     pub columns: Vec<FieldPath>,
+    /// Arithmetic of fields and constants alone, in the order of its numbers.
+    pub vectors: Vec<Node>,
     /// Fields that it writes, each with its slot, and whether it is also read.
     pub written: Vec<(FieldPath, usize, bool)>,
     /// How many slots a row needs.
@@ -70,9 +72,21 @@ pub(super) fn lower(
         }
     }
     let slots = written.len();
-    let mut lower = Lower { facts, vars, source, kind, columns: Vec::new(), written, slots, scopes: vec![Vec::new()] };
+    let mut lower = Lower {
+        facts,
+        vars,
+        source,
+        kind,
+        columns: Vec::new(),
+        vectors: Vec::new(),
+        written,
+        assigned: vec![false; slots],
+        target: false,
+        slots,
+        scopes: vec![Vec::new()],
+    };
     let root = lower.statements(statements)?;
-    Ok(Compiled { root, columns: lower.columns, written: lower.written, slots: lower.slots })
+    Ok(Compiled { root, columns: lower.columns, vectors: lower.vectors, written: lower.written, slots: lower.slots })
 }
 
 struct Lower<'a> {
@@ -81,7 +95,12 @@ struct Lower<'a> {
     source: &'a Source<'a>,
     kind: Kind,
     columns: Vec<FieldPath>,
+    vectors: Vec<Node>,
     written: Vec<(FieldPath, usize, bool)>,
+    /// For each written field whether an assignment stands before what is being lowered.
+    assigned: Vec<bool>,
+    /// Whether the target of an assignment is being lowered.
+    target: bool,
     slots: usize,
     scopes: Vec<Vec<(String, usize)>>,
 }
@@ -143,18 +162,25 @@ impl Lower<'_> {
 
     fn assignment(&mut self, operator: &rhai::OpAssignment, target: &Expr, value: &Expr) -> Lowered {
         let at = operator.position();
-        let Node::Slot(slot) = self.expr(target)? else { return outside("an assignment inside a value", at) };
-        let Some((.., symbol, _, base)) = operator.get_op_assignment_info() else {
-            if is_null(value) {
-                let field = slot < self.written.len();
-                return if field { Ok(Node::SetNull { slot }) } else { outside("`null()` in a local", at) };
+        self.target = true;
+        let slot = self.expr(target);
+        self.target = false;
+        let Node::Slot(slot) = slot? else { return outside("an assignment inside a value", at) };
+        let node = match operator.get_op_assignment_info() {
+            None if is_null(value) && slot < self.written.len() => Node::SetNull { slot },
+            None if is_null(value) => return outside("`null()` in a local", at),
+            None => Node::Set { slot, value: Box::new(self.expr(value)?) },
+            Some((_, _, _, symbol, _, base)) => {
+                let Some(op) = Op::from_symbol(base) else { return outside(format!("`{symbol}`"), at) };
+                let site = self.site(Role::Operation, at);
+                let value = self.operator(op, target, value, site)?;
+                Node::Set { slot, value: Box::new(self.apart(value)) }
             }
-            return Ok(Node::Set { slot, value: Box::new(self.expr(value)?) });
         };
-        let Some(op) = Op::from_symbol(base) else { return outside(format!("`{symbol:?}`"), at) };
-        let sides = Box::new((Node::Slot(slot), self.expr(value)?));
-        let site = self.site(Role::Operation, at);
-        Ok(Node::Set { slot, value: Box::new(Node::Arithmetic { op, sides, site }) })
+        if let Some(assigned) = self.assigned.get_mut(slot) {
+            *assigned = true;
+        }
+        Ok(node)
     }
 
     fn site(&self, role: Role, at: Position) -> usize {
@@ -166,7 +192,22 @@ impl Lower<'_> {
         items.iter().map(|e| Ok((self.expr(e)?, self.site(Role::Truth, e.position())))).collect()
     }
 
+    /// An expression; what can be computed for the whole batch is set apart, the largest pieces of it.
     fn expr(&mut self, expr: &Expr) -> Lowered {
+        let node = self.piece(expr)?;
+        Ok(self.apart(node))
+    }
+
+    fn apart(&mut self, node: Node) -> Node {
+        if !numbers::is_plain(&node) {
+            return node;
+        }
+        self.vectors.push(node);
+        Node::Vector(self.vectors.len() - 1)
+    }
+
+    /// An expression as part of a larger one.
+    fn piece(&mut self, expr: &Expr) -> Lowered {
         if let Some(literal) = literal(expr) {
             return Ok(Node::Literal(literal));
         }
@@ -191,7 +232,10 @@ impl Lower<'_> {
     }
 
     fn column(&mut self, path: FieldPath) -> Node {
-        if let Some((_, slot, _)) = self.written.iter().find(|(p, ..)| *p == path) {
+        // Before anything assigns it, a field that is written has its column's value: there are no loops here.
+        if let Some((_, slot, _)) = self.written.iter().find(|(p, ..)| *p == path)
+            && (self.target || self.assigned.get(*slot).copied().unwrap_or(false))
+        {
             return Node::Slot(*slot);
         }
         let known = self.columns.iter().position(|p| *p == path);
@@ -274,14 +318,17 @@ impl Lower<'_> {
     }
 
     fn operator(&mut self, op: Op, left: &Expr, right: &Expr, site: usize) -> Lowered {
-        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        let (mut left, mut right) = (self.piece(left)?, self.piece(right)?);
+        let over_batch = matches!(op, Op::Add | Op::Subtract | Op::Multiply | Op::Divide);
+        if !(over_batch && plain(&left) && plain(&right)) {
+            (left, right) = (self.apart(left), self.apart(right));
+        }
         Ok(match (op.is_comparison(), left, right) {
             (true, Node::Column(column), Node::Literal(with)) => Node::CompareColumn { op, column, with },
             (true, Node::Literal(with), Node::Column(column)) => {
                 Node::CompareColumn { op: op.mirrored(), column, with }
             }
             (true, left, right) => Node::Compare { op, sides: Box::new((left, right)) },
-            (false, left, Node::Literal(right)) => Node::ArithmeticWith { op, left: Box::new(left), right, site },
             (false, left, right) => Node::Arithmetic { op, sides: Box::new((left, right)), site },
         })
     }
@@ -307,6 +354,11 @@ impl Lower<'_> {
             _ => outside(format!("the function `{name}`"), at),
         }
     }
+}
+
+/// Whether a node may be part of arithmetic over a whole batch.
+fn plain(node: &Node) -> bool {
+    matches!(node, Node::Column(_) | Node::Literal(Literal::Int(_) | Literal::Float(_))) || numbers::is_plain(node)
 }
 
 fn is_null(expr: &Expr) -> bool {

@@ -3,7 +3,7 @@
 use rhai::{AST, Expr, FnCallExpr, Position, Stmt, StmtBlock};
 
 use super::Kind;
-use super::facts::{Access, Facts, Root};
+use super::facts::{Access, Deepened, Facts, Root};
 use super::source::Source;
 use super::syntax::{Segment, bodies, chain, place, start};
 use super::{known, sites};
@@ -98,7 +98,7 @@ impl Walk<'_> {
             Stmt::Assignment(assignment) => {
                 let (operator, sides) = &**assignment;
                 self.assignment(operator.is_op_assignment(), &sides.lhs, &sides.rhs, operator.position());
-                if let Some((.., symbol)) = operator.get_op_assignment_info() {
+                if let Some((_, _, _, symbol, ..)) = operator.get_op_assignment_info() {
                     sites::assignment(&mut self.facts.sites, symbol, sides, operator.position());
                 }
             }
@@ -160,6 +160,33 @@ impl Walk<'_> {
         self.expr(value);
         let used = if operates { Use::Change } else { Use::Write };
         self.chain(target, used);
+        if !operates {
+            self.deepen(target, at);
+        }
+    }
+
+    /// Remembers that the maps around a written member must be there.
+    fn deepen(&mut self, target: &Expr, at: Position) {
+        let taken = chain(target);
+        let mut path = taken.names();
+        let (Expr::Variable(v, ..), (line, column)) = (taken.root, place(at)) else { return };
+        if path.len() != taken.segments.len() || path.pop().is_none() {
+            return;
+        }
+        let name = v.1.as_str();
+        let local = self.scopes.iter().flatten().any(|n| n == name) || name == "state";
+        let (field, path) = match (local, name) {
+            (true, _) => (None, path.as_slice()),
+            (false, "event") => match path.split_first() {
+                Some((first, rest)) => (Some((*first).to_string()), rest),
+                None => return,
+            },
+            (false, _) => (Some(name.to_string()), path.as_slice()),
+        };
+        if let (false, Some(equals)) = (path.is_empty(), self.source.offset(line, column)) {
+            let members = path.iter().map(ToString::to_string).collect();
+            self.facts.deepened.push(Deepened { after: equals + 1, local: name.into(), field, members });
+        }
     }
 
     /// An expression whose value is used.

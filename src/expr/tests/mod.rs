@@ -2,5 +2,7 @@
 
 mod agree;
 mod harness;
+mod limits;
 mod places;
 mod rules;
+mod speed;

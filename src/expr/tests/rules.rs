@@ -122,3 +122,27 @@ fn scripts_write_fields() {
         assert_eq!(script(text, event), expected, "{text}");
     }
 }
+
+#[test]
+fn writing_inside_maps_makes_them() {
+    let cases = [
+        ("let m = #{}; m.x.y.z = 1; a = m;", r#"{}"#, r#"{"a":{"x":{"y":{"z":1}}}}"#),
+        ("let m = (); m.x.y = 1 + 2 > 1; a = m;", r#"{}"#, r#"{"a":{"x":{"y":true}}}"#),
+        ("event.a.b.c = 1; let k = \"d\"; event[k] = 2;", r#"{"a": 5, "z": 1}"#, r#"{"a":{"b":{"c":1}},"z":1,"d":2}"#),
+        (
+            "event.a.b.c = if z == 1 { 5 } else { 6 }; let k = \"d\"; event[k] = 2;",
+            r#"{"z": 1}"#,
+            r#"{"z":1,"a":{"b":{"c":5}},"d":2}"#,
+        ),
+        (
+            "let k = \"n\"; site[k] = 3; site.x.y = 4;",
+            r#"{"site": {"z": 1, "a": 2}}"#,
+            r#"{"site":{"z":1,"a":2,"n":3,"x":{"y":4}}}"#,
+        ),
+        ("let f = |v| site.x.y = v; f.call(2);", r#"{"a": 1}"#, r#"{"a":1,"site":{"x":{"y":2}}}"#),
+    ];
+    for (text, event, expected) in cases {
+        let result = script(text, event);
+        assert!(result.starts_with(expected), "{text}: {result}");
+    }
+}
