@@ -193,8 +193,7 @@ impl Reference {
     fn grid_row(&mut self, row: &Row, key: &Value, size: i64, every: i64, offset: i64) {
         let last_start = (BASE + row.at - offset).div_euclid(every) * every + offset - BASE;
         let starts = (0..).map(|n| last_start - n * every).take_while(|start| start + size > row.at);
-        let mut open: Vec<i64> =
-            starts.filter(|s| s + size + self.setting.allow_late > self.watermark).collect();
+        let mut open: Vec<i64> = starts.filter(|s| s + size + self.setting.allow_late > self.watermark).collect();
         open.reverse();
         if open.is_empty() {
             return self.late(row);
@@ -214,8 +213,7 @@ impl Reference {
     }
 
     fn session_row(&mut self, row: &Row, key: &Value, gap: i64) {
-        let touches =
-            |g: &Group| compare_keys(&g.key, key).is_eq() && row.at >= g.start - gap && row.at <= g.end;
+        let touches = |g: &Group| compare_keys(&g.key, key).is_eq() && row.at >= g.start - gap && row.at <= g.end;
         let ends = self.groups.iter().filter(|g| touches(g)).map(|g| g.end);
         let end = ends.chain([row.at + gap]).max().expect("one at least");
         if end + self.setting.allow_late <= self.watermark {

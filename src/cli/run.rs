@@ -91,7 +91,11 @@ fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool
         if !unread.is_empty() {
             say(unread.trim_end());
         }
-        say(&format!("{}: {}", pipeline.plan.name, summary::totals(&pipeline.plan, &ended.entries, progress.elapsed())));
+        say(&format!(
+            "{}: {}",
+            pipeline.plan.name,
+            summary::totals(&pipeline.plan, &ended.entries, progress.elapsed())
+        ));
     }
     match &ended.outcome {
         Outcome::Complete => exit::OK,

@@ -2,7 +2,7 @@
 
 use crate::base::diag::Span;
 use crate::base::tree::{Data, Entry, Node};
-use crate::connector::CheckContext;
+use crate::connector::{self, CheckContext};
 use crate::data::format::Format;
 use crate::data::layout::FieldPath;
 use crate::plan::{NodeKind, Sink, Template};
@@ -51,23 +51,16 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
 /// A template with the fields that it reads.
 fn template(text: &str, options: &Node, key: &Span, context: &mut Context<'_>) -> Option<Template> {
     let span = place_of(text, options).unwrap_or(key).clone();
-    let environment = minijinja::Environment::new();
-    let parsed = match environment.template_from_str(text) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let message = format!("this is not a template: {}", error.detail().unwrap_or("it does not parse"));
+    let names = match connector::template::Template::parse(text) {
+        Ok((_, names)) => names,
+        Err(reason) => {
+            let reason = reason.strip_prefix(&format!("`{text}` ")).unwrap_or(&reason);
+            let reason = reason.strip_prefix("cannot be used: ").unwrap_or(reason);
+            let message = format!("this is not a template: {reason}");
             context.error("bad-template", message, &span).help("a field is written `{{ device_id }}`");
             return None;
         }
     };
-    let top = |path: String| match path.split_once('.') {
-        Some((first, _)) if first != "meta" => first.to_owned(),
-        _ => path,
-    };
-    let mut names: Vec<String> = parsed.undeclared_variables(true).into_iter().map(top).collect();
-    // In the order of their names, which is that in which a template takes its values.
-    names.sort();
-    names.dedup();
     let mut fields = Vec::with_capacity(names.len());
     for name in &names {
         let path = match name.strip_prefix("meta.") {

@@ -76,11 +76,7 @@ pub struct Tools {
 impl Tools {
     /// For rows of which `needed` is read later.
     pub fn new(layout: &Arc<Layout>, needed: &Demand) -> Self {
-        Tools {
-            decoder: Decoder::new(layout, needed),
-            encoder: Encoder::new(layout),
-            scratch: scratch(layout),
-        }
+        Tools { decoder: Decoder::new(layout, needed), encoder: Encoder::new(layout), scratch: scratch(layout) }
     }
 }
 
@@ -191,7 +187,9 @@ fn keep(fields: &Arc<[FieldId]>, mut batch: Batch, layout: &Layout) -> Batch {
     for (index, column) in batch.columns.iter_mut().enumerate() {
         let Some(id) = u16::try_from(index).ok().map(FieldId) else { continue };
         let Some(own) = layout.path(id).filter(|p| p.root == crate::data::layout::Root::Event) else { continue };
-        let inside = |kept: &FieldId| *kept == id || path(kept).is_some_and(|k| k.names.len() < own.names.len() && k.overlaps(own));
+        let inside = |kept: &FieldId| {
+            *kept == id || path(kept).is_some_and(|k| k.names.len() < own.names.len() && k.overlaps(own))
+        };
         if column.is_some() && !fields.iter().any(inside) {
             *column = None;
         }
@@ -293,7 +291,8 @@ pub fn weave_emitted(
                 errors.iter_mut().for_each(|e| e.row = kept.get(e.row as usize).copied().unwrap_or(e.row));
                 out.errors.append(&mut errors);
                 kept = crate::data::column::pick(&kept, &survivors);
-                let mut order: Vec<(u32, Pick)> = (0u32..).zip(&rows).map(|(i, row)| (*row, Pick { part: 0, row: i })).collect();
+                let mut order: Vec<(u32, Pick)> =
+                    (0u32..).zip(&rows).map(|(i, row)| (*row, Pick { part: 0, row: i })).collect();
                 order.extend((0u32..).zip(&kept).map(|(i, row)| (*row, Pick { part: 1, row: i })));
                 order.sort_by_key(|(row, pick)| (*row, pick.part));
                 let order: Vec<Pick> = order.into_iter().map(|(_, pick)| pick).collect();
@@ -355,7 +354,10 @@ impl Encode {
             }
         }
         let mut lines = Encoded { rendered, ..Encoded::default() };
-        out.ports.push((Port::Main, Batch { ordinals: std::mem::take(&mut batch.ordinals), rows: batch.rows, ..Batch::default() }));
+        out.ports.push((
+            Port::Main,
+            Batch { ordinals: std::mem::take(&mut batch.ordinals), rows: batch.rows, ..Batch::default() },
+        ));
         match &self.csv {
             Some(csv) => {
                 let mut encoder = csv::Encoder::new(&csv.dialect, csv.columns.clone());

@@ -217,7 +217,14 @@ impl FlowRunner {
         (Some(weave::weave(&parts, &order)), failed)
     }
 
-    fn step(&mut self, index: usize, node: &FlowNode, batch: Batch, mut failed: Vec<Failed>, exits: &mut [Option<Parcel>]) {
+    fn step(
+        &mut self,
+        index: usize,
+        node: &FlowNode,
+        batch: Batch,
+        mut failed: Vec<Failed>,
+        exits: &mut [Option<Parcel>],
+    ) {
         let Some(tools) = self.tools.get_mut(index) else { return };
         let rows = batch.rows as u64;
         // The rows as they came in are needed again only for those that fail, which is rare: columns and text are shared.
@@ -300,8 +307,10 @@ impl FlowRunner {
         let read = readers(to, &Port::Errors).is_some_and(|r| !r.is_empty());
         if !read && info.on_error == OnError::Fail && self.failure.is_none() {
             let at = if first.place.is_empty() { String::new() } else { format!(" ({})", first.place) };
-            self.failure =
-                Some(format!("`{}` could not process a row: {}{at}\n  row: {}", info.name, first.reason, first.original));
+            self.failure = Some(format!(
+                "`{}` could not process a row: {}{at}\n  row: {}",
+                info.name, first.reason, first.original
+            ));
         }
         let entry = self.counted.of(node);
         entry.tally.failed += failed.len() as u64;
@@ -323,7 +332,9 @@ impl Tools {
     /// The text of one row as it is now.
     pub fn text_of(&mut self, layout: &Layout, batch: &Batch, row: u32) -> String {
         let one = batch.select(&[row]);
-        if one.edits.is_empty() && let Some(raw) = &one.raw {
+        if one.edits.is_empty()
+            && let Some(raw) = &one.raw
+        {
             return raw.row(0).to_owned();
         }
         let mut text = Vec::new();

@@ -390,7 +390,10 @@ impl Gate {
             if *time > p.greatest {
                 p.greatest = *time;
                 rises.push((*ordinal, *time));
-                if p.spec.bounded && p.spec.timed && limit.is_some_and(|l| !l.still_first(p.greatest.minus(p.spec.out_of_order), index)) {
+                if p.spec.bounded
+                    && p.spec.timed
+                    && limit.is_some_and(|l| !l.still_first(p.greatest.minus(p.spec.out_of_order), index))
+                {
                     to = ordinal + 1;
                     break;
                 }
@@ -412,7 +415,9 @@ impl Gate {
     fn keep_block(&mut self, index: usize, whole: bool) -> usize {
         let Some(p) = self.partitions.get_mut(index) else { return 0 };
         let kept = p.kept.unwrap_or(self.blocks.len());
-        if p.kept.is_none() && let Some(Arrival::Block(block)) = p.queue.front() {
+        if p.kept.is_none()
+            && let Some(Arrival::Block(block)) = p.queue.front()
+        {
             self.blocks.push(Arc::clone(block));
         }
         p.kept = Some(kept);

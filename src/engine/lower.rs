@@ -299,7 +299,12 @@ impl Lower<'_> {
         })
     }
 
-    fn graph(self, order: &[NodeId], mut made: HashMap<NodeId, Made>, error_fields: ErrorFields) -> Result<Graph, String> {
+    fn graph(
+        self,
+        order: &[NodeId],
+        mut made: HashMap<NodeId, Made>,
+        error_fields: ErrorFields,
+    ) -> Result<Graph, String> {
         let entry = |n: &Node| EntryInfo { name: n.name.clone(), on_error: n.on_error };
         let layout = Arc::new(self.layout.clone());
         let entries = self.plan.nodes.iter().map(entry).collect();
@@ -354,7 +359,8 @@ impl Lower<'_> {
             format: source.format.clone(),
             meta: needed.values.iter().filter_map(meta).collect(),
             needed,
-            timed: time.is_some() || self.plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Step(o) if o.has_state())),
+            timed: time.is_some()
+                || self.plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Step(o) if o.has_state())),
             time,
             flow,
             name: node.name.clone(),
@@ -410,7 +416,8 @@ impl Lower<'_> {
         let mut nodes: Vec<FlowNode> = Vec::new();
         let mut exits = Vec::new();
         for id in order {
-            let Some(node) = self.plan.node(*id).filter(|n| *id != root && !matches!(n.kind, NodeKind::Source(_))) else {
+            let Some(node) = self.plan.node(*id).filter(|n| *id != root && !matches!(n.kind, NodeKind::Source(_)))
+            else {
                 continue;
             };
             let fed = node.inputs.iter().any(|input| {
@@ -437,7 +444,9 @@ impl Lower<'_> {
         for (id, place) in &places {
             for input in self.plan.node(*id).map_or(&[][..], |n| &n.inputs) {
                 let readers = match places.get(&input.node) {
-                    Some(from) if self.leaves(root, input.node, &input.port) => nodes.get_mut(*from).map(|n| &mut n.readers),
+                    Some(from) if self.leaves(root, input.node, &input.port) => {
+                        nodes.get_mut(*from).map(|n| &mut n.readers)
+                    }
                     None if input.node == root => Some(&mut root_readers),
                     _ => None,
                 };

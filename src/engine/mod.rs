@@ -9,8 +9,8 @@
 
 pub mod action;
 pub mod clock;
-pub mod flow;
 pub mod direct;
+pub mod flow;
 pub mod gate;
 pub mod job;
 pub mod ledger;

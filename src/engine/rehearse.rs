@@ -30,7 +30,11 @@ pub enum Given {
 
 /// What each watched output passed on, a JSON text a row. `given` names sources by their place among the sources; after
 /// the last item every source ends. The error is for the pipeline's author: a row failed where `on_error` is `fail`.
-pub fn rehearse(plan: &Plan, given: &[(usize, Vec<Given>)], watched: &[Vec<Input>]) -> Result<Vec<Vec<String>>, String> {
+pub fn rehearse(
+    plan: &Plan,
+    given: &[(usize, Vec<Given>)],
+    watched: &[Vec<Input>],
+) -> Result<Vec<Vec<String>>, String> {
     let mut plan = plan.clone();
     // Nothing is too far ahead of a clock that is not the world's.
     for node in &mut plan.nodes {
@@ -52,7 +56,8 @@ pub fn rehearse(plan: &Plan, given: &[(usize, Vec<Given>)], watched: &[Vec<Input
     for at in first..first + watched.len() {
         let sink = sinks.iter().position(|node| node.index() == at);
         let lines = sink.map(|s| direct.take(s)).unwrap_or_default();
-        let text = lines.iter().flat_map(|l| String::from_utf8_lossy(&l.text).lines().map(str::to_owned).collect::<Vec<_>>());
+        let text =
+            lines.iter().flat_map(|l| String::from_utf8_lossy(&l.text).lines().map(str::to_owned).collect::<Vec<_>>());
         outputs.push(text.collect());
     }
     Ok(outputs)

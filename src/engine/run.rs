@@ -330,8 +330,11 @@ fn threads<'scope>(
     live: bool,
     from: Option<&Snapshot>,
 ) {
-    let sink_threads: Vec<_> =
-        sinks.into_iter().zip(receivers).map(|(sink, lines)| scope.spawn(move || deliver(shared, sink, &lines))).collect();
+    let sink_threads: Vec<_> = sinks
+        .into_iter()
+        .zip(receivers)
+        .map(|(sink, lines)| scope.spawn(move || deliver(shared, sink, &lines)))
+        .collect();
     let workers: Vec<_> = (0..options.workers.max(1)).map(|_| scope.spawn(move || guarded(shared, work))).collect();
     let mut first = 0;
     let mut sources = Vec::new();

@@ -115,7 +115,8 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
     shared.correct_leave(at, 1 - blocks.len() as i64);
     let arrived = wall_clock();
     for block in blocks {
-        let input = MapInput { block, partition: Arc::clone(&reading.name), number: reading.number, arrived, decoded: false };
+        let input =
+            MapInput { block, partition: Arc::clone(&reading.name), number: reading.number, arrived, decoded: false };
         shared.map(MapWork { source, at: (at, reading.number), input });
         reading.number += 1;
     }

@@ -151,9 +151,7 @@ pub fn gather_lines(mut parts: Vec<Part>) -> Encoded {
 fn ordinal_of(parts: &[Part], pick: Pick) -> u32 {
     let Some(part) = parts.get(pick.part as usize) else { return 0 };
     match &part.parcel {
-        Some(Parcel::Rows(batch, _)) => {
-            true_ordinal(part, batch.ordinals.get(pick.row as usize).copied().unwrap_or(0))
-        }
+        Some(Parcel::Rows(batch, _)) => true_ordinal(part, batch.ordinals.get(pick.row as usize).copied().unwrap_or(0)),
         _ => 0,
     }
 }
@@ -230,12 +228,8 @@ impl Stage {
     pub fn tick(&mut self, input: &StageInput) -> (Vec<Option<Parcel>>, Arc<Ranks>) {
         self.runner.sequence = input.sequence;
         let mut out = TickOutput::default();
-        let taken = TickInput {
-            batch: &input.batch,
-            rows: &input.rows,
-            hashes: &input.hashes,
-            watermarks: &input.watermarks,
-        };
+        let taken =
+            TickInput { batch: &input.batch, rows: &input.rows, hashes: &input.hashes, watermarks: &input.watermarks };
         self.operator.tick(&taken, &mut out);
         let mut ports = std::mem::take(&mut out.ports);
         let late: Vec<u32> = out.late.iter().map(|(row, _)| *row).collect();

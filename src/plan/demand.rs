@@ -117,7 +117,8 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
         Operator::Keep { fields } => {
             let kept = |f: &FieldId| {
                 let path = layout.path(*f);
-                fields.contains(f) || fields.iter().any(|k| path.zip(layout.path(*k)).is_some_and(|(a, b)| a.overlaps(b)))
+                fields.contains(f)
+                    || fields.iter().any(|k| path.zip(layout.path(*k)).is_some_and(|(a, b)| a.overlaps(b)))
             };
             let stays = |f: &FieldId| kept(f) || layout.path(*f).is_some_and(|p| p.root != Root::Event);
             needed.values.retain(stays);

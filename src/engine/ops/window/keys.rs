@@ -124,9 +124,8 @@ impl<T: Default> Keys<T> {
     /// The number of the key of a row, if it is known.
     #[inline]
     pub fn find(&self, columns: &KeyColumns<'_>, row: usize, hash: u64) -> Option<u32> {
-        let same = |id: &u32| {
-            self.entries.get(*id as usize).is_some_and(|e| e.hash == hash && columns.equal(&e.key, row))
-        };
+        let same =
+            |id: &u32| self.entries.get(*id as usize).is_some_and(|e| e.hash == hash && columns.equal(&e.key, row));
         self.table.find(hash, same).copied()
     }
 

@@ -104,7 +104,13 @@ pub(super) struct Panes {
 }
 
 impl Panes {
-    pub fn new(spec: &WindowSpec, size: TimeSpan, every: TimeSpan, offset: TimeSpan, accumulators: Accumulators) -> Self {
+    pub fn new(
+        spec: &WindowSpec,
+        size: TimeSpan,
+        every: TimeSpan,
+        offset: TimeSpan,
+        accumulators: Accumulators,
+    ) -> Self {
         let (size, every) = (size.0.max(1), every.0.max(1));
         let pane = greatest_common_divisor(size, every);
         let grid = Grid { size, every, offset: offset.0.rem_euclid(every), pane, allow_late: spec.allow_late.0 };

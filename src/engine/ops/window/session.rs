@@ -170,8 +170,16 @@ impl Sessions {
         if first >= beyond {
             let slot = self.accumulators.allocate();
             let replaces = SmallVec::new();
-            let session =
-                Session { start: time, last: time, slot, timer: i64::MAX, closed: false, emitted: 0, known_start: false, replaces };
+            let session = Session {
+                start: time,
+                last: time,
+                slot,
+                timer: i64::MAX,
+                closed: false,
+                emitted: 0,
+                known_start: false,
+                replaces,
+            };
             sessions.insert(first, session);
             return first;
         }
@@ -267,16 +275,8 @@ impl Sessions {
         let mut replaces = std::mem::take(&mut session.replaces);
         replaces.sort_unstable();
         let (start, slot) = (session.start, session.slot);
-        let emission = Emission {
-            cause,
-            start,
-            end,
-            keys: &[id],
-            groups: &[0..1],
-            slots: &[slot],
-            revision,
-            replaces: &replaces,
-        };
+        let emission =
+            Emission { cause, start, end, keys: &[id], groups: &[0..1], slots: &[slot], revision, replaces: &replaces };
         emitter.emit(&emission, &self.keys, &self.accumulators);
         let gone = end.saturating_add(self.allow_late);
         if gone <= self.watermark {
