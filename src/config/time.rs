@@ -18,8 +18,8 @@ keys! {
     /// How event time is found and how far it may be out of order. Without `time`, an event's time
     /// is when it arrived.
     pub struct TimeOptions as "time" {
-        /// Where an event's time stands: a field, or an expression read after decoding: `date + " " + hour`.
-        #[schemars(required)]
+        /// Where an event's time stands: a field, or an expression read after decoding: `date + " " + hour`. Default: the
+        /// time of its arrival.
         field: Option<Code>,
         /// How the value is read. `auto`: RFC 3339, or a number (below 1e11 seconds, 1e14 milliseconds, 1e17 microseconds,
         /// else nanoseconds); or `rfc3339`, `unix`, `unix_ms`, `unix_us`, `unix_ns`, or a strptime pattern such as
@@ -129,15 +129,17 @@ pub fn resolve(options: TimeOptions, key: &Span, bounded: bool, context: &mut Co
     };
     let day = TimeSpan::seconds(86_400);
     let max_future = options.max_future.as_ref().map_or((!bounded).then_some(day), |m| m.0);
-    let Some(field) = &options.field else {
-        let message = "`time` needs `field` in this version";
+    let reads = options.format.is_some() || options.zone.is_some() || options.max_future.is_some();
+    if options.field.is_none() && reads {
+        let message = "`format`, `zone` and `max_future` say how `field` is read, which is missing";
         context
             .error("missing-key", message, key)
             .label("`field` is missing")
-            .help("name the field that holds the time, or leave `time` out: an event's time is then when it arrived");
+            .help("name the field that holds the time; without one, an event's time is when it arrived");
         return None;
-    };
-    let field = expressions::expression(field, context);
+    }
+    // Outside: a mistake; inside: time of arrival.
+    let field = options.field.as_ref().map_or(Some(None), |field| expressions::expression(field, context).map(Some));
     Some(Some(Time {
         field: field?,
         format: options.format.map_or(TimeFormat::Auto, |f| f.0),

@@ -8,7 +8,7 @@ use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 use crate::data::framing::Block;
 
-use super::gate::{Arrival, PartitionSpec};
+use super::partition::{Arrival, PartitionSpec};
 use super::job::{Job, Ready, Snapshot};
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};

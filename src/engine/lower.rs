@@ -14,7 +14,7 @@ use crate::plan::window::{Late, Output, Window};
 use crate::plan::{KeyPart, Node, NodeId, NodeKind, Operator, Plan, Port, Sink, Source};
 
 use super::action::{Action, CsvColumns, Encode, Prepare};
-use super::flow::{EntryInfo, ErrorFields, Flow, FlowContext, FlowNode, Readers, Target};
+use super::flow::{EntryInfo, ErrorFields, Flow, FlowContext};
 use super::map::{Meta, SourceSpec, TimeSpec};
 use super::ops::script::{KeyedScript, ScriptSpec};
 use super::ops::window::accumulate::Aggregate;
@@ -125,7 +125,7 @@ fn name_csv_columns(plan: &mut Plan) -> Result<(), String> {
 }
 
 /// Whether a node takes ticks in sequence: a sink, or a step with state.
-fn is_reader(node: &Node) -> bool {
+pub(super) fn is_reader(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Source(_) => false,
         NodeKind::Sink(_) => true,
@@ -134,21 +134,21 @@ fn is_reader(node: &Node) -> bool {
 }
 
 /// The parts of a node, before flows are laid.
-struct Made {
+pub(super) struct Made {
     /// Makes the action anew for each flow that the node stands in.
-    action: Option<Box<dyn Fn() -> Result<Action, String>>>,
+    pub(super) action: Option<Box<dyn Fn() -> Result<Action, String>>>,
     window: Option<WindowSpec>,
     script: Option<ScriptSpec>,
     time: Option<TimeSpec>,
 }
 
-struct Lower<'a> {
-    plan: &'a Plan,
-    layout: Layout,
-    demands: Demands,
+pub(super) struct Lower<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) layout: Layout,
+    pub(super) demands: Demands,
     how: Lowering,
     /// The number of each reader.
-    readers: HashMap<NodeId, usize>,
+    pub(super) readers: HashMap<NodeId, usize>,
 }
 
 impl Lower<'_> {
@@ -184,8 +184,9 @@ impl Lower<'_> {
 
     fn time(&self, source: &Source) -> Result<Option<TimeSpec>, String> {
         let Some(time) = &source.time else { return Ok(None) };
+        let Some(field) = &time.field else { return Ok(None) };
         Ok(Some(TimeSpec {
-            field: self.compile(&time.field)?,
+            field: self.compile(field)?,
             format: time.format.clone(),
             zone: time.zone.clone(),
             max_future: time.max_future,
@@ -402,101 +403,18 @@ impl Lower<'_> {
     }
 
     /// What is read of a node's input rows.
-    fn input_demand(&self, id: NodeId) -> Demand {
+    pub(super) fn input_demand(&self, id: NodeId) -> Demand {
         let mut needed = Demand::default();
         for input in self.plan.node(id).map_or(&[][..], |n| &n.inputs) {
             needed.union(&self.demands.of(input.node, &input.port));
         }
         needed
     }
-
-    /// The stateless part behind a root, and the readers at its exits.
-    fn flow(&self, root: NodeId, order: &[NodeId], made: &HashMap<NodeId, Made>) -> Result<(Flow, Vec<usize>), String> {
-        let mut places: HashMap<NodeId, usize> = HashMap::new();
-        let mut nodes: Vec<FlowNode> = Vec::new();
-        let mut exits = Vec::new();
-        for id in order {
-            let Some(node) = self.plan.node(*id).filter(|n| *id != root && !matches!(n.kind, NodeKind::Source(_)))
-            else {
-                continue;
-            };
-            let fed = node.inputs.iter().any(|input| {
-                (input.node == root || places.contains_key(&input.node)) && self.leaves(root, input.node, &input.port)
-            });
-            if !fed {
-                continue;
-            }
-            let make = made.get(id).and_then(|m| m.action.as_ref());
-            let action = make.ok_or_else(|| format!("`{}` cannot be run", node.name))?()?;
-            let mut readers = Readers::new();
-            if is_reader(node) {
-                readers.push((Port::Main, vec![Target::Exit(exits.len())]));
-                exits.push(self.readers.get(id).copied().unwrap_or_default());
-            }
-            let mut needed = self.input_demand(*id);
-            let after = self.demands.of_all(*id);
-            let refresh = !is_reader(node) && stale_after(&self.layout, &written(node), &after);
-            needed.union(&after);
-            places.insert(*id, nodes.len());
-            nodes.push(FlowNode { node: *id, action, readers, needed, refresh });
-        }
-        let mut root_readers = Readers::new();
-        for (id, place) in &places {
-            for input in self.plan.node(*id).map_or(&[][..], |n| &n.inputs) {
-                let readers = match places.get(&input.node) {
-                    Some(from) if self.leaves(root, input.node, &input.port) => {
-                        nodes.get_mut(*from).map(|n| &mut n.readers)
-                    }
-                    None if input.node == root => Some(&mut root_readers),
-                    _ => None,
-                };
-                if let Some(readers) = readers {
-                    read_by(readers, &input.port, Target::Node(*place));
-                }
-            }
-        }
-        let needed = self.demands.of_all(root);
-        Ok((Flow { root, readers: root_readers, nodes, exits: exits.len(), needed }, exits))
-    }
-
-    /// Whether rows of a port come out of a flow's own nodes: all of the root's ports do; of a step with state that the
-    /// flow ends at only `.errors`, the rows whose key or arguments cannot be computed.
-    fn leaves(&self, root: NodeId, node: NodeId, port: &Port) -> bool {
-        node == root || *port == Port::Errors || !self.plan.node(node).is_some_and(is_reader)
-    }
 }
 
 /// A flow begins behind a source and behind each step with state.
 fn is_root(node: &Node) -> bool {
     matches!(node.kind, NodeKind::Source(_)) || (is_reader(node) && !matches!(node.kind, NodeKind::Sink(_)))
-}
-
-/// Adds a reader of a port, in the order of nodes.
-fn read_by(readers: &mut Readers, port: &Port, target: Target) {
-    let order = |t: &Target| match t {
-        Target::Node(index) => *index,
-        Target::Exit(_) => usize::MAX,
-    };
-    match readers.iter_mut().find(|(p, _)| p == port) {
-        Some((_, targets)) => {
-            if !targets.contains(&target) {
-                targets.push(target);
-                targets.sort_by_key(order);
-            }
-        }
-        None => readers.push((port.clone(), vec![target])),
-    }
-}
-
-/// The fields that a step changes.
-fn written(node: &Node) -> Vec<FieldId> {
-    match &node.kind {
-        NodeKind::Step(Operator::Script { script, .. }) => script.writes.clone(),
-        NodeKind::Step(Operator::Set { fields }) => fields.iter().map(|(f, _)| *f).collect(),
-        NodeKind::Step(Operator::Drop { fields }) => fields.clone(),
-        NodeKind::Step(Operator::Rename { fields }) => fields.iter().flat_map(|(a, b)| [*a, *b]).collect(),
-        _ => Vec::new(),
-    }
 }
 
 type ActionMaker = Box<dyn Fn() -> Result<Action, String>>;

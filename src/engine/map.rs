@@ -16,7 +16,7 @@ use crate::expr::Program;
 use crate::plan::Port;
 
 use super::flow::{Failed, Flow, FlowContext, FlowRunner};
-use super::gate::{Mapped, Starts};
+use super::partition::{Mapped, Starts};
 
 /// A source as workers see it.
 pub struct SourceSpec {

@@ -9,7 +9,7 @@ use crate::data::value::Value;
 use crate::plan::{Input, Node, NodeKind, OnError, Plan, Sink};
 
 use super::direct::Direct;
-use super::gate::PartitionSpec;
+use super::partition::PartitionSpec;
 use super::lower::{Lowering, lower};
 
 /// The wall clock at the start: 2026-01-01T00:00:00Z.
@@ -92,7 +92,7 @@ fn specs(plan: &Plan) -> Vec<(Format, PartitionSpec)> {
             source: index,
             name: String::new(),
             bounded: source.bounded,
-            timed: time.is_some(),
+            timed: time.is_some_and(|t| t.field.is_some()),
             out_of_order: time.map(|t| t.out_of_order).unwrap_or_default(),
             idle_after: time.map_or(TimeSpan::seconds(30), |t| t.idle_after),
         };

@@ -3,28 +3,25 @@
 //! Memory is bounded by leave to read: a partition's reader has leave for a few blocks and gets it back when the tick
 //! that took the block's last row has gone through every sink.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::connector::{Encoded, Partition, Sink, SinkError};
+use crate::connector::{Encoded, Partition, Sink};
 
-use super::gate::PartitionSpec;
-use super::job::{Job, Ready, Snapshot, lock};
+use super::partition::PartitionSpec;
+use super::job::{Job, Snapshot, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
-use super::map::MapInput;
 use super::source_task::{SourceTask, read_source};
-use super::stage::{Stage, StageInput};
+use super::shared::{Queue, Shared, SinkSlot, Slot};
+use super::worker::{deliver, guarded, pass_time, work};
 
 /// Rows at which a tick is cut where partitions meet.
 const TICK_ROWS: u32 = 2048;
-/// How often silent live sources are looked at.
-const IDLE_CHECK: Duration = Duration::from_millis(100);
 
 /// How a job is driven.
 #[derive(Clone, Debug)]
@@ -88,181 +85,6 @@ impl Handle {
     /// The least watermark of any step.
     pub fn watermark(&self) -> Timestamp {
         self.shared.job.watermark()
-    }
-}
-
-/// One share of a step, and the ticks that wait for it.
-struct Slot {
-    reader: usize,
-    waiting: BTreeMap<u64, StageInput>,
-    next: u64,
-    /// Absent while a worker has it.
-    stage: Option<Box<Stage>>,
-}
-
-/// A block to map.
-pub(super) struct MapWork {
-    /// Index of the source.
-    pub source: usize,
-    /// Partition and the block's number in it.
-    pub at: (usize, u64),
-    /// The block.
-    pub input: MapInput,
-}
-
-#[derive(Default)]
-struct Queue {
-    maps: VecDeque<MapWork>,
-    slots: Vec<Slot>,
-    /// By reader: the slot of its first share.
-    first_slot: Vec<usize>,
-    /// How many blocks workers have.
-    mapping: usize,
-    finished: bool,
-}
-
-/// The lines for a sink in order of ticks.
-struct SinkSlot {
-    reader: usize,
-    waiting: BTreeMap<u64, Encoded>,
-    next: u64,
-    sender: Option<Sender<(u64, Encoded)>>,
-}
-
-/// What all threads of a run share.
-pub(super) struct Shared {
-    /// The job.
-    pub job: Job,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    sinks: Mutex<Vec<SinkSlot>>,
-    /// By partition: blocks its reader may still read.
-    leave: Mutex<Vec<i64>>,
-    leave_given: Condvar,
-    failure: Mutex<Option<String>>,
-    /// The run was told to stop.
-    pub stopping: AtomicBool,
-    complete: AtomicBool,
-    over: AtomicBool,
-}
-
-impl Shared {
-    /// Ends the run with a sentence; the first one counts.
-    pub fn fail(&self, why: String) {
-        lock(&self.failure).get_or_insert(why);
-        self.end();
-    }
-
-    fn end(&self) {
-        self.over.store(true, Ordering::Release);
-        lock(&self.queue).finished = true;
-        self.wake_all();
-    }
-
-    fn wake_all(&self) {
-        // Whoever checks a flag under a lock and then waits must not miss this.
-        drop(lock(&self.queue));
-        self.wake.notify_all();
-        drop(lock(&self.leave));
-        self.leave_given.notify_all();
-    }
-
-    /// Whether sources should read no more.
-    pub fn is_ending(&self) -> bool {
-        self.over.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire)
-    }
-
-    /// Waits until one of a source's partitions may be read: the one with most leave of those not `ended`.
-    pub fn wait_for_leave(&self, partitions: std::ops::Range<usize>, ended: &[bool]) -> Option<usize> {
-        let mut leave = lock(&self.leave);
-        loop {
-            if self.is_ending() {
-                return None;
-            }
-            let open = partitions.clone().enumerate().filter(|(i, _)| !ended.get(*i).copied().unwrap_or(true));
-            let most = open.filter_map(|(_, p)| leave.get(p).map(|n| (*n, p))).filter(|(n, _)| *n > 0);
-            // Of equals the first: the order in which partitions are wanted.
-            if let Some((_, partition)) = most.max_by_key(|(n, p)| (*n, std::cmp::Reverse(*p))) {
-                if let Some(n) = leave.get_mut(partition) {
-                    *n -= 1;
-                }
-                return Some(partition);
-            }
-            leave = self.leave_given.wait(leave).unwrap_or_else(|e| e.into_inner());
-        }
-    }
-
-    /// Corrects the leave of a partition by blocks that were read beside the one counted, or not read.
-    pub fn correct_leave(&self, partition: usize, by: i64) {
-        if by != 0 {
-            if let Some(n) = lock(&self.leave).get_mut(partition) {
-                *n += by;
-            }
-            self.leave_given.notify_all();
-        }
-    }
-
-    /// A block to map.
-    pub fn map(&self, work: MapWork) {
-        lock(&self.queue).maps.push_back(work);
-        self.wake.notify_one();
-    }
-
-    /// Puts work where it is taken from.
-    pub fn hand_out(&self, ready: Vec<Ready>) {
-        if ready.is_empty() {
-            return;
-        }
-        let mut stages = Vec::new();
-        for work in ready {
-            match work {
-                Ready::Stage { reader, share, input } => stages.push((reader, share, input)),
-                Ready::Sink { reader, sequence, lines } => self.to_sink(reader, sequence, lines),
-            }
-        }
-        if stages.is_empty() {
-            return;
-        }
-        let mut queue = lock(&self.queue);
-        for (reader, share, input) in stages {
-            let slot = queue.first_slot.get(reader).map(|first| first + share);
-            if let Some(slot) = slot.and_then(|s| queue.slots.get_mut(s)) {
-                slot.waiting.insert(input.sequence, input);
-            }
-        }
-        drop(queue);
-        self.wake.notify_all();
-    }
-
-    fn to_sink(&self, reader: usize, sequence: u64, lines: Encoded) {
-        let mut sinks = lock(&self.sinks);
-        let Some(slot) = sinks.iter_mut().find(|s| s.reader == reader) else { return };
-        slot.waiting.insert(sequence, lines);
-        while let Some(lines) = slot.waiting.remove(&slot.next) {
-            if let Some(sender) = &slot.sender {
-                // A sink that is gone has failed the run.
-                let _ = sender.send((slot.next, lines));
-            }
-            slot.next += 1;
-        }
-    }
-
-    fn done(&self, sequence: u64) {
-        let Some(info) = self.job.done(sequence) else { return };
-        if !info.used.is_empty() {
-            let mut leave = lock(&self.leave);
-            for partition in &info.used {
-                if let Some(n) = leave.get_mut(*partition) {
-                    *n += 1;
-                }
-            }
-            drop(leave);
-            self.leave_given.notify_all();
-        }
-        if info.last {
-            self.complete.store(info.complete, Ordering::Release);
-            self.end();
-        }
     }
 }
 
@@ -426,116 +248,4 @@ fn queue_of(job: &Job, from: Option<&Snapshot>) -> Result<(Queue, Vec<usize>), S
         }
     }
     Ok((queue, sinks))
-}
-
-/// Turns a panic into a failed run.
-fn guarded(shared: &Shared, task: impl FnOnce(&Shared)) {
-    let caught = catch_unwind(AssertUnwindSafe(|| task(shared)));
-    if let Err(panic) = caught {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        shared.fail(format!("an internal error ended the run; please report it: {}", text.unwrap_or("no message")));
-    }
-}
-
-enum Work {
-    Map(MapWork),
-    Stage(usize, Box<Stage>, StageInput),
-}
-
-/// A worker: steps with state first, since they drain what is under way, then blocks.
-fn work(shared: &Shared) {
-    let mut mappers = match shared.job.mappers() {
-        Ok(mappers) => mappers,
-        Err(why) => return shared.fail(why),
-    };
-    while let Some(work) = next_work(shared) {
-        let result = match work {
-            Work::Map(MapWork { source, at, input }) => {
-                let result = match mappers.get_mut(source) {
-                    Some(mapper) => shared.job.map(mapper, at, input),
-                    None => Ok(Vec::new()),
-                };
-                let result = result.map(|ready| shared.hand_out(ready));
-                lock(&shared.queue).mapping -= 1;
-                result
-            }
-            Work::Stage(slot, mut stage, input) => {
-                let sequence = input.sequence;
-                let reader = lock(&shared.queue).slots.get(slot).map_or(0, |s| s.reader);
-                let result = shared.job.tick(reader, &mut stage, input);
-                if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
-                    slot.stage = Some(stage);
-                    slot.next = sequence + 1;
-                }
-                shared.wake.notify_one();
-                result.map(|ready| {
-                    shared.hand_out(ready);
-                    shared.done(sequence);
-                })
-            }
-        };
-        if let Err(why) = result {
-            shared.fail(why);
-        }
-    }
-}
-
-fn next_work(shared: &Shared) -> Option<Work> {
-    let mut queue = lock(&shared.queue);
-    loop {
-        if queue.finished {
-            return None;
-        }
-        let runnable = |s: &Slot| s.stage.is_some() && s.waiting.contains_key(&s.next);
-        // The last ones are furthest down the graph.
-        if let Some(index) = queue.slots.iter().rposition(runnable)
-            && let Some(slot) = queue.slots.get_mut(index)
-            && let Some(input) = slot.waiting.remove(&slot.next)
-            && let Some(stage) = slot.stage.take()
-        {
-            return Some(Work::Stage(index, stage, input));
-        }
-        if let Some(work) = queue.maps.pop_front() {
-            queue.mapping += 1;
-            return Some(Work::Map(work));
-        }
-        queue = shared.wake.wait(queue).unwrap_or_else(|e| e.into_inner());
-    }
-}
-
-/// A sink's thread.
-fn deliver(shared: &Shared, mut sink: Box<dyn Sink>, lines: &Receiver<(u64, Encoded)>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
-    };
-    let failure = |e: SinkError| match e {
-        SinkError::Fatal(why) => why,
-    };
-    while let Ok((sequence, encoded)) = lines.recv() {
-        if !encoded.ends.is_empty()
-            && let Err(e) = runtime.block_on(sink.deliver(&encoded))
-        {
-            return shared.fail(failure(e));
-        }
-        shared.done(sequence);
-    }
-    let failed = lock(&shared.failure).is_some();
-    if !failed
-        && shared.complete.load(Ordering::Acquire)
-        && let Err(e) = runtime.block_on(sink.finish())
-    {
-        shared.fail(failure(e));
-    }
-}
-
-/// Lets time pass for live sources.
-fn pass_time(shared: &Shared) {
-    let mut queue = lock(&shared.queue);
-    while !queue.finished {
-        let waited = shared.wake.wait_timeout(queue, IDLE_CHECK);
-        drop(waited.map(|(q, _)| q).unwrap_or_else(|e| e.into_inner().0));
-        shared.hand_out(shared.job.pass_time(wall_clock()));
-        queue = lock(&shared.queue);
-    }
 }

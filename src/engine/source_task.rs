@@ -7,9 +7,10 @@ use crate::connector::{Partition, Read, Source, SourceError};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
-use super::gate::{Arrival, PartitionState};
+use super::partition::{Arrival, PartitionState};
 use super::map::MapInput;
-use super::run::{MapWork, Shared, wall_clock};
+use super::run::wall_clock;
+use super::shared::{MapWork, Shared};
 
 /// What a source's thread is given.
 pub(super) struct SourceTask {

@@ -64,11 +64,11 @@ pub fn demand(plan: &Plan) -> Demands {
     }
     for (index, node) in plan.nodes.iter().enumerate() {
         if let NodeKind::Source(source) = &node.kind
-            && let Some(time) = &source.time
+            && let Some(field) = source.time.as_ref().and_then(|t| t.field.as_ref())
             && let Ok(index) = u16::try_from(index)
         {
             let output = demands.outputs.entry((NodeId(index), Port::Main)).or_default();
-            read(&time.field, output);
+            read(field, output);
         }
     }
     demands

@@ -78,11 +78,12 @@ fn of_source(source: &Source, lines: &mut Vec<String>) {
         TimeSpan::ZERO => "in order".to_owned(),
         span => format!("up to {span} out of order"),
     };
-    lines.push(format!(
-        "event time from `{}`, {}{zone}; {disorder}",
-        one_line(&time.field.text),
-        time_words(&time.format)
-    ));
+    lines.push(match &time.field {
+        Some(field) => {
+            format!("event time from `{}`, {}{zone}; {disorder}", one_line(&field.text), time_words(&time.format))
+        }
+        None => format!("event time is when a row arrives; {disorder}"),
+    });
     if !source.bounded {
         lines.push(format!("a partition that is silent for {} no longer holds windows open", time.idle_after));
     }

@@ -163,8 +163,8 @@ pub struct Source {
 /// How event time is found and how far it may be out of order.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Time {
-    /// A path or an expression, read after decoding.
-    pub field: Expr,
+    /// A path or an expression, read after decoding; `None` is time of arrival.
+    pub field: Option<Expr>,
     /// How its value is read.
     pub format: TimeFormat,
     /// The IANA zone of times without an offset.

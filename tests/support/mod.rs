@@ -8,7 +8,7 @@ use millstream::config::{self, Pipeline, Registry};
 use millstream::connectors::{SINKS, SOURCES};
 use millstream::data::framing::Block;
 use millstream::engine::direct::Direct;
-use millstream::engine::gate::PartitionSpec;
+use millstream::engine::partition::PartitionSpec;
 use millstream::engine::job::Snapshot;
 use millstream::engine::lower::{Lowering, lower};
 use millstream::plan::{NodeId, NodeKind};

@@ -1,0 +1,121 @@
+//! What partitions bring to the gate, and where each of them stands.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::base::time::{TimeSpan, Timestamp};
+
+use super::flow::Parcel;
+
+/// What a worker made of one block.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Records in the block, refused ones among them; each has an ordinal.
+    pub records: u32,
+    /// The greatest event time so far in the block, where it rises: ordinal and time.
+    pub rises: Vec<(u32, Timestamp)>,
+    /// What leaves the source's flow, by exit.
+    pub parcels: Vec<Option<Parcel>>,
+    /// Where each record begins, to resume there: positions in the partition.
+    pub starts: Starts,
+}
+
+/// Positions of a block's records.
+#[derive(Debug, Clone, Default)]
+pub struct Starts {
+    /// The position of the block.
+    pub base: u64,
+    /// Offsets of the records from `base`; empty if records are counted, not measured.
+    pub offsets: Vec<u32>,
+    /// The position after the block.
+    pub end: u64,
+}
+
+impl Starts {
+    /// The position of a record.
+    pub fn at(&self, record: u32) -> u64 {
+        match self.offsets.get(record as usize) {
+            Some(offset) => self.base + u64::from(*offset),
+            None => (self.base + u64::from(record)).min(self.end),
+        }
+    }
+}
+
+/// What a partition brings next.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A block.
+    Block(Arc<Mapped>),
+    /// Its end.
+    End,
+}
+
+/// A partition's settings.
+#[derive(Clone, Debug)]
+pub struct PartitionSpec {
+    /// Index of its source.
+    pub source: usize,
+    /// Its name, for resuming.
+    pub name: String,
+    /// Whether it ends by itself.
+    pub bounded: bool,
+    /// Whether its watermark is read from the data; otherwise it is time of arrival and fixes no order.
+    pub timed: bool,
+    /// How far behind the greatest time seen events may come.
+    pub out_of_order: TimeSpan,
+    /// How long it is silent before it leaves the minimum.
+    pub idle_after: TimeSpan,
+}
+
+/// Where a partition stands, for resuming.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PartitionState {
+    /// Index of its source.
+    pub source: usize,
+    /// Its name.
+    pub name: String,
+    /// Position of the next record.
+    pub position: u64,
+    /// The greatest event time seen.
+    pub greatest: Timestamp,
+    /// Whether its end was taken.
+    pub ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) spec: PartitionSpec,
+    /// Arrivals that are not next yet.
+    pub(super) early: BTreeMap<u64, Arrival>,
+    /// Number of the next arrival.
+    pub(super) next: u64,
+    pub(super) queue: VecDeque<Arrival>,
+    /// Records of the first block in the queue that were taken.
+    pub(super) taken: u32,
+    /// Of the first block's rises, how many were taken.
+    pub(super) rises_taken: usize,
+    /// Where the first block stands among those of the tick in the making, if rows of it were taken into it.
+    pub(super) kept: Option<usize>,
+    pub(super) greatest: Timestamp,
+    pub(super) position: u64,
+    pub(super) ended: bool,
+    pub(super) idle: bool,
+    /// Wall clock of the last arrival.
+    pub(super) last_arrival: Timestamp,
+}
+
+impl Partition {
+    pub(super) fn watermark(&self) -> Timestamp {
+        if self.ended { Timestamp::MAX } else { self.greatest.minus(self.spec.out_of_order) }
+    }
+
+    /// What fixes the order among bounded partitions.
+    pub(super) fn order(&self) -> Timestamp {
+        if self.spec.timed { self.watermark() } else { Timestamp::MIN }
+    }
+
+    /// Whether it counts in the minimum.
+    pub(super) fn counts(&self) -> bool {
+        !self.ended && !self.idle
+    }
+}

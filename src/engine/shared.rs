@@ -1,0 +1,187 @@
+//! What the threads of a run share: the work that waits, the lines that wait for sinks, and leave to read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Condvar, Mutex};
+
+use crate::connector::Encoded;
+
+use super::job::{Job, Ready, lock};
+use super::map::MapInput;
+use super::stage::{Stage, StageInput};
+
+/// One share of a step, and the ticks that wait for it.
+pub(super) struct Slot {
+    pub(super) reader: usize,
+    pub(super) waiting: BTreeMap<u64, StageInput>,
+    pub(super) next: u64,
+    /// Absent while a worker has it.
+    pub(super) stage: Option<Box<Stage>>,
+}
+
+/// A block to map.
+pub(super) struct MapWork {
+    /// Index of the source.
+    pub source: usize,
+    /// Partition and the block's number in it.
+    pub at: (usize, u64),
+    /// The block.
+    pub input: MapInput,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) maps: VecDeque<MapWork>,
+    pub(super) slots: Vec<Slot>,
+    /// By reader: the slot of its first share.
+    pub(super) first_slot: Vec<usize>,
+    /// How many blocks workers have.
+    pub(super) mapping: usize,
+    pub(super) finished: bool,
+}
+
+/// The lines for a sink in order of ticks.
+pub(super) struct SinkSlot {
+    pub(super) reader: usize,
+    pub(super) waiting: BTreeMap<u64, Encoded>,
+    pub(super) next: u64,
+    pub(super) sender: Option<Sender<(u64, Encoded)>>,
+}
+
+/// What all threads of a run share.
+pub(super) struct Shared {
+    /// The job.
+    pub(super) job: Job,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) wake: Condvar,
+    pub(super) sinks: Mutex<Vec<SinkSlot>>,
+    /// By partition: blocks its reader may still read.
+    pub(super) leave: Mutex<Vec<i64>>,
+    pub(super) leave_given: Condvar,
+    pub(super) failure: Mutex<Option<String>>,
+    /// The run was told to stop.
+    pub(super) stopping: AtomicBool,
+    pub(super) complete: AtomicBool,
+    pub(super) over: AtomicBool,
+}
+
+impl Shared {
+    /// Ends the run with a sentence; the first one counts.
+    pub(super) fn fail(&self, why: String) {
+        lock(&self.failure).get_or_insert(why);
+        self.end();
+    }
+
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        lock(&self.queue).finished = true;
+        self.wake_all();
+    }
+
+    pub(super) fn wake_all(&self) {
+        // Whoever checks a flag under a lock and then waits must not miss this.
+        drop(lock(&self.queue));
+        self.wake.notify_all();
+        drop(lock(&self.leave));
+        self.leave_given.notify_all();
+    }
+
+    /// Whether sources should read no more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.over.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits until one of a source's partitions may be read: the one with most leave of those not `ended`.
+    pub(super) fn wait_for_leave(&self, partitions: std::ops::Range<usize>, ended: &[bool]) -> Option<usize> {
+        let mut leave = lock(&self.leave);
+        loop {
+            if self.is_ending() {
+                return None;
+            }
+            let open = partitions.clone().enumerate().filter(|(i, _)| !ended.get(*i).copied().unwrap_or(true));
+            let most = open.filter_map(|(_, p)| leave.get(p).map(|n| (*n, p))).filter(|(n, _)| *n > 0);
+            // Of equals the first: the order in which partitions are wanted.
+            if let Some((_, partition)) = most.max_by_key(|(n, p)| (*n, std::cmp::Reverse(*p))) {
+                if let Some(n) = leave.get_mut(partition) {
+                    *n -= 1;
+                }
+                return Some(partition);
+            }
+            leave = self.leave_given.wait(leave).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
+    /// Corrects the leave of a partition by blocks that were read beside the one counted, or not read.
+    pub(super) fn correct_leave(&self, partition: usize, by: i64) {
+        if by != 0 {
+            if let Some(n) = lock(&self.leave).get_mut(partition) {
+                *n += by;
+            }
+            self.leave_given.notify_all();
+        }
+    }
+
+    /// A block to map.
+    pub(super) fn map(&self, work: MapWork) {
+        lock(&self.queue).maps.push_back(work);
+        self.wake.notify_one();
+    }
+
+    /// Puts work where it is taken from.
+    pub(super) fn hand_out(&self, ready: Vec<Ready>) {
+        if ready.is_empty() {
+            return;
+        }
+        let mut stages = Vec::new();
+        for work in ready {
+            match work {
+                Ready::Stage { reader, share, input } => stages.push((reader, share, input)),
+                Ready::Sink { reader, sequence, lines } => self.to_sink(reader, sequence, lines),
+            }
+        }
+        if stages.is_empty() {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        for (reader, share, input) in stages {
+            let slot = queue.first_slot.get(reader).map(|first| first + share);
+            if let Some(slot) = slot.and_then(|s| queue.slots.get_mut(s)) {
+                slot.waiting.insert(input.sequence, input);
+            }
+        }
+        drop(queue);
+        self.wake.notify_all();
+    }
+
+    pub(super) fn to_sink(&self, reader: usize, sequence: u64, lines: Encoded) {
+        let mut sinks = lock(&self.sinks);
+        let Some(slot) = sinks.iter_mut().find(|s| s.reader == reader) else { return };
+        slot.waiting.insert(sequence, lines);
+        while let Some(lines) = slot.waiting.remove(&slot.next) {
+            if let Some(sender) = &slot.sender {
+                // A sink that is gone has failed the run.
+                let _ = sender.send((slot.next, lines));
+            }
+            slot.next += 1;
+        }
+    }
+
+    pub(super) fn done(&self, sequence: u64) {
+        let Some(info) = self.job.done(sequence) else { return };
+        if !info.used.is_empty() {
+            let mut leave = lock(&self.leave);
+            for partition in &info.used {
+                if let Some(n) = leave.get_mut(*partition) {
+                    *n += 1;
+                }
+            }
+            drop(leave);
+            self.leave_given.notify_all();
+        }
+        if info.last {
+            self.complete.store(info.complete, Ordering::Release);
+            self.end();
+        }
+    }
+}
