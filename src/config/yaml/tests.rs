@@ -1,3 +1,5 @@
+//! YAML trees against serde_yaml, and the limits.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
