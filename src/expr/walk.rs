@@ -130,6 +130,7 @@ impl Walk<'_> {
                 self.scopes.pop();
             }
             Stmt::Switch(parts, _) => {
+                self.coalesced(&parts.0);
                 self.expr(&parts.0);
                 for case in &parts.1.expressions {
                     if !matches!(case.lhs, Expr::BoolConstant(..)) {
@@ -232,7 +233,7 @@ impl Walk<'_> {
         self.expr(expr);
     }
 
-    /// Remembers a variable or chain before `??`, for Rhai knows only one empty value.
+    /// Remembers a variable or chain before `??` or in a `switch`, for Rhai knows only one empty value.
     fn coalesced(&mut self, expr: &Expr) {
         let (line, column) = start(expr);
         if let (Expr::Variable(..), Some(start)) = (chain(expr).root, self.source.offset(line, column)) {
@@ -264,7 +265,16 @@ impl Walk<'_> {
             return;
         }
         sites::call(&mut self.facts.sites, call, at, target);
-        call.args.iter().for_each(|e| self.expr(e));
+        match call.args.as_slice() {
+            // Called as a function, these too change what they are given first.
+            [first @ (Expr::Variable(..) | Expr::Dot(..) | Expr::Index(..)), rest @ ..]
+                if target.is_none() && known::changes(name) =>
+            {
+                self.chain(first, Use::Change);
+                rest.iter().for_each(|e| self.expr(e));
+            }
+            all => all.iter().for_each(|e| self.expr(e)),
+        }
         if call.is_operator_call() {
             self.check_operator(call, at);
             return;
