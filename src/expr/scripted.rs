@@ -459,9 +459,15 @@ impl<'a> Names<'a> {
             let quoted = members.join("\u{1f}").replace('\\', "\\\\").replace('"', "\\\"").replace('\u{1f}', "\\x1f");
             rewriting.replace(deep.after..deep.after, format!(" {on}.deepen_(\"{quoted}\") ?? "));
         }
-        for range in &facts.coalesced {
-            rewriting.replace(range.start..range.start, "un_null_(");
-            rewriting.replace(range.end..range.end, ")");
+        // A field alone is null as such only where the script writes it.
+        let written = |name: &String| facts.first_write(&FieldPath::event([name])) != usize::MAX || self.whole;
+        let copied =
+            facts.copied.iter().filter(|(_, field)| field.as_ref().is_none_or(written)).map(|(range, _)| range);
+        let ranges: std::collections::BTreeSet<_> =
+            facts.coalesced.iter().chain(copied).map(|range| (range.start, range.end)).collect();
+        for (start, end) in ranges {
+            rewriting.replace(start..start, "un_null_(");
+            rewriting.replace(end..end, ")");
         }
         rewriting
     }

@@ -346,6 +346,9 @@ impl Walk<'_> {
             (Some(_), _) => Use::Read,
             (None, used) => used,
         };
+        if used == Use::Read && next.is_none() && self.kind == Kind::Script {
+            self.copied(expr, taken.root, names.is_empty());
+        }
         match taken.root {
             Expr::Variable(v, _, at) if v.2.is_empty() => self.name(&v.1, *at, &names, used),
             Expr::Variable(..) => {}
@@ -357,6 +360,20 @@ impl Walk<'_> {
                 Segment::Method(call, at) => self.call(call, *at, Some(expr)),
                 Segment::Member(..) => {}
             }
+        }
+    }
+
+    /// Remembers where a value that may be null is read: what is copied from there is `()`. A local alone is not asked:
+    /// it has null only where the script put it there.
+    fn copied(&mut self, expr: &Expr, root: &Expr, bare: bool) {
+        let Expr::Variable(v, ..) = root else { return };
+        let local = self.scopes.iter().flatten().any(|n| n == v.1.as_str());
+        if (bare && local) || matches!(v.1.as_str(), "meta" | "vars") || self.function.is_some() {
+            return;
+        }
+        let (line, column) = start(expr);
+        if let Some(start) = self.source.offset(line, column) {
+            self.facts.copied.push((start..self.source.chain_end(start), bare.then(|| v.1.to_string())));
         }
     }
 

@@ -122,6 +122,11 @@ fn scripts_write_fields() {
             "push(list, 2); n = switch n { () => 1, _ => 2 };",
             r#"{"a":7,"t":"warm","n":1,"site":{"floor":3,"name":"x"},"list":[1,2]}"#,
         ),
+        ("t = n; n = 5;", r#"{"a":7,"n":5,"site":{"floor":3,"name":"x"},"list":[1]}"#),
+        (
+            "let l = n; n = l; let k = null(); a = k;",
+            r#"{"a":null,"t":"warm","site":{"floor":3,"name":"x"},"list":[1]}"#,
+        ),
         ("a = null(); t = a ?? 3", r#"{"a":null,"t":3,"n":null,"site":{"floor":3,"name":"x"},"list":[1]}"#),
     ];
     for (text, expected) in cases {
