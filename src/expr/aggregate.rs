@@ -3,7 +3,7 @@
 
 use rhai::{AST, ASTNode, Expr as Tree, FnCallExpr, Position, Stmt};
 
-use super::analyse::{analyse_bound, parse, read, single, syntax_error};
+use super::analyse::{analyse_bound, parsed, read, single};
 use super::source::Source;
 use super::syntax::place;
 use super::walk::bound_path;
@@ -64,13 +64,7 @@ pub fn analyse_aggregate(
     found: &mut Diagnostics,
 ) -> Option<Aggregate> {
     let source = Source::new(text);
-    let ast = match parse(text) {
-        Ok(ast) => ast,
-        Err(error) => {
-            found.push(syntax_error(&error, origin));
-            return None;
-        }
-    };
+    let ast = parsed(&source, origin, found)?;
     if let Err(problem) = single(&ast, origin) {
         found.push(problem);
         return None;

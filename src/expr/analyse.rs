@@ -36,13 +36,7 @@ pub(super) fn analyse_bound(
     found: &mut Diagnostics,
 ) -> Option<Expr> {
     let source = Source::new(text);
-    let ast = match parse(text) {
-        Ok(ast) => ast,
-        Err(error) => {
-            found.push(syntax_error(&error, origin));
-            return None;
-        }
-    };
+    let ast = parsed(&source, origin, found)?;
     if kind == Kind::Expression
         && let Err(problem) = single(&ast, origin)
     {
@@ -79,6 +73,19 @@ pub(super) fn analyse_bound(
         mode,
         bindings: bindings.to_vec(),
     })
+}
+
+/// Bytes of one expression or script: far more than one person reads.
+const TEXT_BYTES: usize = 64 << 10;
+
+/// The syntax tree, or what is wrong with the text.
+pub(super) fn parsed(source: &Source<'_>, origin: &Origin, found: &mut Diagnostics) -> Option<AST> {
+    if source.text.len() > TEXT_BYTES {
+        let words = format!("a script is at most {} KiB long", TEXT_BYTES >> 10);
+        found.push(Diagnostic::error("too-long", words, Some(origin.span.clone())));
+        return None;
+    }
+    parse(source.text).map_err(|error| found.push(syntax_error(&error, origin))).ok()
 }
 
 /// Parses text as it is; nothing is optimised, so that what is written is what runs.
@@ -209,7 +216,7 @@ impl Expr {
 }
 
 /// What is wrong with the text, in plain words.
-pub(super) fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
+fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
     use ParseErrorType as E;
     let at = place(error.position());
     let span = if at.0 == 0 { origin.span.clone() } else { origin.at(at.0, at.1.max(1), 1) };
@@ -248,6 +255,10 @@ pub(super) fn syntax_error(error: &ParseError, origin: &Origin) -> Diagnostic {
         E::AssignmentToInvalidLHS(_) => {
             ("this cannot be assigned to".into(), Some("assign to a field or a local".into()))
         }
+        E::ExprTooDeep => (
+            format!("this nests deeper than {} levels", super::host::DEPTH),
+            Some("compute a part of it first: `let part = …;`".into()),
+        ),
         E::PropertyExpected => ("the name of a member is missing after `.`".into(), None),
         E::VariableExpected => ("a name is missing here".into(), None),
         E::MismatchedType(wanted, actual) => {

@@ -68,6 +68,8 @@ pub(super) struct Facts {
     pub bound: Vec<(std::ops::Range<usize>, usize)>,
     /// Left operands of `??` that are a variable or a chain: where they begin.
     pub coalesced: Vec<std::ops::Range<usize>>,
+    /// Where a value is read in a script; with the field's name if it is a top-level field alone.
+    pub copied: Vec<(std::ops::Range<usize>, Option<String>)>,
     /// Members written inside maps.
     pub deepened: Vec<Deepened>,
     /// Places of operations.

@@ -23,6 +23,9 @@ use crate::data::value::{Val, Value};
 /// The engine that every script runs in. It holds no state of a run.
 pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(build);
 
+/// How deep operators and brackets may nest; whatever walks a tree goes as deep.
+pub(super) const DEPTH: usize = 128;
+
 /// A native call's answer.
 type Answer = Result<Dynamic, Box<EvalAltResult>>;
 
@@ -102,7 +105,7 @@ fn set_limits(engine: &mut Engine) {
     engine.set_max_map_size(limit::SCRIPT_CONTAINER_ITEMS);
     engine.set_max_variables(limit::FIELDS);
     engine.set_max_modules(0);
-    engine.set_max_expr_depths(64, 64);
+    engine.set_max_expr_depths(DEPTH, DEPTH);
 }
 
 /// Every type that an operand or a first argument can have.

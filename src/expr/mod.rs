@@ -3,6 +3,17 @@
 //! [`analyse`] turns text into an [`Expr`], pure data that a plan holds: what it reads and writes and whether it falls
 //! into the portable subset. [`Program::compile`] makes of that something that runs over batches: compiled to work on
 //! columns where the subset allows, otherwise Rhai with only the fields it reads in scope. Both give the same answers.
+//!
+//! From text to result: `analyse` (with `walk`, `checks`, `known`, `sites` over Rhai's tree, seen through `syntax`) finds
+//! the `facts`; `subset` lowers what it can to a `node` tree, which `program` runs with `numbers` and `select` doing whole
+//! batches at a time; `scripted` rewrites the `source` of the rest so that fields are variables of the `host`'s Rhai, with
+//! `dynamic` converting values; `run` turns what a script wrote into edits. `ops` and `functions` say what operators and
+//! functions mean, `fault` and `spell` how a failure reads; both ways of running use them.
+//!
+//! Where the language leaves a choice: a field that a script reads and that ends with the value it had is not touched, so
+//! it keeps its spelling; new fields come in the order in which the text first writes them; writing a member of what is no
+//! map makes it a map; `drop()` ends the script at once and keeps what was emitted and put in `state` before; a script
+//! that fails leaves nothing; Rhai keeps maps by name, so a map that a script builds has its members in that order.
 
 mod aggregate;
 mod analyse;

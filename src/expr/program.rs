@@ -260,7 +260,7 @@ impl Program {
                     let event = self.event(scripted, batch, row, scratch);
                     let (result, _) = scripted.run(batch, row, &mut scratch.scope, event.as_ref(), None, &inner.sites);
                     let value = result.and_then(|value| {
-                        super::dynamic::to_value(&value).map_err(|kind| {
+                        scripted.value(&value, batch, row).map_err(|kind| {
                             Stop::fault(&inner.sites, inner.root, &Fault::Other(format!("the result is {kind}")))
                         })
                     });

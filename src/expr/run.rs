@@ -248,7 +248,7 @@ impl Program {
         scratch: &Scratch,
         event: Option<&Value>,
     ) -> Result<(Vec<Outcome>, Option<Value>), Stop> {
-        let odd = |name: String, kind: String| {
+        let odd = |name: String, kind: &str| {
             let words = format!("`{name}` was given {kind}, which no event holds");
             Stop::fault(&self.inner.sites, usize::MAX, &Fault::Other(words))
         };
@@ -258,7 +258,7 @@ impl Program {
         let outcomes = scripted.written.iter().map(outcome).collect::<Result<Vec<_>, _>>()?;
         let (Some(old), Some(_)) = (event, self.inner.whole) else { return Ok((outcomes, None)) };
         let after = match scratch.scope.get("event") {
-            Some(value) => dynamic::to_value(value).map_err(|kind| odd("event".into(), kind.to_string()))?,
+            Some(value) => dynamic::to_value(value).map_err(|kind| odd("event".into(), kind))?,
             None => old.clone(),
         };
         Ok((outcomes, Some(dynamic::in_old_order(old, after))))

@@ -103,6 +103,20 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// The value of a field of this variable that is the same, its members in the order they came in.
+    fn original(&self, batch: &Batch, row: usize, value: &Value) -> Option<Value> {
+        match self {
+            Tree::Untouched => None,
+            Tree::Field { field, .. } => match batch.get(*field, row) {
+                Val::Big(old) if dynamic::same(Val::Big(old), value) => Some(old.clone()),
+                _ => None,
+            },
+            Tree::Map(members) => members.iter().find_map(|(_, tree)| tree.original(batch, row, value)),
+        }
+    }
+}
+
 /// What a written field came to.
 pub(super) enum Outcome {
     /// Not written, or written as it was.
@@ -187,7 +201,11 @@ impl Scripted {
         if let Some(state) = state {
             scope.push_dynamic("state", dynamic::from_value(state));
         }
-        let result = ENGINE.eval_ast_with_scope::<Dynamic>(scope, &self.ast);
+        // Rhai panics where its tree is one it did not expect; that must stay an error of this event.
+        let eval = std::panic::AssertUnwindSafe(|| ENGINE.eval_ast_with_scope::<Dynamic>(scope, &self.ast));
+        let result = std::panic::catch_unwind(eval).unwrap_or_else(|_| {
+            Err(host::raise(Fault::Other("the script broke the engine that runs it; please report it as a bug".into())))
+        });
         let mut effects = host::take_effects();
         if let Some((fault, at)) = effects.pending.take() {
             return (Err(self.stop(sites, &fault, at)), effects);
@@ -202,7 +220,7 @@ impl Scripted {
         batch: &Batch,
         row: usize,
         scope: &Scope<'_>,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, &'static str> {
         let Some(root) = scope.get(&written.variable) else { return Ok(Outcome::Untouched) };
         let root = root.flatten_clone();
         let Some(value) = at_path(root, &written.members) else {
@@ -219,7 +237,7 @@ impl Scripted {
             let missing = written.read && before.is_none_or(|c| c == Cell::Missing);
             return Ok(if missing { Outcome::Untouched } else { Outcome::Removed });
         }
-        let after = dynamic::to_value(&value).map_err(|kind| kind.to_string())?;
+        let after = self.value(&value, batch, row)?;
         match (before, column) {
             (Some(Cell::Null), _) if value.is::<Null>() => Ok(Outcome::Untouched),
             (Some(cell), Some(column)) if !matches!(cell, Cell::Missing | Cell::Null) => {
@@ -234,6 +252,17 @@ impl Scripted {
             }
             _ => Ok(Outcome::Value(after)),
         }
+    }
+
+    /// A result as a value of ours. Rhai keeps members by name; a list or map that a field has as well, untouched, is
+    /// the field's. The error says what cannot be in an event.
+    pub(super) fn value(&self, value: &Dynamic, batch: &Batch, row: usize) -> Result<Value, &'static str> {
+        let value = dynamic::to_value(value)?;
+        if !matches!(value, Value::List(_) | Value::Map(_)) {
+            return Ok(value);
+        }
+        let original = self.variables.iter().find_map(|(_, tree)| tree.original(batch, row, &value));
+        Ok(original.unwrap_or(value))
     }
 
     /// The place in the original text.
@@ -430,9 +459,15 @@ impl<'a> Names<'a> {
             let quoted = members.join("\u{1f}").replace('\\', "\\\\").replace('"', "\\\"").replace('\u{1f}', "\\x1f");
             rewriting.replace(deep.after..deep.after, format!(" {on}.deepen_(\"{quoted}\") ?? "));
         }
-        for range in &facts.coalesced {
-            rewriting.replace(range.start..range.start, "un_null_(");
-            rewriting.replace(range.end..range.end, ")");
+        // A field alone is null as such only where the script writes it.
+        let written = |name: &String| facts.first_write(&FieldPath::event([name])) != usize::MAX || self.whole;
+        let copied =
+            facts.copied.iter().filter(|(_, field)| field.as_ref().is_none_or(written)).map(|(range, _)| range);
+        let ranges: std::collections::BTreeSet<_> =
+            facts.coalesced.iter().chain(copied).map(|range| (range.start, range.end)).collect();
+        for (start, end) in ranges {
+            rewriting.replace(start..start, "un_null_(");
+            rewriting.replace(end..end, ")");
         }
         rewriting
     }

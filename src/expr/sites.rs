@@ -86,8 +86,8 @@ pub(super) fn truth(sites: &mut Sites, expr: &Expr) -> usize {
     let (line, column) = start(expr);
     let site = Site { text: operand.text.clone(), operands: vec![operand], line, column };
     let found = sites.add(Role::Truth, place(expr.position()), site);
-    // `event.x` becomes a plain variable for Rhai, which stands where the chain begins.
-    if matches!(chain(expr).root, Expr::Variable(v, ..) if v.1 == "event") {
+    // For Rhai a chain may become a plain variable or a call, which stands where the chain begins.
+    if matches!(chain(expr).root, Expr::Variable(..)) {
         sites.also(Role::Truth, (line, column), found);
         // And what follows it stands where its second step does.
         let mut rest = expr;

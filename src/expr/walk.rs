@@ -130,6 +130,7 @@ impl Walk<'_> {
                 self.scopes.pop();
             }
             Stmt::Switch(parts, _) => {
+                self.coalesced(&parts.0);
                 self.expr(&parts.0);
                 for case in &parts.1.expressions {
                     if !matches!(case.lhs, Expr::BoolConstant(..)) {
@@ -232,7 +233,7 @@ impl Walk<'_> {
         self.expr(expr);
     }
 
-    /// Remembers a variable or chain before `??`, for Rhai knows only one empty value.
+    /// Remembers a variable or chain before `??` or in a `switch`, for Rhai knows only one empty value.
     fn coalesced(&mut self, expr: &Expr) {
         let (line, column) = start(expr);
         if let (Expr::Variable(..), Some(start)) = (chain(expr).root, self.source.offset(line, column)) {
@@ -264,7 +265,16 @@ impl Walk<'_> {
             return;
         }
         sites::call(&mut self.facts.sites, call, at, target);
-        call.args.iter().for_each(|e| self.expr(e));
+        match call.args.as_slice() {
+            // Called as a function, these too change what they are given first.
+            [first @ (Expr::Variable(..) | Expr::Dot(..) | Expr::Index(..)), rest @ ..]
+                if target.is_none() && known::changes(name) =>
+            {
+                self.chain(first, Use::Change);
+                rest.iter().for_each(|e| self.expr(e));
+            }
+            all => all.iter().for_each(|e| self.expr(e)),
+        }
         if call.is_operator_call() {
             self.check_operator(call, at);
             return;
@@ -336,6 +346,9 @@ impl Walk<'_> {
             (Some(_), _) => Use::Read,
             (None, used) => used,
         };
+        if used == Use::Read && next.is_none() && self.kind == Kind::Script {
+            self.copied(expr, taken.root, names.is_empty());
+        }
         match taken.root {
             Expr::Variable(v, _, at) if v.2.is_empty() => self.name(&v.1, *at, &names, used),
             Expr::Variable(..) => {}
@@ -347,6 +360,20 @@ impl Walk<'_> {
                 Segment::Method(call, at) => self.call(call, *at, Some(expr)),
                 Segment::Member(..) => {}
             }
+        }
+    }
+
+    /// Remembers where a value that may be null is read: what is copied from there is `()`. A local alone is not asked:
+    /// it has null only where the script put it there.
+    fn copied(&mut self, expr: &Expr, root: &Expr, bare: bool) {
+        let Expr::Variable(v, ..) = root else { return };
+        let local = self.scopes.iter().flatten().any(|n| n == v.1.as_str());
+        if (bare && local) || matches!(v.1.as_str(), "meta" | "vars") || self.function.is_some() {
+            return;
+        }
+        let (line, column) = start(expr);
+        if let Some(start) = self.source.offset(line, column) {
+            self.facts.copied.push((start..self.source.chain_end(start), bare.then(|| v.1.to_string())));
         }
     }
 

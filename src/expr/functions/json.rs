@@ -30,7 +30,7 @@ pub(super) fn family(all: &mut Vec<Function>) {
             name: "to_json",
             family: "json",
             signature: "to_json(x)",
-            summary: "The value as JSON text.",
+            summary: "The value as JSON text, the members of maps by name.",
             example: ("to_json([1, \"a\"])", "`[1,\"a\"]`"),
             arguments: &[1],
             body: to_json,
@@ -77,8 +77,10 @@ impl Serialize for Written<'_> {
                 out.end()
             }
             Value::Map(map) => {
-                let mut out = to.serialize_map(Some(map.0.len()))?;
-                map.0.iter().try_for_each(|(name, v)| out.serialize_entry(name.as_str(), &Written(v)))?;
+                let mut members: Vec<_> = map.0.iter().collect();
+                members.sort_by(|a, b| a.0.cmp(&b.0));
+                let mut out = to.serialize_map(Some(members.len()))?;
+                members.into_iter().try_for_each(|(name, v)| out.serialize_entry(name.as_str(), &Written(v)))?;
                 out.end()
             }
         }

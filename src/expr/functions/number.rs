@@ -66,6 +66,13 @@ pub(super) fn family(all: &mut Vec<Function>) {
             "The number raised to a power, as `x ** power`.",
             ("pow(2, 10)", "1024")
         ),
+    ]);
+    analysis(all);
+    tests(all);
+}
+
+fn analysis(all: &mut Vec<Function>) {
+    all.extend([
         function!("sqrt", &[1], |a, _| of_float(a, f64::sqrt), "sqrt(x)", "The square root.", ("sqrt(9)", "3.0")),
         function!("exp", &[1], |a, _| of_float(a, f64::exp), "exp(x)", "e raised to a power.", ("exp(0)", "1.0")),
         function!("ln", &[1], |a, _| logarithm(a, f64::ln), "ln(x)", "The natural logarithm.", ("ln(1)", "0.0")),
@@ -110,7 +117,6 @@ pub(super) fn family(all: &mut Vec<Function>) {
             ("atan2(0, 1)", "0.0")
         ),
     ]);
-    tests(all);
 }
 
 fn tests(all: &mut Vec<Function>) {

@@ -33,6 +33,7 @@ macro_rules! function {
 pub(super) fn family(all: &mut Vec<Function>) {
     asking(all);
     changing(all);
+    joining(all);
     converting(all);
 }
 
@@ -149,6 +150,11 @@ fn changing(all: &mut Vec<Function>) {
             "The text without an ending, unchanged if it has another.",
             ("strip_suffix(\"a.csv\", \".csv\")", "\"a\"")
         ),
+    ]);
+}
+
+fn joining(all: &mut Vec<Function>) {
+    all.extend([
         function!(
             "pad_left",
             &[2, 3],

@@ -24,11 +24,20 @@ pub fn json(text: &str) -> Value {
 
 /// JSON text of a value.
 pub fn spelled(value: &Value) -> String {
-    let arena = bumpalo::Bump::new();
-    let function = crate::expr::functions::functions().iter().find(|f| f.name == "to_json").unwrap();
-    match (function.body)(&[value.as_val()], &arena) {
-        Ok(Out::Val(crate::data::value::Val::Text(text))) => text.to_string(),
-        _ => panic!("{value:?}"),
+    let list = |items: Vec<String>| items.join(",");
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(b) => b.to_string(),
+        Value::Int(i) => i.to_string(),
+        Value::Float(f) => zmij::Buffer::new().format(*f).to_string(),
+        Value::Number(n) => n.to_string(),
+        Value::Text(t) => serde_json::to_string(t.as_str()).unwrap(),
+        Value::List(items) => format!("[{}]", list(items.iter().map(spelled).collect())),
+        Value::Map(map) => {
+            let member =
+                |(name, v): &(compact_str::CompactString, Value)| format!("{:?}:{}", name.as_str(), spelled(v));
+            format!("{{{}}}", list(map.0.iter().map(member).collect()))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the language's rules, each run both compiled and in Rhai.
 
 mod agree;
+mod facts;
 mod harness;
 mod limits;
 mod places;

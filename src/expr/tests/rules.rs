@@ -60,6 +60,8 @@ fn values_of_expressions() {
         ("[1, 2, 3].map(|x| x * a)", "[7,14,21]"),
         ("#{x: a}", "{\"x\":7}"),
         ("type_of(a) + type_of(f) + type_of(t) + type_of(list)", "\"intfloattextlist\""),
+        ("type_of(gone) + type_of(n) + type_of(yes) + type_of(site) + type_of(big)", "\"nullnullboolmapnumber\""),
+        ("switch n { () => 1, _ => 2 }", "1"),
         ("switch t { \"warm\" => 1, _ => 2 }", "1"),
     ];
     for (text, expected) in cases {
@@ -115,6 +117,15 @@ fn scripts_write_fields() {
         (
             "event[\"odd name\"] = a; let a = 5; t = a + event.a",
             r#"{"a":7,"t":12,"n":null,"site":{"floor":3,"name":"x"},"list":[1],"odd name":7}"#,
+        ),
+        (
+            "push(list, 2); n = switch n { () => 1, _ => 2 };",
+            r#"{"a":7,"t":"warm","n":1,"site":{"floor":3,"name":"x"},"list":[1,2]}"#,
+        ),
+        ("t = n; n = 5;", r#"{"a":7,"n":5,"site":{"floor":3,"name":"x"},"list":[1]}"#),
+        (
+            "let l = n; n = l; let k = null(); a = k;",
+            r#"{"a":null,"t":"warm","site":{"floor":3,"name":"x"},"list":[1]}"#,
         ),
         ("a = null(); t = a ?? 3", r#"{"a":null,"t":3,"n":null,"site":{"floor":3,"name":"x"},"list":[1]}"#),
     ];

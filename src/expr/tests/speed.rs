@@ -15,7 +15,7 @@ fn batches() -> usize {
 
 fn events() -> Vec<Value> {
     let event = |i: usize| {
-        let status = if i % 7 == 0 { "failed" } else { "ok" };
+        let status = if i.is_multiple_of(7) { "failed" } else { "ok" };
         json(&format!(r#"{{"status": "{status}", "temperature": {}.5, "device": "d{}"}}"#, i % 40, i % 10))
     };
     (0..ROWS).map(event).collect()
