@@ -1,6 +1,8 @@
 //! Windows against a plain reference that keeps every event: random streams with disorder, late events, ties and several
 //! partitions; block sizes from one row up; keys shared among one, two and four; restarts from a snapshot.
 
+#![allow(clippy::expect_used, reason = "a reference that meets nonsense should say so")]
+
 mod support;
 
 use std::cmp::Ordering;

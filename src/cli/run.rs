@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
-use crate::base::diag::Severity;
+use crate::base::diag::{Diagnostics, Severity};
 use crate::config::Pipeline;
 use crate::engine::lower::{Lowering, lower};
 use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job};
 
-use super::load::{load, open_sinks, open_sources, say};
+use super::load::{load, open_sinks, open_sources, say, show};
 use super::progress::{EVERY, Progress};
 use super::{exit, summary};
 
@@ -81,6 +81,9 @@ fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, Strin
         }
     };
     progress.clear();
+    if let Some(handle) = handle.filter(|_| !quiet) {
+        show(&Diagnostics { list: handle.missing_fields() });
+    }
     Ok(report(pipeline, &summary, &progress, quiet))
 }
 

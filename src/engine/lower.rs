@@ -16,6 +16,7 @@ use crate::plan::{KeyPart, Node, NodeId, NodeKind, Operator, Plan, Port, Sink, S
 use super::action::{Action, CsvColumns, Encode, Prepare};
 use super::flow::{EntryInfo, ErrorFields, Flow, FlowContext};
 use super::map::{Meta, SourceSpec, TimeSpec};
+use super::missing::{Watch, fields_read};
 use super::ops::script::{KeyedScript, ScriptSpec};
 use super::ops::window::accumulate::Aggregate;
 use super::ops::window::{OutputField, WindowSpec, WindowStep};
@@ -312,7 +313,7 @@ impl Lower<'_> {
         let context = Arc::new(FlowContext { layout: Arc::clone(&layout), entries, error_fields });
         let mut graph = Graph { context, sources: Vec::new(), readers: Vec::new(), sets: Vec::new() };
         let mut flows: HashMap<NodeId, (Arc<Flow>, Vec<usize>)> = HashMap::new();
-        for id in order.iter().filter(|id| self.plan.node(**id).is_some_and(|n| is_root(n))) {
+        for id in order.iter().filter(|id| self.plan.node(**id).is_some_and(is_root)) {
             let (flow, exits) = self.flow(*id, order, &made)?;
             flows.insert(*id, (Arc::new(flow), exits));
         }
@@ -359,12 +360,13 @@ impl Lower<'_> {
         SourceSpec {
             format: source.format.clone(),
             meta: needed.values.iter().filter_map(meta).collect(),
-            needed,
             timed: time.is_some()
                 || self.plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Step(o) if o.has_state())),
             time,
             flow,
             name: node.name.clone(),
+            watch: Watch::new(fields_read(self.plan, &self.layout, &needed)),
+            needed,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::expr::Program;
 use crate::plan::Port;
 
 use super::flow::{Failed, Flow, FlowContext, FlowRunner};
+use super::missing::Watch;
 use super::partition::{Mapped, Starts};
 
 /// A source as workers see it.
@@ -34,6 +35,8 @@ pub struct SourceSpec {
     pub flow: Arc<Flow>,
     /// Name of the source.
     pub name: String,
+    /// Looks for fields that are read and that no event has.
+    pub watch: Watch,
 }
 
 /// How event time is found.
@@ -75,13 +78,14 @@ pub struct MapInput {
 }
 
 enum Reader {
-    Json(json::Decoder),
-    Csv(csv::Decoder),
+    Json(Box<json::Decoder>),
+    Csv(Box<csv::Decoder>),
 }
 
 /// Maps blocks of one source; one a worker.
 pub struct Mapper {
     spec: Arc<SourceSpec>,
+    layout: Arc<Layout>,
     reader: Reader,
     times: Option<TimeReader>,
     /// Runs what is behind the source, and counts.
@@ -94,12 +98,13 @@ impl Mapper {
     pub fn new(spec: &Arc<SourceSpec>, context: &Arc<FlowContext>) -> Result<Self, String> {
         let layout: &Layout = &context.layout;
         let reader = match &spec.format {
-            Format::Json => Reader::Json(json::Decoder::new(layout, &spec.needed)),
-            Format::Csv(dialect) => Reader::Csv(csv::Decoder::new(dialect, layout, &spec.needed)),
+            Format::Json => Reader::Json(Box::new(json::Decoder::new(layout, &spec.needed))),
+            Format::Csv(dialect) => Reader::Csv(Box::new(csv::Decoder::new(dialect, layout, &spec.needed))),
         };
         let times = spec.time.as_ref().map(|t| TimeReader::new(&t.format, &t.zone)).transpose()?;
         Ok(Mapper {
             spec: Arc::clone(spec),
+            layout: Arc::clone(&context.layout),
             reader,
             times,
             runner: FlowRunner::new(&spec.flow, context),
@@ -122,6 +127,7 @@ impl Mapper {
         let end = if counted { base + u64::from(records) } else { base + length };
         let starts = Starts { base, offsets: if counted { Vec::new() } else { decoded.starts }, end };
         let mut batch = decoded.batch;
+        self.spec.watch.look(&self.layout, &batch);
         self.meta(&mut batch, &input.partition, &starts);
         self.runner.counted.of(self.spec.flow.root).tally.taken += u64::from(records);
         let mut failed: Vec<Failed> = decoded

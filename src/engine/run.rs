@@ -9,15 +9,16 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Encoded, Partition, Sink};
 
-use super::partition::PartitionSpec;
 use super::job::{Job, Snapshot, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
-use super::source_task::{SourceTask, read_source};
+use super::partition::PartitionSpec;
 use super::shared::{Queue, Shared, SinkSlot, Slot};
+use super::source_task::{SourceTask, read_source};
 use super::worker::{deliver, guarded, pass_time, work};
 
 /// Rows at which a tick is cut where partitions meet.
@@ -80,6 +81,11 @@ impl Handle {
     /// Counts by node of the plan.
     pub fn entries(&self) -> Vec<Entry> {
         self.shared.job.ledger.entries()
+    }
+
+    /// Expressions that read fields which none of the first events had.
+    pub fn missing_fields(&self) -> Vec<Diagnostic> {
+        self.shared.job.graph.sources.iter().flat_map(|s| s.spec.watch.warnings()).collect()
     }
 
     /// The least watermark of any step.

@@ -7,8 +7,8 @@ use crate::connector::{Partition, Read, Source, SourceError};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
-use super::partition::{Arrival, PartitionState};
 use super::map::MapInput;
+use super::partition::{Arrival, PartitionState};
 use super::run::wall_clock;
 use super::shared::{MapWork, Shared};
 

@@ -145,6 +145,28 @@ pub enum NodeKind {
     Sink(Sink),
 }
 
+impl NodeKind {
+    /// Every expression of the node, in the order written.
+    pub fn expressions(&self) -> Vec<&Expr> {
+        let operator = match self {
+            NodeKind::Source(source) => return source.time.iter().filter_map(|t| t.field.as_ref()).collect(),
+            NodeKind::Sink(_) => return Vec::new(),
+            NodeKind::Step(operator) => operator,
+        };
+        match operator {
+            Operator::Filter { condition } => vec![condition],
+            Operator::Script { script, by, .. } => by.iter().map(|part| &part.expr).chain([script]).collect(),
+            Operator::Set { fields } => fields.iter().map(|(_, expr)| expr).collect(),
+            Operator::Route { branches } => branches.iter().map(|(_, expr)| expr).collect(),
+            Operator::Window(window) => {
+                let by = window.by.iter().map(|part| &part.expr);
+                by.chain(window.calls.iter().filter_map(|call| call.argument.as_ref())).collect()
+            }
+            Operator::Keep { .. } | Operator::Drop { .. } | Operator::Rename { .. } => Vec::new(),
+        }
+    }
+}
+
 /// A source's settings.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Source {

@@ -1,5 +1,7 @@
 //! Runs a pipeline over rows in memory: the real configuration, plan and engine, without connectors.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
+
 use std::path::Path;
 
 use millstream::base::diag::Severity;
@@ -8,9 +10,9 @@ use millstream::config::{self, Pipeline, Registry};
 use millstream::connectors::{SINKS, SOURCES};
 use millstream::data::framing::Block;
 use millstream::engine::direct::Direct;
-use millstream::engine::partition::PartitionSpec;
 use millstream::engine::job::Snapshot;
 use millstream::engine::lower::{Lowering, lower};
+use millstream::engine::partition::PartitionSpec;
 use millstream::plan::{NodeId, NodeKind};
 use serde_json::Value;
 

@@ -25,6 +25,11 @@ macro_rules! function {
 }
 
 pub(super) fn family(all: &mut Vec<Function>) {
+    rounding(all);
+    calculating(all);
+}
+
+fn rounding(all: &mut Vec<Function>) {
     all.extend([
         function!("abs", &[1], abs, "abs(x)", "The number without its sign.", ("abs(-3)", "3")),
         function!("sign", &[1], sign, "sign(x)", "-1, 0 or 1.", ("sign(-2.5)", "-1")),
@@ -48,6 +53,11 @@ pub(super) fn family(all: &mut Vec<Function>) {
             "How many whole times `b` goes into `a`, cut towards zero.",
             ("div(7, 2)", "3")
         ),
+    ]);
+}
+
+fn calculating(all: &mut Vec<Function>) {
+    all.extend([
         function!("min", &[2], min, "min(a, b)", "The smaller of two numbers.", ("min(2, 1.5)", "1.5")),
         function!("max", &[2], max, "max(a, b)", "The greater of two numbers.", ("max(2, 1.5)", "2")),
         function!(

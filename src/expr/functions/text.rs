@@ -33,6 +33,7 @@ macro_rules! function {
 pub(super) fn family(all: &mut Vec<Function>) {
     asking(all);
     changing(all);
+    rebuilding(all);
     joining(all);
     converting(all);
 }
@@ -118,6 +119,11 @@ fn changing(all: &mut Vec<Function>) {
             "The text without white space after it.",
             ("trim_end(\"a \")", "\"a\"")
         ),
+    ]);
+}
+
+fn rebuilding(all: &mut Vec<Function>) {
+    all.extend([
         function!(
             "replace",
             &[3],

@@ -170,7 +170,10 @@ impl Emitter {
                 OutputField::Program(program) => {
                     let mut builder = ColumnBuilder::with_capacity(batch.rows);
                     program.evaluate(batch, &mut self.scratch, &mut builder, &mut failed);
-                    Some(Arc::new(builder.finish()))
+                    let mut column = builder.finish();
+                    // An aggregate without a value is null; the field is there all the same.
+                    column.cells.iter_mut().filter(|c| **c == Cell::Missing).for_each(|c| *c = Cell::Null);
+                    Some(Arc::new(column))
                 }
             };
             if let Some(column) = column {

@@ -235,7 +235,7 @@ impl Panes {
                     start: end.saturating_sub(self.grid.size),
                     end,
                     keys: &[id],
-                    groups: &[0..as_u32(slots.len())],
+                    groups: std::slice::from_ref(&(0..as_u32(slots.len()))),
                     slots: &slots,
                     revision,
                     replaces: &[],

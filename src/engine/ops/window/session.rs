@@ -275,8 +275,16 @@ impl Sessions {
         let mut replaces = std::mem::take(&mut session.replaces);
         replaces.sort_unstable();
         let (start, slot) = (session.start, session.slot);
-        let emission =
-            Emission { cause, start, end, keys: &[id], groups: &[0..1], slots: &[slot], revision, replaces: &replaces };
+        let emission = Emission {
+            cause,
+            start,
+            end,
+            keys: &[id],
+            groups: std::slice::from_ref(&(0..1)),
+            slots: &[slot],
+            revision,
+            replaces: &replaces,
+        };
         emitter.emit(&emission, &self.keys, &self.accumulators);
         let gone = end.saturating_add(self.allow_late);
         if gone <= self.watermark {

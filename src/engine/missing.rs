@@ -1,0 +1,128 @@
+//! Fields that an expression reads and that no event has: mostly a name that is spelled otherwise in the data.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::base::diag::{Diagnostic, Span};
+use crate::base::suggest::nearest;
+use crate::data::batch::Batch;
+use crate::data::json;
+use crate::data::layout::{Demand, FieldId, Layout, Root};
+use crate::data::value::{Map, Value};
+use crate::plan::Plan;
+
+use super::job::lock;
+
+/// How many events are looked at.
+const EVENTS: u64 = 1_000;
+/// How many events the names for suggestions are taken from.
+const NAMED: u64 = 20;
+
+/// A field that an expression reads.
+#[derive(Clone, Debug)]
+pub struct ReadField {
+    /// Which.
+    pub field: FieldId,
+    /// As it is written.
+    pub path: String,
+    /// The entry whose expression reads it.
+    pub entry: String,
+    /// The expression.
+    pub span: Span,
+}
+
+/// The expressions that read a source's own fields, with each field.
+pub fn fields_read(plan: &Plan, layout: &Layout, needed: &Demand) -> Vec<ReadField> {
+    let mut fields = Vec::new();
+    for node in &plan.nodes {
+        for expr in node.kind.expressions() {
+            for field in expr.reads.iter().filter(|f| needed.values.contains(f)) {
+                let Some(path) = layout.path(*field).filter(|p| p.root == Root::Event) else { continue };
+                let (path, entry) = (path.to_string(), node.name.clone());
+                fields.push(ReadField { field: *field, path, entry, span: expr.origin.span.clone() });
+            }
+        }
+    }
+    fields
+}
+
+/// Watches the first events of a source.
+#[derive(Debug)]
+pub struct Watch {
+    fields: Vec<ReadField>,
+    looked: Mutex<Looked>,
+    done: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Looked {
+    events: u64,
+    /// By field: whether some event had it.
+    seen: Vec<bool>,
+    names: BTreeSet<String>,
+}
+
+impl Watch {
+    /// Watches these fields.
+    pub fn new(fields: Vec<ReadField>) -> Self {
+        let looked = Looked { seen: vec![false; fields.len()], ..Looked::default() };
+        Watch { done: AtomicBool::new(fields.is_empty()), looked: Mutex::new(looked), fields }
+    }
+
+    /// Looks at a batch as it was decoded.
+    pub fn look(&self, layout: &Layout, batch: &Batch) {
+        if batch.rows == 0 || self.done.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut looked = lock(&self.looked);
+        for (field, seen) in self.fields.iter().zip(&mut looked.seen) {
+            let column = batch.column(field.field);
+            *seen |= column.is_some_and(|c| (0..batch.rows).any(|row| !c.is_missing(row)));
+        }
+        for row in (0..batch.rows).take(usize::try_from(NAMED.saturating_sub(looked.events)).unwrap_or(0)) {
+            if let Value::Map(map) = json::event_of(layout, batch, row) {
+                name(&map, "", &mut looked.names);
+            }
+        }
+        looked.events += batch.rows as u64;
+        let all = looked.seen.iter().all(|seen| *seen);
+        if all || looked.events >= EVENTS {
+            self.done.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A warning for each expression that reads a field which none of the events had.
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let looked = lock(&self.looked);
+        if looked.events == 0 {
+            return Vec::new();
+        }
+        let missing = self.fields.iter().zip(&looked.seen).filter(|(_, seen)| !**seen).map(|(field, _)| field);
+        let warning = |field: &ReadField| {
+            let events = match looked.events {
+                1 => "the only event".to_owned(),
+                n if n < EVENTS => format!("all {n} events"),
+                _ => "all of the first 1,000 events".to_owned(),
+            };
+            let message = format!("`{}` reads `{}`, which was missing in {events}", field.entry, field.path);
+            let warning = Diagnostic::warning("missing-field", message, Some(field.span.clone()));
+            match nearest(&field.path, looked.names.iter().map(String::as_str)) {
+                Some(near) => warning.help(format!("did you mean `{near}`?")),
+                None => warning,
+            }
+        };
+        missing.map(warning).collect()
+    }
+}
+
+/// The paths of an event's fields.
+fn name(map: &Map, before: &str, names: &mut BTreeSet<String>) {
+    for (member, value) in &map.0 {
+        let path = format!("{before}{member}");
+        if let Value::Map(inner) = value {
+            name(inner, &format!("{path}."), names);
+        }
+        names.insert(path);
+    }
+}
