@@ -1,0 +1,184 @@
+//! The real binary on real files: what it prints, what it writes and how it exits, also when things go wrong.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on should say why")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A directory with these files.
+fn with(files: &[(&str, &[u8])]) -> TempDir {
+    let directory = TempDir::new().expect("a directory");
+    for (name, text) in files {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(path, text).expect("written");
+    }
+    directory
+}
+
+fn millstream(directory: &TempDir, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(arguments).current_dir(directory.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+    command.output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn read(directory: &TempDir, name: &str) -> String {
+    std::fs::read_to_string(directory.path().join(name)).unwrap_or_default()
+}
+
+/// Standard error without the line that says how long it took.
+fn said(output: &Output) -> String {
+    text(&output.stderr).lines().filter(|l| !l.contains(" rows in, ")).map(|l| format!("{l}\n")).collect()
+}
+
+const MINUTES: &str = "
+name: minutes
+sources:
+  in:
+    file: { path: 'data/*.ndjson' }
+    time: { field: ts, out_of_order: 5s }
+steps:
+  ok:
+    filter: status == \"ok\"
+  w:
+    window:
+      tumbling: 10s
+      by: device
+      aggregate: { n: count(), most: max(v) }
+sinks:
+  out: { from: w, file: { path: out.ndjson } }
+  late: { from: w.late, file: { path: late.ndjson } }
+  wrong: { from: in.errors, file: { path: wrong.ndjson } }
+";
+
+/// Rows of three files: out of order, some late, some broken.
+fn readings(file: u64) -> Vec<u8> {
+    let mut lines = String::new();
+    for i in 0..2_000u64 {
+        let mixed = (i * 7_919 + file * 104_729) % 1_000;
+        let back = if mixed < 20 { 9_000 } else { mixed * 4 };
+        let ms = 10_000 + i * 20 - back.min(i * 20);
+        let status = if mixed % 7 == 0 { "failed" } else { "ok" };
+        let at = format!("2026-01-01T00:{:02}:{:02}.{:03}Z", ms / 60_000, ms / 1_000 % 60, ms % 1_000);
+        match mixed {
+            500 => lines.push_str("{\"device\":\n"),
+            501 => lines.push_str("{\"device\":\"d\",\"v\":1}\n"),
+            _ => lines.push_str(&format!("{{\"device\":\"d{}\",\"ts\":\"{at}\",\"v\":{mixed},\"status\":\"{status}\"}}\n", mixed % 17)),
+        }
+    }
+    lines.into_bytes()
+}
+
+#[test]
+fn output_is_the_same_with_any_number_of_workers() {
+    let data: Vec<Vec<u8>> = (0..3).map(readings).collect();
+    let files: Vec<(String, &[u8])> =
+        data.iter().enumerate().map(|(i, d)| (format!("data/{i}.ndjson"), d.as_slice())).collect();
+    let mut all: Vec<(&str, &[u8])> = files.iter().map(|(n, d)| (n.as_str(), *d)).collect();
+    all.push(("p.yaml", MINUTES.as_bytes()));
+    let directory = with(&all);
+    let mut outputs = Vec::new();
+    for workers in ["1", "2", "4"] {
+        let output = millstream(&directory, &["run", "p.yaml", "--workers", workers]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        outputs.push(["out.ndjson", "late.ndjson", "wrong.ndjson"].map(|name| read(&directory, name)));
+    }
+    let [out, late, wrong] = &outputs[0];
+    assert!(out.lines().count() > 50 && late.lines().count() > 5, "{out}\n{late}");
+    assert_eq!(wrong.lines().count(), 3 * 4);
+    assert_eq!(outputs[0], outputs[1]);
+    assert_eq!(outputs[0], outputs[2]);
+}
+
+#[test]
+fn what_nobody_reads_is_counted_and_shown() {
+    let pipeline = b"name: p\nsources:\n  in:\n    file: { path: in.ndjson }\n    time: { field: ts }\nsinks:\n  out: { stdout: {} }\n";
+    let rows = b"{\"ts\":1767225600}\n{\"ts\":\n{\"a\":1}\n\xff\xfe\n{\"ts\":\"never\"}\n";
+    let directory = with(&[("p.yaml", pipeline), ("in.ndjson", rows)]);
+    let output = millstream(&directory, &["run", "p.yaml"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "{\"ts\":1767225600}\n");
+    insta::assert_snapshot!("what_nobody_reads", said(&output));
+}
+
+#[test]
+fn a_run_can_be_told_to_fail_at_the_first_bad_row() {
+    let pipeline = b"name: p\nsources:\n  in:\n    file: { path: in.ndjson }\n    on_error: fail\nsinks:\n  out: { file: { path: out.ndjson } }\n";
+    let directory = with(&[("p.yaml", pipeline), ("in.ndjson", b"{\"a\":1}\n{\n"), ("out.ndjson", b"old\n")]);
+    let output = millstream(&directory, &["run", "p.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("`in` could not process a row"), "{}", said(&output));
+    assert_eq!(read(&directory, "out.ndjson"), "old\n", "a failed run leaves the old file");
+}
+
+#[test]
+fn input_that_cannot_be_read_is_named() {
+    let pipeline = |path: &str| format!("name: p\nsources: {{ in: {{ file: {{ path: '{path}' }} }} }}\nsinks: {{ out: {{ stdout: {{}} }} }}\n");
+    for (path, part) in [("none.ndjson", "none.ndjson"), ("*.none", "*.none"), ("folder", "folder")] {
+        let directory = with(&[("p.yaml", pipeline(path).as_bytes()), ("folder/x", b"")]);
+        let output = millstream(&directory, &["run", "p.yaml"]);
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        let said = said(&output);
+        assert!(said.starts_with("error: ") && said.contains(part), "{said}");
+    }
+    let output = millstream(&with(&[]), &["run", "none.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn csv_goes_in_and_out() {
+    let pipeline = "name: p\nsources:\n  in:\n    file: { path: in.csv }\n    format: csv\nsteps:\n  s: { filter: value > 1 }\nsinks:\n  out:\n    file: { path: out.csv }\n    format: { csv: { columns: [name, value] } }\n";
+    let rows = b"name,value,other\n\"a, b\",2,x\nc,1,y\nd,3.50,z\nshort,2\n";
+    let directory = with(&[("p.yaml", pipeline.as_bytes()), ("in.csv", rows)]);
+    let output = millstream(&directory, &["run", "p.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(read(&directory, "out.csv"), "name,value\n\"a, b\",2\nd,3.5\n");
+    assert!(said(&output).contains("1 row could not be processed"), "{}", said(&output));
+}
+
+#[test]
+fn a_failing_test_shows_what_differs() {
+    let pipeline = "name: p\nsources: { in: { stdin: {} } }\nsteps: { s: { filter: a > 1 } }\nsinks: { out: { stdout: {} } }\ntests:\n  - name: big ones\n    given: { in: [{ a: 1 }, { a: 2 }, { a: 3 }] }\n    expect: { s: [{ a: 2 }, { a: 4 }], out: { contains: [{ a: 9 }] }, in.errors: { count: 1 } }\n";
+    let directory = with(&[("p.yaml", pipeline.as_bytes())]);
+    let output = millstream(&directory, &["test", "."]);
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!("a_failing_test", text(&output.stderr));
+}
+
+#[test]
+fn a_signal_stops_a_live_run_and_closes_nothing() {
+    let pipeline = "name: p\nsources:\n  in:\n    generate: { every: 1s, rate: 50, fields: { ts: { time: rfc3339 }, n: { sequence: {} } } }\n    time: { field: ts }\nsteps:\n  kept: { filter: n >= 0 }\n  w:\n    window: { tumbling: 1000d, aggregate: { n: count() } }\nsinks:\n  rows: { from: kept, stdout: {} }\n  windows: { from: w, file: { path: windows.ndjson } }\n";
+    let directory = with(&[("p.yaml", pipeline.as_bytes())]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(["run", "p.yaml"]).current_dir(directory.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("standard output")).lines();
+    let first = lines.next().expect("a row").expect("readable");
+    assert!(first.contains("\"n\":"), "{first}");
+    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).expect("it is there");
+    for line in lines {
+        line.expect("whole rows to the end");
+    }
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("stopped before its input ended"), "{}", text(&output.stderr));
+    assert_eq!(read(&directory, "windows.ndjson"), "");
+}
+
+#[test]
+fn every_example_pipeline_is_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for verb in ["check", "test"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        let output = command.args([verb, "pipelines"]).current_dir(root).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{verb}: {}", text(&output.stderr));
+    }
+}
