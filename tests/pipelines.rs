@@ -65,6 +65,16 @@ fn every_pipeline_is_right() {
 }
 
 #[test]
+fn the_tests_that_every_pipeline_holds_pass() {
+    let home = copy();
+    for file in pipelines(home.path()) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains("\ntests:\n"), "{} has no tests", file.display());
+    }
+    millstream(home.path(), &["test", "."]);
+}
+
+#[test]
 fn every_pipeline_gives_the_same_with_one_worker_and_with_three() {
     let mut seen: Vec<String> = Vec::new();
     for workers in ["1", "3"] {
