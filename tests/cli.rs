@@ -70,7 +70,10 @@ fn readings(file: u64) -> Vec<u8> {
         match mixed {
             500 => lines.push_str("{\"device\":\n"),
             501 => lines.push_str("{\"device\":\"d\",\"v\":1}\n"),
-            _ => lines.push_str(&format!("{{\"device\":\"d{}\",\"ts\":\"{at}\",\"v\":{mixed},\"status\":\"{status}\"}}\n", mixed % 17)),
+            _ => lines.push_str(&format!(
+                "{{\"device\":\"d{}\",\"ts\":\"{at}\",\"v\":{mixed},\"status\":\"{status}\"}}\n",
+                mixed % 17
+            )),
         }
     }
     lines.into_bytes()
@@ -120,7 +123,9 @@ fn a_run_can_be_told_to_fail_at_the_first_bad_row() {
 
 #[test]
 fn input_that_cannot_be_read_is_named() {
-    let pipeline = |path: &str| format!("name: p\nsources: {{ in: {{ file: {{ path: '{path}' }} }} }}\nsinks: {{ out: {{ stdout: {{}} }} }}\n");
+    let pipeline = |path: &str| {
+        format!("name: p\nsources: {{ in: {{ file: {{ path: '{path}' }} }} }}\nsinks: {{ out: {{ stdout: {{}} }} }}\n")
+    };
     for (path, part) in [("none.ndjson", "none.ndjson"), ("*.none", "*.none"), ("folder", "folder")] {
         let directory = with(&[("p.yaml", pipeline(path).as_bytes()), ("folder/x", b"")]);
         let output = millstream(&directory, &["run", "p.yaml"]);
