@@ -6,8 +6,8 @@ use crate::base::diag::Severity;
 use crate::plan::demand::demand;
 use crate::plan::explain::explain;
 
-use super::load::{load, print};
 use super::exit;
+use super::load::{load, print};
 
 /// Options of `explain`.
 #[derive(clap::Args, Debug)]

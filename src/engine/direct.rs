@@ -8,10 +8,10 @@ use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 use crate::data::framing::Block;
 
-use super::partition::{Arrival, PartitionSpec};
 use super::job::{Job, Ready, Snapshot};
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
+use super::partition::{Arrival, PartitionSpec};
 use super::stage::Stage;
 
 /// A job that moves only when it is told to.

@@ -11,7 +11,12 @@ use super::lower::{Lower, Made, is_reader};
 
 impl Lower<'_> {
     /// The stateless part behind a root, and the readers at its exits.
-    pub(super) fn flow(&self, root: NodeId, order: &[NodeId], made: &HashMap<NodeId, Made>) -> Result<(Flow, Vec<usize>), String> {
+    pub(super) fn flow(
+        &self,
+        root: NodeId,
+        order: &[NodeId],
+        made: &HashMap<NodeId, Made>,
+    ) -> Result<(Flow, Vec<usize>), String> {
         let mut places: HashMap<NodeId, usize> = HashMap::new();
         let mut nodes: Vec<FlowNode> = Vec::new();
         let mut exits = Vec::new();

@@ -9,8 +9,8 @@ use crate::data::value::Value;
 use crate::plan::{Input, Node, NodeKind, OnError, Plan, Sink};
 
 use super::direct::Direct;
-use super::partition::PartitionSpec;
 use super::lower::{Lowering, lower};
+use super::partition::PartitionSpec;
 
 /// The wall clock at the start: 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp(1_767_225_600_000_000);

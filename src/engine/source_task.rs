@@ -7,8 +7,8 @@ use crate::connector::{Partition, Read, Source, SourceError};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
-use super::partition::{Arrival, PartitionState};
 use super::map::MapInput;
+use super::partition::{Arrival, PartitionState};
 use super::run::wall_clock;
 use super::shared::{MapWork, Shared};
 
@@ -93,6 +93,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
             reading.source.insert(opened)
         }
     };
+    shared.polls(at, true);
     let read = loop {
         match tokio::time::timeout(STOP_CHECK, opened.next()).await {
             Ok(read) => break read?,
@@ -100,6 +101,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
             Err(_) => {}
         }
     };
+    shared.polls(at, false);
     let mut blocks = Vec::new();
     let mut ended = false;
     match read {
