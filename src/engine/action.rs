@@ -12,7 +12,7 @@ use crate::data::framing::Block;
 use crate::data::hash;
 use crate::data::json::{self, Decoder, Encoder};
 use crate::data::layout::{Demand, FieldId, Layout};
-use crate::data::value::{Val, Value};
+use crate::data::value::Val;
 use crate::data::weave::{self, Pick};
 use crate::expr::{Emitted, Program, Scratch};
 use crate::plan::Port;
@@ -142,7 +142,7 @@ fn without(rows: usize, gone: &[RowError]) -> Vec<u32> {
 }
 
 /// One error a row, in order of rows.
-fn in_order(errors: &mut Vec<RowError>) {
+pub(super) fn in_order(errors: &mut Vec<RowError>) {
     errors.sort_by_key(|e| e.row);
     errors.dedup_by_key(|e| e.row);
 }
@@ -262,32 +262,39 @@ pub struct Causes<'a> {
     pub times: &'a [crate::base::time::Timestamp],
 }
 
-/// Puts emitted events among the rows that a script passed on: before the row that emitted them.
+/// Puts emitted events among the rows that a script passed on: before the row that emitted them. Ports come in the order
+/// of their names, whichever of them a batch has an event for first.
 pub fn weave_emitted(
-    batch: Batch,
+    mut batch: Batch,
     mut kept: Vec<u32>,
-    emitted: Vec<Emitted>,
+    mut emitted: Vec<Emitted>,
     causes: &Causes<'_>,
     tools: &mut Tools,
     out: &mut Outcome,
 ) {
-    let mut ports: Vec<(Option<String>, Vec<(u32, Value)>)> = Vec::new();
-    for event in emitted {
-        match ports.iter_mut().find(|(port, _)| *port == event.port) {
-            Some((_, events)) => events.push((event.row, event.value)),
-            None => ports.push((event.port, vec![(event.row, event.value)])),
-        }
+    let mut ports = made_events(&emitted, causes, tools);
+    let mut unreadable: Vec<RowError> = ports.iter_mut().flat_map(|made| std::mem::take(&mut made.refused)).collect();
+    if !unreadable.is_empty() {
+        // A row fails as a whole, with everything that it emitted.
+        in_order(&mut unreadable);
+        let failed = |row: &u32| unreadable.binary_search_by_key(row, |e| e.row).is_ok();
+        let survivors: Vec<u32> = (0u32..).zip(&kept).filter(|(_, row)| !failed(row)).map(|(at, _)| at).collect();
+        let passed = kept.len() - survivors.len();
+        // Those that were not going on themselves had been dropped.
+        out.dropped = out.dropped.saturating_sub((unreadable.len() - passed) as u64);
+        emitted.retain(|event| !failed(&event.row));
+        batch = batch.select(&survivors);
+        kept = crate::data::column::pick(&kept, &survivors);
+        out.errors.append(&mut unreadable);
+        ports = made_events(&emitted, causes, tools);
     }
     let mut main = batch;
-    for (port, events) in ports {
-        let rows: Vec<u32> = events.iter().map(|(row, _)| *row).collect();
-        let made = made_events(&events, causes, tools);
+    for Made { port, rows, batch: made, .. } in ports {
         match port {
             Some(port) => out.ports.push((Port::Named(port), made)),
             None => {
                 let (own, mut errors) = tools.reread(&main);
-                let gone: Vec<RowError> = errors.clone();
-                let survivors = without(kept.len(), &gone);
+                let survivors = without(kept.len(), &errors);
                 errors.iter_mut().for_each(|e| e.row = kept.get(e.row as usize).copied().unwrap_or(e.row));
                 out.errors.append(&mut errors);
                 kept = crate::data::column::pick(&kept, &survivors);
@@ -303,18 +310,39 @@ pub fn weave_emitted(
     out.ports.push((Port::Main, main));
 }
 
-/// A batch of events that a script emitted.
-fn made_events(events: &[(u32, Value)], causes: &Causes<'_>, tools: &mut Tools) -> Batch {
-    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(events.len()));
-    for (_, value) in events {
-        json::write_value(value, &mut bytes);
-        ends.push(as_u32(bytes.len()));
-    }
-    let mut batch = tools.decoder.decode(Block::from_records(bytes, ends)).batch;
-    let of = |row: &u32| *row as usize;
-    batch.ordinals = events.iter().map(|(row, _)| causes.ordinals.get(of(row)).copied().unwrap_or(0)).collect();
-    batch.times = events.iter().filter_map(|(row, _)| causes.times.get(of(row)).copied()).collect();
-    batch
+/// The events that a script emitted to one port.
+struct Made {
+    port: Option<String>,
+    /// The row that emitted each.
+    rows: Vec<u32>,
+    batch: Batch,
+    /// Events that cannot be read again (nested too deep), by the row that emitted them.
+    refused: Vec<RowError>,
+}
+
+/// Batches of the events that a script emitted, by port.
+fn made_events(emitted: &[Emitted], causes: &Causes<'_>, tools: &mut Tools) -> Vec<Made> {
+    let mut ports: Vec<&Option<String>> = emitted.iter().map(|event| &event.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let made = |port: &Option<String>| {
+        let events: Vec<&Emitted> = emitted.iter().filter(|event| event.port == *port).collect();
+        let rows: Vec<u32> = events.iter().map(|event| event.row).collect();
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(events.len()));
+        for event in events {
+            json::write_value(&event.value, &mut bytes);
+            ends.push(as_u32(bytes.len()));
+        }
+        let decoded = tools.decoder.decode(Block::from_records(bytes, ends));
+        let cause = |ordinal: u32| rows.get(ordinal as usize).copied().unwrap_or(0);
+        let refused = decoded.refused.into_iter();
+        let refused = refused.map(|r| RowError { row: cause(r.ordinal), reason: r.reason, place: r.place }).collect();
+        let mut batch = decoded.batch;
+        batch.ordinals = rows.iter().map(|row| causes.ordinals.get(*row as usize).copied().unwrap_or(0)).collect();
+        batch.times = rows.iter().filter_map(|row| causes.times.get(*row as usize).copied()).collect();
+        Made { port: port.clone(), rows, batch, refused }
+    };
+    ports.into_iter().map(made).collect()
 }
 
 impl Prepare {

@@ -64,8 +64,8 @@ pub struct Gate {
     used: Vec<usize>,
     target: u32,
     finished: bool,
-    /// When every partition was idle, the wall clock of that moment and the watermarks then.
-    all_idle_since: Option<Timestamp>,
+    /// For each set whose partitions are all idle, the wall clock up to which its watermark has gone on.
+    passed_to: Vec<Option<Timestamp>>,
 }
 
 /// Puts rows of several parcels of one source's exit together: `(parcel, from, to, base)` are the ordinals taken of each
@@ -91,6 +91,7 @@ impl Gate {
             last_arrival: now,
         };
         let current = vec![Timestamp::MIN; sets.len()];
+        let passed_to = vec![None; sets.len()];
         let watermarks = current.iter().map(|at| Watermarks::still(*at)).collect();
         Gate {
             partitions: specs.into_iter().map(partition).collect(),
@@ -104,12 +105,13 @@ impl Gate {
             used: Vec::new(),
             target: target.max(1),
             finished: false,
-            all_idle_since: None,
+            passed_to,
         }
     }
 
-    /// Goes on from where partitions stood. Partitions that are not among them are new.
-    pub fn restore(&mut self, states: &[PartitionState]) {
+    /// Goes on from where partitions stood and what watermark each set had reached. Partitions that are not among them are
+    /// new.
+    pub fn restore(&mut self, states: &[PartitionState], reached: &[Timestamp]) {
         for state in states {
             let same = |p: &&mut Partition| p.spec.source == state.source && p.spec.name == state.name;
             if let Some(partition) = self.partitions.iter_mut().find(same) {
@@ -119,7 +121,7 @@ impl Gate {
             }
         }
         for set in 0..self.sets.len() {
-            let at = self.minimum(set);
+            let at = self.minimum(set).max(reached.get(set).copied().unwrap_or(Timestamp::MIN));
             if let (Some(current), Some(along)) = (self.current.get_mut(set), self.watermarks.get_mut(set)) {
                 *current = at;
                 *along = Watermarks::still(at);
@@ -132,19 +134,32 @@ impl Gate {
         let Some(p) = self.partitions.get_mut(partition) else { return };
         p.early.insert(number, arrival);
         p.last_arrival = now;
-        if p.idle {
-            p.idle = false;
+        p.idle = false;
+        let source = p.spec.source;
+        for (set, passed_to) in self.sets.iter().zip(&mut self.passed_to) {
+            if set.contains(&source) {
+                *passed_to = None;
+            }
         }
-        self.all_idle_since = None;
         while let Some(arrival) = p.early.remove(&p.next) {
             p.next += 1;
             p.queue.push_back(arrival);
         }
     }
 
+    /// A partition was not polled until now: its silence does not count.
+    pub fn hold(&mut self, partition: usize, now: Timestamp) {
+        if let Some(p) = self.partitions.get_mut(partition).filter(|p| !p.idle) {
+            p.last_arrival = p.last_arrival.max(now);
+        }
+    }
+
     /// Every tick that can be cut now.
     pub fn ticks(&mut self, join: &mut Join<'_>) -> Vec<Tick> {
         let mut ticks = Vec::new();
+        if self.finished {
+            return ticks;
+        }
         while let Some(index) = self.choose() {
             self.take(index);
             if self.length >= self.target {
@@ -186,34 +201,36 @@ impl Gate {
         self.finished
     }
 
-    /// Lets time pass: silent live partitions go idle, and when all are, the watermark goes on at the clock's pace.
+    /// Lets time pass: silent live partitions go idle, and where all that a step depends on are idle, its watermark goes
+    /// on at the clock's pace.
     pub fn pass_time(&mut self, now: Timestamp, join: &mut Join<'_>) -> Option<Tick> {
+        if self.finished {
+            return None;
+        }
         let mut changed = false;
-        for p in self.partitions.iter_mut().filter(|p| !p.spec.bounded && p.counts() && p.queue.is_empty()) {
+        for p in self.partitions.iter_mut().filter(|p| !p.spec.bounded && p.counts() && p.is_caught_up()) {
             if now.0.saturating_sub(p.last_arrival.0) >= p.spec.idle_after.0 {
                 p.idle = true;
                 changed = true;
             }
         }
-        let any_idle = self.partitions.iter().any(|p| p.idle);
-        let all_idle = any_idle && self.partitions.iter().all(|p| p.idle || p.ended);
-        if all_idle {
-            let went_idle = self.partitions.iter().filter(|p| p.idle).map(|p| p.last_arrival.plus(p.spec.idle_after));
-            let since = *self.all_idle_since.get_or_insert(went_idle.max().unwrap_or(now));
-            let passed = TimeSpan(now.0.saturating_sub(since.0).max(0));
-            self.all_idle_since = Some(now.max(since));
-            for set in 0..self.sets.len() {
-                let last = self.current.get(set).copied().unwrap_or(Timestamp::MIN);
-                let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
-                if base != Timestamp::MIN && base != Timestamp::MAX {
-                    changed |= passed.0 > 0;
-                    self.advance(set, base.plus(passed));
-                }
-            }
-        } else if changed {
-            for set in 0..self.sets.len() {
+        for set in 0..self.sets.len() {
+            let Some(since) = self.idle_since(set) else {
                 let to = self.minimum(set);
                 self.advance(set, to);
+                continue;
+            };
+            // From when the last of them went idle; time that was counted before is not counted again.
+            let from = self.passed_to.get(set).copied().flatten().unwrap_or(since).max(since);
+            let passed = TimeSpan(now.0.saturating_sub(from.0).max(0));
+            if let Some(place) = self.passed_to.get_mut(set) {
+                *place = Some(now.max(from));
+            }
+            let last = self.current.get(set).copied().unwrap_or(Timestamp::MIN);
+            let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
+            if base != Timestamp::MIN && base != Timestamp::MAX {
+                changed |= passed.0 > 0;
+                self.advance(set, base.plus(passed));
             }
         }
         if !changed {
@@ -221,6 +238,15 @@ impl Gate {
         }
         self.length += 1;
         Some(self.cut(join))
+    }
+
+    /// When the last of a set's partitions went idle, if all that have not ended are.
+    fn idle_since(&self, set: usize) -> Option<Timestamp> {
+        if self.of_set(set).any(|(_, p)| p.counts()) {
+            return None;
+        }
+        let idle = self.of_set(set).filter(|(_, p)| !p.ended);
+        idle.map(|(_, p)| p.last_arrival.plus(p.spec.idle_after)).max()
     }
 
     /// The least watermark over all readers, for showing progress.

@@ -67,6 +67,10 @@ pub struct TickInfo {
 pub struct Snapshot {
     /// Where partitions stand.
     pub partitions: Vec<PartitionState>,
+    /// The watermark of each step with state: where all was idle it is beyond what partitions have seen, and a partition
+    /// found later does not move it back.
+    #[serde(default)]
+    pub watermarks: BTreeMap<String, Timestamp>,
     /// Rows by step; of one key the last counts.
     pub steps: BTreeMap<String, Vec<StateRow>>,
 }
@@ -115,7 +119,23 @@ impl Job {
 
     /// Goes on from a snapshot: where partitions stood. Shares take their state with [`Job::stage`].
     pub fn restore(&self, snapshot: &Snapshot) {
-        lock(&self.gate).restore(&snapshot.partitions);
+        let mut reached = vec![Timestamp::MIN; self.graph.sets.len()];
+        for (name, set) in self.sets() {
+            if let (Some(at), Some(place)) = (snapshot.watermarks.get(name), reached.get_mut(set)) {
+                *place = *at;
+            }
+        }
+        lock(&self.gate).restore(&snapshot.partitions, &reached);
+    }
+
+    /// The steps with state by name, and the number of the watermark of each.
+    fn sets(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.graph.readers.iter().filter_map(|reader| match &reader.kind {
+            ReaderKind::Stage(spec, set) => {
+                self.graph.context.entries.get(spec.node.index()).map(|e| (e.name.as_str(), *set))
+            }
+            ReaderKind::Sink(_) => None,
+        })
     }
 
     /// A share of a step, with its part of a snapshot's state.
@@ -162,6 +182,14 @@ impl Job {
         let ticks = gate.ticks(&mut |at, parts| self.join(at, parts));
         drop(gate);
         self.start(ticks)
+    }
+
+    /// Notes which partitions are polled, by number: the silence of the others, held by back-pressure, says nothing.
+    pub fn hold(&self, polled: &[bool], now: Timestamp) {
+        let mut gate = lock(&self.gate);
+        for (partition, _) in polled.iter().enumerate().filter(|(_, polled)| !**polled) {
+            gate.hold(partition, now);
+        }
     }
 
     /// Lets time pass for live partitions.
@@ -257,7 +285,11 @@ impl Job {
                 left: AtomicUsize::new(self.pieces),
             };
             if let Some(partitions) = tick.barrier {
-                lock(&self.snapshots).partitions = partitions;
+                let mut snapshot = lock(&self.snapshots);
+                snapshot.partitions = partitions;
+                let reached = |set: usize| info.watermarks.get(set).map(|along| along.end());
+                snapshot.watermarks =
+                    self.sets().filter_map(|(name, set)| Some((name.to_owned(), reached(set)?))).collect();
             }
             lock(&self.ticks).insert(tick.sequence, Arc::new(info));
             let mut parcels: HashMap<usize, Vec<Option<Parcel>>> = tick.parcels.into_iter().collect();

@@ -114,6 +114,11 @@ impl Partition {
         if self.spec.timed { self.watermark() } else { Timestamp::MIN }
     }
 
+    /// Whether everything it brought was taken.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.queue.is_empty() && self.early.is_empty()
+    }
+
     /// Whether it counts in the minimum.
     pub(super) fn counts(&self) -> bool {
         !self.ended && !self.idle

@@ -128,9 +128,11 @@ pub fn run(
         job,
         queue: Mutex::new(queue),
         wake: Condvar::new(),
+        ending: Condvar::new(),
         sinks: Mutex::new(senders),
         leave: Mutex::new(vec![per_partition; count]),
         leave_given: Condvar::new(),
+        polled: Mutex::new(vec![false; count]),
         failure: Mutex::new(None),
         stopping: AtomicBool::new(false),
         complete: AtomicBool::new(false),
@@ -161,12 +163,11 @@ fn threads<'scope>(
     let sink_threads: Vec<_> = sinks
         .into_iter()
         .zip(receivers)
-        .map(|(sink, lines)| scope.spawn(move || deliver(shared, sink, &lines)))
+        .map(|(sink, lines)| scope.spawn(move || guarded(shared, |shared| deliver(shared, sink, &lines))))
         .collect();
     let workers: Vec<_> = (0..options.workers.max(1)).map(|_| scope.spawn(move || guarded(shared, work))).collect();
     let mut first = 0;
     let mut sources = Vec::new();
-    let empty = inputs.iter().all(|i| i.partitions.is_empty());
     for (source, input) in inputs.into_iter().enumerate() {
         let count = input.partitions.len();
         let states = from.map(|s| s.partitions.clone()).unwrap_or_default();
@@ -174,12 +175,10 @@ fn threads<'scope>(
         first += count;
         sources.push(scope.spawn(move || guarded(shared, |shared| read_source(shared, task))));
     }
-    if empty {
-        // Nothing will ever arrive, which is the end of everything.
-        shared.hand_out(shared.job.pass_end());
-    }
+    // Without a partition, or with all of them at their end already, nothing will ever arrive.
+    shared.hand_out(shared.job.pass_end());
     if live {
-        scope.spawn(move || pass_time(shared));
+        scope.spawn(move || guarded(shared, pass_time));
     }
     for source in sources {
         // A panic was turned into a failure where it happened.
@@ -201,7 +200,7 @@ fn threads<'scope>(
 fn stop_when_mapped(shared: &Shared) {
     let mut queue = lock(&shared.queue);
     while !queue.finished && (!queue.maps.is_empty() || queue.mapping > 0) {
-        let waited = shared.wake.wait_timeout(queue, Duration::from_millis(10));
+        let waited = shared.ending.wait_timeout(queue, Duration::from_millis(10));
         queue = waited.map(|(q, _)| q).unwrap_or_else(|e| e.into_inner().0);
     }
     let finished = queue.finished;

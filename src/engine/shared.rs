@@ -54,11 +54,16 @@ pub(super) struct Shared {
     /// The job.
     pub(super) job: Job,
     pub(super) queue: Mutex<Queue>,
+    /// Wakes workers, and nobody else: one is woken for each piece of work.
     pub(super) wake: Condvar,
+    /// Wakes those that wait for the end of the run, beside looking now and then.
+    pub(super) ending: Condvar,
     pub(super) sinks: Mutex<Vec<SinkSlot>>,
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
     pub(super) leave_given: Condvar,
+    /// By partition: whether its reader waits for the source. One held by back-pressure does not, and is not idle.
+    pub(super) polled: Mutex<Vec<bool>>,
     pub(super) failure: Mutex<Option<String>>,
     /// The run was told to stop.
     pub(super) stopping: AtomicBool,
@@ -83,6 +88,7 @@ impl Shared {
         // Whoever checks a flag under a lock and then waits must not miss this.
         drop(lock(&self.queue));
         self.wake.notify_all();
+        self.ending.notify_all();
         drop(lock(&self.leave));
         self.leave_given.notify_all();
     }
@@ -119,6 +125,13 @@ impl Shared {
                 *n += by;
             }
             self.leave_given.notify_all();
+        }
+    }
+
+    /// Notes whether a partition's reader waits for the source.
+    pub(super) fn polls(&self, partition: usize, does: bool) {
+        if let Some(polled) = lock(&self.polled).get_mut(partition) {
+            *polled = does;
         }
     }
 

@@ -93,6 +93,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
             reading.source.insert(opened)
         }
     };
+    shared.polls(at, true);
     let read = loop {
         match tokio::time::timeout(STOP_CHECK, opened.next()).await {
             Ok(read) => break read?,
@@ -100,6 +101,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
             Err(_) => {}
         }
     };
+    shared.polls(at, false);
     let mut blocks = Vec::new();
     let mut ended = false;
     match read {

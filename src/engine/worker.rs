@@ -120,9 +120,12 @@ pub(super) fn deliver(shared: &Shared, mut sink: Box<dyn Sink>, lines: &Receiver
 pub(super) fn pass_time(shared: &Shared) {
     let mut queue = lock(&shared.queue);
     while !queue.finished {
-        let waited = shared.wake.wait_timeout(queue, IDLE_CHECK);
+        let waited = shared.ending.wait_timeout(queue, IDLE_CHECK);
         drop(waited.map(|(q, _)| q).unwrap_or_else(|e| e.into_inner().0));
-        shared.hand_out(shared.job.pass_time(wall_clock()));
+        let now = wall_clock();
+        let polled = lock(&shared.polled).clone();
+        shared.job.hold(&polled, now);
+        shared.hand_out(shared.job.pass_time(now));
         queue = lock(&shared.queue);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::TimeSpan;
 use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::{Map, Value};
-use crate::engine::action::{Causes, Outcome, Tools, weave_emitted};
+use crate::engine::action::{Causes, Outcome, Tools, in_order, weave_emitted};
 use crate::engine::flow::Failed;
 use crate::engine::state::{State, StateError, StateRow, decode, encode};
 use crate::expr::{KeyedState, Program};
@@ -140,8 +140,9 @@ impl Operator for KeyedScript {
             let mut states = Rows { keys: &mut self.keys, rows: &rows, ttl: self.spec.ttl };
             let ran = self.spec.program.run(batch, &mut self.tools.scratch, Some(&mut states));
             let causes = Causes { ordinals: &ordinals, times: &times };
-            let mut outcome = Outcome { errors: ran.errors, ..Outcome::default() };
+            let mut outcome = Outcome { errors: ran.errors, dropped: ran.dropped, ..Outcome::default() };
             weave_emitted(ran.batch, ran.kept, ran.emitted, &causes, &mut self.tools, &mut outcome);
+            in_order(&mut outcome.errors);
             for error in outcome.errors {
                 out.failed.push(Failed {
                     ordinal: error.row,
@@ -151,7 +152,7 @@ impl Operator for KeyedScript {
                     original: self.tools.text_of(&self.layout, &kept, error.row),
                 });
             }
-            out.dropped = ran.dropped;
+            out.dropped = outcome.dropped;
             out.ports = outcome.ports;
         }
         // Only now and then: looking at every key costs as much as a tick.

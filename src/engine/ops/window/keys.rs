@@ -75,6 +75,8 @@ pub struct Keys<T> {
     gone: Vec<(u64, Key)>,
     /// Whether changes are noted at all: without snapshots nobody asks.
     track: bool,
+    /// Whether [`Keys::in_order`] is ever asked for.
+    ordered: bool,
 }
 
 /// The key columns of a batch.
@@ -118,7 +120,13 @@ impl<T: Default> Keys<T> {
             changed: Vec::new(),
             gone: Vec::new(),
             track,
+            ordered: true,
         }
+    }
+
+    /// No keys, of which nobody will ask for the order of all: a forgotten one's number is free at once.
+    pub fn unordered(track: bool) -> Self {
+        Keys { ordered: false, ..Keys::new(track) }
     }
 
     /// The number of the key of a row, if it is known.
@@ -155,7 +163,9 @@ impl<T: Default> Keys<T> {
         };
         let entries = &self.entries;
         self.table.insert_unique(hash, id, |id| entries.get(*id as usize).map_or(0, |e| e.hash));
-        self.fresh.push(id);
+        if self.ordered {
+            self.fresh.push(id);
+        }
         id
     }
 
@@ -176,7 +186,7 @@ impl<T: Default> Keys<T> {
         Some(entry)
     }
 
-    /// Forgets a key. Its number is not used again before the order has been asked for.
+    /// Forgets a key. Where order matters its number is not used again before that has been asked for.
     pub fn remove(&mut self, id: u32) {
         let Some(entry) = self.entries.get_mut(id as usize) else { return };
         let hash = entry.hash;
@@ -189,7 +199,11 @@ impl<T: Default> Keys<T> {
         if self.track {
             self.gone.push((hash, key));
         }
-        self.dead.push(id);
+        if self.ordered {
+            self.dead.push(id);
+        } else {
+            self.free.push(id);
+        }
     }
 
     /// Every live key in output order.
@@ -243,5 +257,21 @@ impl<T: Default> Keys<T> {
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgotten_keys_take_no_room() {
+        let mut keys: Keys<u8> = Keys::unordered(false);
+        for n in 0..1000 {
+            let id = keys.add(n, Key::One(Value::Int(n as i64)));
+            keys.remove(id);
+        }
+        assert!(keys.is_empty());
+        assert_eq!((keys.entries.len(), keys.fresh.len(), keys.dead.len()), (1, 0, 0));
     }
 }

@@ -77,7 +77,7 @@ impl Sessions {
             allow_late: spec.allow_late.0,
             key_fields: spec.key.clone(),
             accumulators,
-            keys: Keys::new(spec.track),
+            keys: Keys::unordered(spec.track),
             timers: BinaryHeap::new(),
             watermark: i64::MIN,
             pending: Vec::new(),
