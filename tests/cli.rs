@@ -65,7 +65,7 @@ fn readings(file: u64) -> Vec<u8> {
         let mixed = (i * 7_919 + file * 104_729) % 1_000;
         let back = if mixed < 20 { 9_000 } else { mixed * 4 };
         let ms = 10_000 + i * 20 - back.min(i * 20);
-        let status = if mixed % 7 == 0 { "failed" } else { "ok" };
+        let status = if mixed.is_multiple_of(7) { "failed" } else { "ok" };
         let at = format!("2026-01-01T00:{:02}:{:02}.{:03}Z", ms / 60_000, ms / 1_000 % 60, ms % 1_000);
         match mixed {
             500 => lines.push_str("{\"device\":\n"),

@@ -1,6 +1,7 @@
 //! Runs a pipeline over rows in memory: the real configuration, plan and engine, without connectors.
 // Each test file uses its own part of it.
 #![allow(dead_code)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
 
 use std::path::Path;
 use std::sync::Arc;

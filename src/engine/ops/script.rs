@@ -169,17 +169,7 @@ impl Operator for KeyedScript {
 
 impl State for KeyedScript {
     fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        let (changed, gone) = self.keys.take_changes();
-        let mut rows = Vec::with_capacity(changed.len() + gone.len());
-        for (hash, key) in gone {
-            rows.push(StateRow { hash, key: encode(&key.parts())?, value: None });
-        }
-        for id in changed {
-            let Some(entry) = self.keys.get(id) else { continue };
-            let (key, value) = (encode(&entry.key.parts())?, encode(&entry.data)?);
-            rows.push(StateRow { hash: entry.hash, key, value: Some(value) });
-        }
-        Ok(rows)
+        self.keys.state_rows(|_, entry| encode(&entry.data))
     }
 
     fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {

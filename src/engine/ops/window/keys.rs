@@ -8,6 +8,7 @@ use crate::data::batch::Batch;
 use crate::data::column::Column;
 use crate::data::layout::FieldId;
 use crate::data::value::{Val, Value, compare};
+use crate::engine::state::{StateError, StateRow, encode};
 
 /// A key, spelled as it was first seen.
 #[derive(Clone, Debug)]
@@ -247,6 +248,25 @@ impl<T: Default> Keys<T> {
         let mut changed = std::mem::take(&mut self.changed);
         changed.retain(|id| self.entries.get_mut(*id as usize).is_some_and(|e| std::mem::take(&mut e.dirty)));
         (changed, std::mem::take(&mut self.gone))
+    }
+
+    /// What changed since the last call, as rows to store; `value` encodes what is kept for a key.
+    pub fn state_rows(
+        &mut self,
+        value: impl Fn(u32, &Entry<T>) -> Result<Vec<u8>, StateError>,
+    ) -> Result<Vec<StateRow>, StateError> {
+        let (changed, gone) = self.take_changes();
+        let mut rows = Vec::with_capacity(changed.len() + gone.len());
+        for (hash, key) in gone {
+            rows.push(StateRow { hash, key: encode(&key.parts())?, value: None });
+        }
+        for id in changed {
+            if let Some(entry) = self.get(id) {
+                let key = encode(&entry.key.parts())?;
+                rows.push(StateRow { hash: entry.hash, key, value: Some(value(id, entry)?) });
+            }
+        }
+        Ok(rows)
     }
 
     /// How many keys there are.

@@ -336,19 +336,12 @@ impl Panes {
     }
 
     pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        let (changed, gone) = self.keys.take_changes();
-        let mut rows = Vec::with_capacity(changed.len() + gone.len());
-        for (hash, key) in gone {
-            rows.push(StateRow { hash, key: encode(&key.parts())?, value: None });
-        }
-        for id in changed {
-            let Some(entry) = self.keys.get(id) else { continue };
-            let panes = entry.data.iter().map(|(start, slot)| (*start, self.accumulators.store(*slot))).collect();
-            let of_key = self.revisions.iter().filter_map(|(end, keys)| keys.get(&id).map(|n| (*end, *n)));
-            let state = KeyState { panes, revisions: of_key.collect() };
-            rows.push(StateRow { hash: entry.hash, key: encode(&entry.key.parts())?, value: Some(encode(&state)?) });
-        }
-        Ok(rows)
+        let (accumulators, revisions) = (&self.accumulators, &self.revisions);
+        self.keys.state_rows(|id, entry| {
+            let panes = entry.data.iter().map(|(start, slot)| (*start, accumulators.store(*slot))).collect();
+            let of_key = revisions.iter().filter_map(|(end, keys)| keys.get(&id).map(|n| (*end, *n)));
+            encode(&KeyState { panes, revisions: of_key.collect() })
+        })
     }
 
     pub fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {

@@ -304,13 +304,8 @@ impl Sessions {
     }
 
     pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        let (changed, gone) = self.keys.take_changes();
-        let mut rows = Vec::with_capacity(changed.len() + gone.len());
-        for (hash, key) in gone {
-            rows.push(StateRow { hash, key: encode(&key.parts())?, value: None });
-        }
-        for id in changed {
-            let Some(entry) = self.keys.get(id) else { continue };
+        let accumulators = &self.accumulators;
+        self.keys.state_rows(|_, entry| {
             let store = |s: &Session| StoredSession {
                 start: s.start,
                 last: s.last,
@@ -318,12 +313,10 @@ impl Sessions {
                 emitted: s.emitted,
                 known_start: s.known_start,
                 replaces: s.replaces.to_vec(),
-                values: self.accumulators.store(s.slot),
+                values: accumulators.store(s.slot),
             };
-            let sessions: Vec<StoredSession> = entry.data.iter().map(store).collect();
-            rows.push(StateRow { hash: entry.hash, key: encode(&entry.key.parts())?, value: Some(encode(&sessions)?) });
-        }
-        Ok(rows)
+            encode(&entry.data.iter().map(store).collect::<Vec<_>>())
+        })
     }
 
     pub fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
