@@ -1,5 +1,7 @@
 //! Live time: partitions that fall silent and come back, clocks that run wild, time of arrival, a pipe that stays open,
 //! and signals.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,6 +1,8 @@
 //! Same input, same result: random pipelines over random rows of several sources give every sink the same bytes however
 //! blocks and ticks are cut, keys are shared and runs are restarted, and no row is lost on the way.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
+
 mod support;
 
 use proptest::prelude::*;
