@@ -250,3 +250,72 @@ fn balanced(steps: &[Step], inputs: &[Input], ran: &support::Ran, yaml: &str) ->
     }
     Ok(())
 }
+
+/// A value of lists in lists.
+fn nested(depth: usize) -> String {
+    "[".repeat(depth) + &"]".repeat(depth)
+}
+
+#[test]
+fn a_row_whose_emitted_event_cannot_be_read_again_fails_as_a_whole() {
+    let script = "if v < 3 { emit(#{ v: v, box: #{ it: event } }); }\n      if v == 2 { drop(); }";
+    for by in ["", "    by: v\n"] {
+        let yaml = format!(
+            "name: t\nsources:\n  a: {{ file: {{ path: none }}, time: {{ field: ts, format: unix }} }}\nsteps:\n  s:\n    script: |\n      {script}\n{by}sinks:\n  out: {{ from: s, discard: {{}} }}\n  wrong: {{ from: s.errors, discard: {{}} }}\n"
+        );
+        let row = |v: usize, depth: usize| format!("{{\"ts\":{},\"v\":{v},\"deep\":{}}}", BASE, nested(depth));
+        let rows = vec![row(1, 3), row(1, 126), row(2, 126), row(3, 126), row(2, 3), row(1, 4)];
+        let input = Input { source: 0, name: "p".into(), rows: rows.clone(), out_of_order: 0, header: None };
+        let ran = run_inputs(&yaml, &[input], &Feed { block: 10, target: 10, shares: 1, restarts: vec![] });
+        // Maps of a script have their members in the order of names.
+        let made = |v: usize, depth: usize| {
+            format!("{{\"box\":{{\"it\":{{\"deep\":{},\"ts\":{BASE},\"v\":{v}}}}},\"v\":{v}}}", nested(depth))
+        };
+        let expected = [made(1, 3), rows[0].clone(), rows[3].clone(), made(2, 3), made(1, 4), rows[5].clone()];
+        assert_eq!(ran.outputs[0].lines().collect::<Vec<_>>(), expected);
+        assert_eq!(ran.outputs[1].lines().count(), 2);
+        let tally = ran.counts[1].1;
+        assert_eq!((tally.taken, tally.failed, tally.dropped), (6, 2, 1));
+    }
+}
+
+#[test]
+fn rows_that_became_too_deep_are_not_lost_where_ways_meet() {
+    // The two ways change rows differently, so that their texts must be written anew where they meet.
+    let yaml = "name: t
+sources:
+  a: { file: { path: none }, time: { field: ts, format: unix } }
+  b: { file: { path: none }, time: { field: ts, format: unix } }
+steps:
+  wrapped: { from: a, set: { v: \"#{ a: #{ b: deep } }\" } }
+  marked: { from: b, set: { mark: 1 } }
+  counts:
+    from: [wrapped, marked]
+    script: |
+      if state.n == () { state.n = 0; }
+      state.n += 1;
+      n = state.n;
+    by: key
+sinks:
+  out: { from: counts, discard: {} }
+  wrong: { from: [wrapped.errors, counts.errors], discard: {} }
+";
+    let row = |ts: i64, depth: usize| format!("{{\"ts\":{},\"key\":\"k{ts}\",\"deep\":{}}}", BASE + ts, nested(depth));
+    let input = |source: usize, rows: Vec<String>| Input {
+        source,
+        name: format!("p{source}"),
+        rows,
+        out_of_order: 0,
+        header: None,
+    };
+    for depth in 122..127 {
+        let inputs = [input(0, vec![row(1, 3), row(3, depth), row(5, 3)]), input(1, vec![row(2, 3), row(4, 3)])];
+        let run = |block: usize, target: u32| {
+            run_inputs(yaml, &inputs, &Feed { block, target, shares: 2, restarts: vec![] }).outputs
+        };
+        let whole = run(10, 10);
+        let failed = usize::from(depth > 124);
+        assert_eq!((whole[0].lines().count(), whole[1].lines().count()), (5 - failed, failed), "{whole:?}");
+        assert_eq!(whole, run(1, 1));
+    }
+}

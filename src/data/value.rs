@@ -71,6 +71,18 @@ pub enum Val<'a> {
 }
 
 impl Value {
+    /// Whether there are more than `limit` lists and maps inside one another.
+    pub fn nests_beyond(&self, limit: usize) -> bool {
+        let below = |inner: &Value| limit.checked_sub(1).is_none_or(|limit| inner.nests_beyond(limit));
+        match self {
+            Value::List(items) => limit == 0 || items.iter().any(below),
+            Value::Map(map) => limit == 0 || map.0.iter().any(|(_, value)| below(value)),
+            _ => false,
+        }
+    }
+}
+
+impl Value {
     /// Borrowed.
     pub fn as_val(&self) -> Val<'_> {
         match self {

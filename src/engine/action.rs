@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base::limit::JSON_DEPTH;
 use crate::connector::Encoded;
 use crate::connector::template::Template;
 use crate::data::batch::{Batch, Edit, RowError};
@@ -11,7 +12,7 @@ use crate::data::format::Csv;
 use crate::data::framing::Block;
 use crate::data::hash;
 use crate::data::json::{self, Decoder, Encoder};
-use crate::data::layout::{Demand, FieldId, Layout};
+use crate::data::layout::{Demand, FieldId, Layout, Root};
 use crate::data::value::Val;
 use crate::data::weave::{self, Pick};
 use crate::expr::{Emitted, Program, Scratch};
@@ -147,6 +148,34 @@ pub(super) fn in_order(errors: &mut Vec<RowError>) {
     errors.dedup_by_key(|e| e.row);
 }
 
+/// Rows in which a step wrote a value that nests deeper than a record may. They fail where that happens: every other row
+/// can be read again, however often its way leads through text.
+pub(super) fn too_deep(layout: &Layout, batch: &Batch) -> Vec<RowError> {
+    let mut errors = Vec::new();
+    for edit in &batch.edits {
+        let Edit::Set { field, column, .. } = edit else { continue };
+        if column.heap.is_empty() {
+            continue;
+        }
+        let Some(path) = layout.path(*field).filter(|p| p.root == Root::Event) else { continue };
+        let limit = (JSON_DEPTH - 1).saturating_sub(path.names.len());
+        let deep: Vec<bool> = column.heap.iter().map(|value| value.nests_beyond(limit)).collect();
+        if !deep.contains(&true) {
+            continue;
+        }
+        for (row, cell) in (0u32..).zip(&column.cells) {
+            if let Cell::Heap(index) = cell
+                && deep.get(*index as usize) == Some(&true)
+            {
+                let reason = format!("`{}` would nest the row deeper than {JSON_DEPTH}", path.names.join("."));
+                errors.push(RowError { row, reason, place: String::new() });
+            }
+        }
+    }
+    in_order(&mut errors);
+    errors
+}
+
 fn filter(condition: &Program, batch: Batch, tools: &mut Tools) -> Outcome {
     let mut out = Outcome::default();
     let mut kept = Vec::with_capacity(batch.rows);
@@ -163,6 +192,7 @@ fn set(fields: &[(FieldId, Program)], mut batch: Batch, tools: &mut Tools) -> Ou
         let column = column_of(program, &batch, tools, &mut out.errors);
         batch.set(*field, column, None);
     }
+    out.errors.append(&mut too_deep(tools.encoder.layout(), &batch));
     in_order(&mut out.errors);
     if !out.errors.is_empty() {
         batch = batch.select(&without(batch.rows, &out.errors));
@@ -186,7 +216,7 @@ fn keep(fields: &Arc<[FieldId]>, mut batch: Batch, layout: &Layout) -> Batch {
     let path = |f: &FieldId| layout.path(*f);
     for (index, column) in batch.columns.iter_mut().enumerate() {
         let Some(id) = u16::try_from(index).ok().map(FieldId) else { continue };
-        let Some(own) = layout.path(id).filter(|p| p.root == crate::data::layout::Root::Event) else { continue };
+        let Some(own) = layout.path(id).filter(|p| p.root == Root::Event) else { continue };
         let inside = |kept: &FieldId| {
             *kept == id || path(kept).is_some_and(|k| k.names.len() < own.names.len() && k.overlaps(own))
         };
@@ -274,6 +304,8 @@ pub fn weave_emitted(
 ) {
     let mut ports = made_events(&emitted, causes, tools);
     let mut unreadable: Vec<RowError> = ports.iter_mut().flat_map(|made| std::mem::take(&mut made.refused)).collect();
+    let deep = too_deep(tools.encoder.layout(), &batch).into_iter();
+    unreadable.extend(deep.map(|e| RowError { row: kept.get(e.row as usize).copied().unwrap_or(e.row), ..e }));
     if !unreadable.is_empty() {
         // A row fails as a whole, with everything that it emitted.
         in_order(&mut unreadable);
@@ -293,11 +325,8 @@ pub fn weave_emitted(
         match port {
             Some(port) => out.ports.push((Port::Named(port), made)),
             None => {
-                let (own, mut errors) = tools.reread(&main);
-                let survivors = without(kept.len(), &errors);
-                errors.iter_mut().for_each(|e| e.row = kept.get(e.row as usize).copied().unwrap_or(e.row));
-                out.errors.append(&mut errors);
-                kept = crate::data::column::pick(&kept, &survivors);
+                // None is refused: rows that became too deep are gone.
+                let (own, _) = tools.reread(&main);
                 let mut order: Vec<(u32, Pick)> =
                     (0u32..).zip(&rows).map(|(i, row)| (*row, Pick { part: 0, row: i })).collect();
                 order.extend((0u32..).zip(&kept).map(|(i, row)| (*row, Pick { part: 1, row: i })));

@@ -121,8 +121,8 @@ pub fn gather_rows(mut parts: Vec<Part>, tools: &mut Tools) -> (Batch, Vec<u64>)
     (batch, hashes)
 }
 
-/// Writes edits into the text of batches that differ in them. Only nesting past the limit makes a row unreadable, and a
-/// row that any step read or wrote before is within it: no row is lost here.
+/// Writes edits into the text of batches that differ in them. Only nesting past the limit makes a row unreadable, and
+/// rows fail at the step that would nest them deeper: no row is lost here.
 pub fn make_alike(batches: &mut [Batch], tools: &mut Tools) {
     if !weave::alike(batches) {
         for batch in batches {

@@ -83,7 +83,8 @@ impl Encoder {
         (path.root == Root::Event && path.names.len() == 1).then_some(self.keys.get(field.index())?.as_slice())
     }
 
-    pub(super) fn layout(&self) -> &Layout {
+    /// Every field of the pipeline.
+    pub fn layout(&self) -> &Layout {
         &self.layout
     }
 }

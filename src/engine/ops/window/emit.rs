@@ -9,7 +9,7 @@ use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
 use crate::data::json;
 use crate::data::layout::{FieldId, Layout};
 use crate::data::value::{Val, Value};
-use crate::engine::action::scratch;
+use crate::engine::action::{scratch, too_deep};
 use crate::engine::flow::Failed;
 use crate::engine::ops::{Rank, Ranks, TickOutput};
 use crate::expr::Scratch;
@@ -180,6 +180,7 @@ impl Emitter {
                 write(batch, *field, column);
             }
         }
+        failed.append(&mut too_deep(&self.layout, batch));
         if failed.is_empty() {
             return;
         }
