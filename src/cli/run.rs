@@ -1,7 +1,7 @@
 //! `millstream run`: pipelines to their end, or until interrupted.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::config::Pipeline;
@@ -53,6 +53,7 @@ fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, Strin
     let inputs = open_sources(pipeline)?;
     let sinks = open_sinks(pipeline, &graph.sink_nodes())?;
     let mut progress = Progress::new(&pipeline.plan);
+    let on_signal = Signals::listen();
     let (started, handle) = channel::<Handle>();
     let (ended, end) = channel::<Summary>();
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
@@ -65,7 +66,7 @@ fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, Strin
     runner.map_err(|e| format!("no thread for the run: {e}"))?;
     let handle = handle.recv().ok();
     if let Some(handle) = handle.clone() {
-        stop_on_signal(handle);
+        on_signal.stop(handle);
     }
     let summary = loop {
         match end.recv_timeout(EVERY) {
@@ -116,26 +117,45 @@ fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool
 }
 
 /// The first SIGINT or SIGTERM stops the run in good order, a second one at once.
-fn stop_on_signal(handle: Handle) {
+struct Signals {
+    handles: Sender<Handle>,
+}
+
+impl Signals {
+    /// Takes signals from now on, also those that come before there is a run to stop.
+    fn listen() -> Self {
+        let (handles, given) = channel::<Handle>();
+        let (ready, listening) = channel::<()>();
+        // Without the thread, signals end the process at once, as they do by default.
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        if thread.spawn(move || wait_for_signals(&ready, &given)).is_ok() {
+            let _ = listening.recv();
+        }
+        Signals { handles }
+    }
+
+    /// Gives signals a run to stop.
+    fn stop(self, handle: Handle) {
+        // Nobody listens where no thread could be had.
+        let _ = self.handles.send(handle);
+    }
+}
+
+fn wait_for_signals(ready: &Sender<()>, given: &Receiver<Handle>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let wait = move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(async {
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            for stop in [true, false] {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                if stop {
-                    handle.stop();
-                } else {
-                    std::process::exit(i32::from(exit::STOPPED));
-                }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        let _ = ready.send(());
+        for first in [true, false] {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            match given.recv() {
+                Ok(handle) if first => handle.stop(),
+                _ => std::process::exit(i32::from(exit::STOPPED)),
             }
-        });
-    };
-    // Without the thread, signals end the process at once, as they do by default.
-    let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
+        }
+    });
 }
