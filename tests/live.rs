@@ -376,3 +376,26 @@ fn a_signal_is_not_an_end() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(input);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_source_without_an_end_goes_on_until_it_is_stopped() {
+    let mut piped = Piped::start(
+        "
+name: endless
+sources:
+  in: { generate: { fields: { n: { sequence: {} } } } }
+sinks:
+  out: { stdout: {} }
+",
+    );
+    // Many blocks through little leave: each wake-up must reach a worker, although the clock's thread waits as well.
+    for n in 0..200_000 {
+        let line = piped.line();
+        assert!(line.contains(&format!("\"n\":{n}")), "{line}");
+    }
+    let stopped = Command::new("kill").args(["-TERM", &piped.child.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let (code, _) = piped.finish();
+    assert_eq!(code, Some(130));
+}

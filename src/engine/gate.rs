@@ -147,7 +147,7 @@ impl Gate {
         }
     }
 
-    /// A partition was not polled until now: its silence does not count.
+    /// A partition was held by others until now: its silence does not count.
     pub fn hold(&mut self, partition: usize, now: Timestamp) {
         if let Some(p) = self.partitions.get_mut(partition).filter(|p| !p.idle) {
             p.last_arrival = p.last_arrival.max(now);

@@ -184,10 +184,11 @@ impl Job {
         self.start(ticks)
     }
 
-    /// Notes which partitions are polled, by number: the silence of the others, held by back-pressure, says nothing.
-    pub fn hold(&self, polled: &[bool], now: Timestamp) {
+    /// Notes which partitions are `silent`, by number: the others brought something that is on its way, or are held by
+    /// back-pressure, when silence says nothing.
+    pub fn hold(&self, silent: &[bool], now: Timestamp) {
         let mut gate = lock(&self.gate);
-        for (partition, _) in polled.iter().enumerate().filter(|(_, polled)| !**polled) {
+        for (partition, _) in silent.iter().enumerate().filter(|(_, silent)| !**silent) {
             gate.hold(partition, now);
         }
     }

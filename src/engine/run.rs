@@ -17,7 +17,7 @@ use super::job::{Job, Snapshot, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
-use super::shared::{Queue, Shared, SinkSlot, Slot};
+use super::shared::{Polled, Queue, Shared, SinkSlot, Slot};
 use super::source_task::{SourceTask, read_source};
 use super::worker::{deliver, guarded, pass_time, work};
 
@@ -132,7 +132,7 @@ pub fn run(
         sinks: Mutex::new(senders),
         leave: Mutex::new(vec![per_partition; count]),
         leave_given: Condvar::new(),
-        polled: Mutex::new(vec![false; count]),
+        polled: Mutex::new(vec![Polled::default(); count]),
         failure: Mutex::new(None),
         stopping: AtomicBool::new(false),
         complete: AtomicBool::new(false),

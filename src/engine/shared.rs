@@ -49,6 +49,15 @@ pub(super) struct SinkSlot {
     pub(super) sender: Option<Sender<(u64, Encoded)>>,
 }
 
+/// How a partition is read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Polled {
+    /// Its reader waits for the source.
+    waits: bool,
+    /// It brought something since the clock last looked, which may not be mapped yet.
+    heard: bool,
+}
+
 /// What all threads of a run share.
 pub(super) struct Shared {
     /// The job.
@@ -62,8 +71,8 @@ pub(super) struct Shared {
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
     pub(super) leave_given: Condvar,
-    /// By partition: whether its reader waits for the source. One held by back-pressure does not, and is not idle.
-    pub(super) polled: Mutex<Vec<bool>>,
+    /// By partition: what the clock must know of its reader. One held by back-pressure is not idle.
+    pub(super) polled: Mutex<Vec<Polled>>,
     pub(super) failure: Mutex<Option<String>>,
     /// The run was told to stop.
     pub(super) stopping: AtomicBool,
@@ -128,11 +137,17 @@ impl Shared {
         }
     }
 
-    /// Notes whether a partition's reader waits for the source.
-    pub(super) fn polls(&self, partition: usize, does: bool) {
+    /// Notes whether a partition's reader waits for the source; when it no longer does, it was heard.
+    pub(super) fn polls(&self, partition: usize, waits: bool) {
         if let Some(polled) = lock(&self.polled).get_mut(partition) {
-            *polled = does;
+            *polled = Polled { waits, heard: polled.heard || !waits };
         }
+    }
+
+    /// By partition whether it was silent since the last call although it was polled.
+    pub(super) fn silent(&self) -> Vec<bool> {
+        let mut polled = lock(&self.polled);
+        polled.iter_mut().map(|p| !std::mem::take(&mut p.heard) && p.waits).collect()
     }
 
     /// A block to map.

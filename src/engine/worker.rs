@@ -123,8 +123,7 @@ pub(super) fn pass_time(shared: &Shared) {
         let waited = shared.ending.wait_timeout(queue, IDLE_CHECK);
         drop(waited.map(|(q, _)| q).unwrap_or_else(|e| e.into_inner().0));
         let now = wall_clock();
-        let polled = lock(&shared.polled).clone();
-        shared.job.hold(&polled, now);
+        shared.job.hold(&shared.silent(), now);
         shared.hand_out(shared.job.pass_time(now));
         queue = lock(&shared.queue);
     }
