@@ -43,7 +43,10 @@ impl Key {
     /// The order in which rows of different keys leave.
     pub fn compare(&self, other: &Key) -> Ordering {
         let pairs = self.parts().iter().zip(other.parts());
-        pairs.map(|(a, b)| compare(a.as_val(), b.as_val())).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+        pairs.map(|(a, b)| compare(a.as_val(), b.as_val())).find(|o| o.is_ne()).unwrap_or_else(|| {
+            // Keys of one step have as many parts.
+            self.parts().len().cmp(&other.parts().len())
+        })
     }
 }
 

@@ -232,6 +232,9 @@ impl Sessions {
                 self.timers.pop();
                 due.push(id);
             }
+            // Timers of sessions that were joined, moved on or forgotten are still in the queue; a forgotten key has no place
+            // in any order.
+            due.retain(|id| self.keys.get(*id).is_some_and(|e| e.data.iter().any(|s| s.timer == at)));
             due.sort_by(|a, b| self.keys.order(*a, *b));
             due.dedup();
             for id in &due {
