@@ -1,26 +1,25 @@
 //! A plan made ready to run: stateless steps gathered into flows behind each source and each step with state, and the
 //! exchanges between them.
 
+mod actions;
+mod steps;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::connector::template::Template;
 use crate::data::format::Format;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
-use crate::data::value::Value;
 use crate::expr::{Expr, Program};
-use crate::plan::demand::{Demands, demand, stale_after};
-use crate::plan::window::{Late, Output, Window};
-use crate::plan::{KeyPart, Node, NodeId, NodeKind, Operator, Plan, Port, Sink, Source};
+use crate::plan::demand::{Demands, demand};
+use crate::plan::{Node, NodeId, NodeKind, Plan, Port, Sink, Source};
 
-use super::action::{Action, CsvColumns, Encode, Prepare};
+use super::action::Action;
 use super::flow::{EntryInfo, ErrorFields, Flow, FlowContext};
 use super::map::{Meta, SourceSpec, TimeSpec};
 use super::missing::{Watch, fields_read};
-use super::ops::script::{KeyedScript, ScriptSpec};
-use super::ops::window::accumulate::Aggregate;
-use super::ops::window::{OutputField, WindowSpec, WindowStep};
 use super::stage::StageSpec;
+use actions::{compile, encode};
+use steps::Stateful;
 
 /// A plan ready to run.
 pub struct Graph {
@@ -138,8 +137,7 @@ pub(super) fn is_reader(node: &Node) -> bool {
 pub(super) struct Made {
     /// Makes the action anew for each flow that the node stands in.
     pub(super) action: Option<Box<dyn Fn() -> Result<Action, String>>>,
-    window: Option<WindowSpec>,
-    script: Option<ScriptSpec>,
+    stateful: Option<Stateful>,
     time: Option<TimeSpec>,
 }
 
@@ -162,21 +160,14 @@ impl Lower<'_> {
     }
 
     fn node(&mut self, id: NodeId, node: &Node) -> Result<Made, String> {
-        let mut made = Made { action: None, window: None, script: None, time: None };
+        let mut made = Made { action: None, stateful: None, time: None };
         match &node.kind {
             NodeKind::Source(source) => made.time = self.time(source)?,
             NodeKind::Sink(sink) => made.action = Some(encode(sink, &self.layout)?),
-            NodeKind::Step(Operator::Window(window)) => {
-                let (spec, prepare) = self.window(id, node, window)?;
-                made.window = Some(spec);
+            NodeKind::Step(operator) if operator.has_state() => {
+                let (stateful, prepare) = self.stateful(id, node, operator)?;
+                made.stateful = Some(stateful);
                 made.action = Some(prepare);
-            }
-            NodeKind::Step(Operator::Script { script, by, state_ttl, .. }) if !by.is_empty() => {
-                let mut compute = Vec::new();
-                let key = self.key(&node.name, by, &mut compute)?;
-                let program = self.compile(script)?;
-                made.script = Some(ScriptSpec { program, key: key.clone(), ttl: *state_ttl, track: self.how.track });
-                made.action = Some(prepare_action(compute, key));
             }
             NodeKind::Step(operator) => made.action = Some(self.stateless(operator)?),
         }
@@ -192,113 +183,6 @@ impl Lower<'_> {
             zone: time.zone.clone(),
             max_future: time.max_future,
         }))
-    }
-
-    /// The columns of a key; parts that are no plain field are computed.
-    fn key(
-        &mut self,
-        name: &str,
-        by: &[KeyPart],
-        compute: &mut Vec<(Program, FieldId)>,
-    ) -> Result<Vec<FieldId>, String> {
-        let mut key = Vec::with_capacity(by.len());
-        for (index, part) in by.iter().enumerate() {
-            key.push(self.column(name, &format!("by{index}"), &part.expr, compute)?);
-        }
-        Ok(key)
-    }
-
-    fn column(
-        &mut self,
-        name: &str,
-        what: &str,
-        expr: &Expr,
-        compute: &mut Vec<(Program, FieldId)>,
-    ) -> Result<FieldId, String> {
-        let program = self.compile(expr)?;
-        if let Some(field) = program.column_of() {
-            return Ok(field);
-        }
-        let field = self.field(FieldPath { root: Root::Computed, names: vec![name.into(), what.into()] })?;
-        compute.push((program, field));
-        Ok(field)
-    }
-
-    fn window(&mut self, id: NodeId, node: &Node, window: &Window) -> Result<(WindowSpec, ActionMaker), String> {
-        let mut compute = Vec::new();
-        let key = self.key(&node.name, &window.by, &mut compute)?;
-        let mut calls = Vec::with_capacity(window.calls.len());
-        for (index, call) in window.calls.iter().enumerate() {
-            let argument = match &call.argument {
-                Some(expr) => Some(self.column(&node.name, &format!("argument{index}"), expr, &mut compute)?),
-                None => None,
-            };
-            calls.push((Aggregate::new(call.function, argument), call.result));
-        }
-        let mut outputs = Vec::with_capacity(window.outputs.len());
-        for (field, output) in &window.outputs {
-            let output = match output {
-                Output::Call(call) => {
-                    let call = window.calls.get(*call).ok_or_else(|| format!("`{}` lacks an aggregate", node.name))?;
-                    OutputField::Call(call.result)
-                }
-                Output::Expr(expr) => OutputField::Program(self.compile(expr)?),
-            };
-            outputs.push((*field, output));
-        }
-        let written: Vec<FieldId> = window.by.iter().map(|p| p.field).chain(outputs.iter().map(|(f, _)| *f)).collect();
-        let spec = WindowSpec {
-            shape: window.shape,
-            allow_late: window.allow_late,
-            key: key.clone(),
-            by: window.by.iter().map(|p| p.field).collect(),
-            calls,
-            outputs,
-            bounds: window.bounds,
-            track: self.how.track,
-            refresh: stale_after(&self.layout, &written, &self.demands.of(id, &Port::Main)),
-        };
-        Ok((spec, prepare_action(compute, key)))
-    }
-
-    fn stateless(&self, operator: &Operator) -> Result<ActionMaker, String> {
-        let programs = |exprs: &mut dyn Iterator<Item = &Expr>| -> Result<Vec<Program>, String> {
-            exprs.map(|e| self.compile(e)).collect()
-        };
-        Ok(match operator {
-            Operator::Filter { condition } => {
-                let program = self.compile(condition)?;
-                Box::new(move || Ok(Action::Filter(program.clone())))
-            }
-            Operator::Script { script, .. } => {
-                let program = self.compile(script)?;
-                Box::new(move || Ok(Action::Script(program.clone())))
-            }
-            Operator::Set { fields } => {
-                let programs = programs(&mut fields.iter().map(|(_, e)| e))?;
-                let fields: Vec<_> = fields.iter().map(|(f, _)| *f).zip(programs).collect();
-                Box::new(move || Ok(Action::Set(fields.clone())))
-            }
-            Operator::Keep { fields } => {
-                let fields: Arc<[FieldId]> = fields.as_slice().into();
-                Box::new(move || Ok(Action::Keep(Arc::clone(&fields))))
-            }
-            Operator::Drop { fields } => {
-                let fields = fields.clone();
-                Box::new(move || Ok(Action::Drop(fields.clone())))
-            }
-            Operator::Rename { fields } => {
-                let fields = fields.clone();
-                Box::new(move || Ok(Action::Rename(fields.clone())))
-            }
-            Operator::Route { branches } => {
-                let programs = programs(&mut branches.iter().map(|(_, e)| e))?;
-                let ports = branches.iter().map(|(name, _)| Port::Named(name.clone()));
-                let branches: Vec<_> = ports.zip(programs).collect();
-                Box::new(move || Ok(Action::Route(branches.clone())))
-            }
-            Operator::Window(_) => return Err("a window has state".to_owned()),
-        })
     }
 
     fn graph(
@@ -328,9 +212,9 @@ impl Lower<'_> {
         }
         let mut sinks = 0;
         for id in order.iter().filter(|id| self.readers.contains_key(id)) {
-            let kind = match (made.get_mut(id).map(|m| (m.window.take(), m.script.take())), flows.get(id)) {
-                (Some((window, script)), Some((flow, exits))) => {
-                    let spec = self.stage(*id, window, script, Arc::clone(flow), exits.clone(), &layout);
+            let kind = match (made.get_mut(id).and_then(|m| m.stateful.take()), flows.get(id)) {
+                (Some(stateful), Some((flow, exits))) => {
+                    let spec = self.stage(*id, stateful, Arc::clone(flow), exits.clone(), &layout);
                     ReaderKind::Stage(Arc::new(spec), graph.readers.len())
                 }
                 _ => {
@@ -373,29 +257,18 @@ impl Lower<'_> {
     fn stage(
         &self,
         id: NodeId,
-        window: Option<WindowSpec>,
-        script: Option<ScriptSpec>,
+        stateful: Stateful,
         flow: Arc<Flow>,
         exits: Vec<usize>,
         layout: &Arc<Layout>,
     ) -> StageSpec {
-        let keyed = window.as_ref().map(|w| !w.key.is_empty()).unwrap_or(script.is_some());
-        let keep_late = match self.plan.node(id).map(|n| &n.kind) {
-            Some(NodeKind::Step(Operator::Window(window))) => window.late == Late::DeadLetter,
-            _ => false,
-        };
         let layout = Arc::clone(layout);
         let needed = self.demands.of_all(id);
-        let of_script = needed.clone();
+        let of_output = needed.clone();
+        let Stateful { make, keyed, keep_late } = stateful;
         StageSpec {
             node: id,
-            make: Box::new(move || {
-                if let Some(window) = &window {
-                    return Ok(Box::new(WindowStep::new(window, &layout)));
-                }
-                let script = script.as_ref().ok_or_else(|| "a step with state has no operator".to_owned())?;
-                Ok(Box::new(KeyedScript::new(script, &layout, &of_script)))
-            }),
+            make: Box::new(move || Ok(make(&layout, &of_output))),
             shares: if keyed { self.how.shares } else { 1 },
             flow,
             exits,
@@ -417,36 +290,6 @@ impl Lower<'_> {
 /// A flow begins behind a source and behind each step with state.
 fn is_root(node: &Node) -> bool {
     matches!(node.kind, NodeKind::Source(_)) || (is_reader(node) && !matches!(node.kind, NodeKind::Sink(_)))
-}
-
-type ActionMaker = Box<dyn Fn() -> Result<Action, String>>;
-
-fn prepare_action(compute: Vec<(Program, FieldId)>, key: Vec<FieldId>) -> ActionMaker {
-    Box::new(move || Ok(Action::Prepare(Prepare { compute: compute.clone(), key: key.clone() })))
-}
-
-fn compile(expr: &Expr, layout: &Layout, vars: &[(String, Value)]) -> Result<Program, String> {
-    Program::compile(expr, layout, vars).map_err(|d| match &d.span {
-        Some(span) => format!("{} ({})", d.message, span.place()),
-        None => d.message,
-    })
-}
-
-fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String> {
-    let csv = match &sink.format {
-        Format::Json => None,
-        Format::Csv(dialect) => {
-            let names = dialect.columns.iter().flatten();
-            let columns = names.filter_map(|n| Some((n.clone(), layout.find(&FieldPath::event([n]))?)));
-            Some(Arc::new(CsvColumns { dialect: dialect.clone(), columns: columns.collect() }))
-        }
-    };
-    let mut templates = Vec::new();
-    for template in &sink.templates {
-        let (parsed, _) = Template::parse(&template.text)?;
-        templates.push((parsed, template.fields.clone()));
-    }
-    Ok(Box::new(move || Ok(Action::Encode(Encode { csv: csv.clone(), templates: templates.clone() }))))
 }
 
 /// Notes who feeds each reader, and which sources each step's watermark depends on.

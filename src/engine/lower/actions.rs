@@ -1,0 +1,90 @@
+//! Stateless steps and sinks: their expressions compiled, an action to be made for each flow that they stand in.
+
+use std::sync::Arc;
+
+use crate::connector::template::Template;
+use crate::data::format::Format;
+use crate::data::layout::{FieldId, FieldPath, Layout};
+use crate::data::value::Value;
+use crate::engine::action::{Action, CsvColumns, Encode, Prepare};
+use crate::expr::{Expr, Program};
+use crate::plan::{Operator, Port, Sink};
+
+use super::Lower;
+
+/// Makes an action anew for each flow.
+pub(super) type ActionMaker = Box<dyn Fn() -> Result<Action, String>>;
+
+impl Lower<'_> {
+    /// The action of a step that keeps nothing.
+    pub(super) fn stateless(&self, operator: &Operator) -> Result<ActionMaker, String> {
+        let programs = |exprs: &mut dyn Iterator<Item = &Expr>| -> Result<Vec<Program>, String> {
+            exprs.map(|e| self.compile(e)).collect()
+        };
+        Ok(match operator {
+            Operator::Filter { condition } => {
+                let program = self.compile(condition)?;
+                Box::new(move || Ok(Action::Filter(program.clone())))
+            }
+            Operator::Script { script, .. } => {
+                let program = self.compile(script)?;
+                Box::new(move || Ok(Action::Script(program.clone())))
+            }
+            Operator::Set { fields } => {
+                let programs = programs(&mut fields.iter().map(|(_, e)| e))?;
+                let fields: Vec<_> = fields.iter().map(|(f, _)| *f).zip(programs).collect();
+                Box::new(move || Ok(Action::Set(fields.clone())))
+            }
+            Operator::Keep { fields } => {
+                let fields: Arc<[FieldId]> = fields.as_slice().into();
+                Box::new(move || Ok(Action::Keep(Arc::clone(&fields))))
+            }
+            Operator::Drop { fields } => {
+                let fields = fields.clone();
+                Box::new(move || Ok(Action::Drop(fields.clone())))
+            }
+            Operator::Rename { fields } => {
+                let fields = fields.clone();
+                Box::new(move || Ok(Action::Rename(fields.clone())))
+            }
+            Operator::Route { branches } => {
+                let programs = programs(&mut branches.iter().map(|(_, e)| e))?;
+                let ports = branches.iter().map(|(name, _)| Port::Named(name.clone()));
+                let branches: Vec<_> = ports.zip(programs).collect();
+                Box::new(move || Ok(Action::Route(branches.clone())))
+            }
+            Operator::Window(_) => return Err("a step with state stands behind an exchange".to_owned()),
+        })
+    }
+}
+
+/// The action before an exchange: computes what a step with state needs of each row.
+pub(super) fn prepare_action(compute: Vec<(Program, FieldId)>, key: Vec<FieldId>) -> ActionMaker {
+    Box::new(move || Ok(Action::Prepare(Prepare { compute: compute.clone(), key: key.clone() })))
+}
+
+/// Compiles an expression; the error is for its author.
+pub(super) fn compile(expr: &Expr, layout: &Layout, vars: &[(String, Value)]) -> Result<Program, String> {
+    Program::compile(expr, layout, vars).map_err(|d| match &d.span {
+        Some(span) => format!("{} ({})", d.message, span.place()),
+        None => d.message,
+    })
+}
+
+/// The action that writes a sink's rows.
+pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String> {
+    let csv = match &sink.format {
+        Format::Json => None,
+        Format::Csv(dialect) => {
+            let names = dialect.columns.iter().flatten();
+            let columns = names.filter_map(|n| Some((n.clone(), layout.find(&FieldPath::event([n]))?)));
+            Some(Arc::new(CsvColumns { dialect: dialect.clone(), columns: columns.collect() }))
+        }
+    };
+    let mut templates = Vec::new();
+    for template in &sink.templates {
+        let (parsed, _) = Template::parse(&template.text)?;
+        templates.push((parsed, template.fields.clone()));
+    }
+    Ok(Box::new(move || Ok(Action::Encode(Encode { csv: csv.clone(), templates: templates.clone() }))))
+}

@@ -1,0 +1,121 @@
+//! Steps with state: what each needs of its rows before the exchange, and what makes its operator.
+
+use std::sync::Arc;
+
+use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
+use crate::engine::ops::Operator as Running;
+use crate::engine::ops::script::{KeyedScript, ScriptSpec};
+use crate::engine::ops::window::accumulate::Aggregate;
+use crate::engine::ops::window::{OutputField, WindowSpec, WindowStep};
+use crate::expr::{Expr, Program};
+use crate::plan::demand::stale_after;
+use crate::plan::window::{Late, Output, Window};
+use crate::plan::{KeyPart, Node, NodeId, Operator, Port};
+
+use super::Lower;
+use super::actions::{ActionMaker, prepare_action};
+
+/// Makes the operator of one share. The demand is what is read of its output.
+type MakeOperator = Box<dyn Fn(&Arc<Layout>, &Demand) -> Box<dyn Running> + Send + Sync>;
+
+/// A step with state before its stage is made: the layout is not finished yet.
+pub(super) struct Stateful {
+    pub(super) make: MakeOperator,
+    /// Whether it has a key, and so can be shared out.
+    pub(super) keyed: bool,
+    /// Whether late rows that nobody reads are dead letters.
+    pub(super) keep_late: bool,
+}
+
+impl Lower<'_> {
+    /// A step with state, and the action before its exchange.
+    pub(super) fn stateful(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        operator: &Operator,
+    ) -> Result<(Stateful, ActionMaker), String> {
+        match operator {
+            Operator::Window(window) => self.window(id, node, window),
+            Operator::Script { script, by, state_ttl, .. } => {
+                let mut compute = Vec::new();
+                let key = self.key(&node.name, by, &mut compute)?;
+                let program = self.compile(script)?;
+                let spec = ScriptSpec { program, key: key.clone(), ttl: *state_ttl, track: self.how.track };
+                let make: MakeOperator =
+                    Box::new(move |layout, needed| Box::new(KeyedScript::new(&spec, layout, needed)));
+                Ok((Stateful { make, keyed: true, keep_late: false }, prepare_action(compute, key)))
+            }
+            _ => Err(format!("`{}` keeps no state", node.name)),
+        }
+    }
+
+    /// The columns of a key; parts that are no plain field are computed.
+    fn key(
+        &mut self,
+        name: &str,
+        by: &[KeyPart],
+        compute: &mut Vec<(Program, FieldId)>,
+    ) -> Result<Vec<FieldId>, String> {
+        let mut key = Vec::with_capacity(by.len());
+        for (index, part) in by.iter().enumerate() {
+            key.push(self.column(name, &format!("by{index}"), &part.expr, compute)?);
+        }
+        Ok(key)
+    }
+
+    fn column(
+        &mut self,
+        name: &str,
+        what: &str,
+        expr: &Expr,
+        compute: &mut Vec<(Program, FieldId)>,
+    ) -> Result<FieldId, String> {
+        let program = self.compile(expr)?;
+        if let Some(field) = program.column_of() {
+            return Ok(field);
+        }
+        let field = self.field(FieldPath { root: Root::Computed, names: vec![name.into(), what.into()] })?;
+        compute.push((program, field));
+        Ok(field)
+    }
+
+    fn window(&mut self, id: NodeId, node: &Node, window: &Window) -> Result<(Stateful, ActionMaker), String> {
+        let mut compute = Vec::new();
+        let key = self.key(&node.name, &window.by, &mut compute)?;
+        let mut calls = Vec::with_capacity(window.calls.len());
+        for (index, call) in window.calls.iter().enumerate() {
+            let argument = match &call.argument {
+                Some(expr) => Some(self.column(&node.name, &format!("argument{index}"), expr, &mut compute)?),
+                None => None,
+            };
+            calls.push((Aggregate::new(call.function, argument), call.result));
+        }
+        let mut outputs = Vec::with_capacity(window.outputs.len());
+        for (field, output) in &window.outputs {
+            let output = match output {
+                Output::Call(call) => {
+                    let call = window.calls.get(*call).ok_or_else(|| format!("`{}` lacks an aggregate", node.name))?;
+                    OutputField::Call(call.result)
+                }
+                Output::Expr(expr) => OutputField::Program(self.compile(expr)?),
+            };
+            outputs.push((*field, output));
+        }
+        let written: Vec<FieldId> = window.by.iter().map(|p| p.field).chain(outputs.iter().map(|(f, _)| *f)).collect();
+        let spec = WindowSpec {
+            shape: window.shape,
+            allow_late: window.allow_late,
+            key: key.clone(),
+            by: window.by.iter().map(|p| p.field).collect(),
+            calls,
+            outputs,
+            bounds: window.bounds,
+            track: self.how.track,
+            refresh: stale_after(&self.layout, &written, &self.demands.of(id, &Port::Main)),
+        };
+        let (keyed, keep_late) = (!key.is_empty(), window.late == Late::DeadLetter);
+        let make: MakeOperator = Box::new(move |layout, _| Box::new(WindowStep::new(&spec, layout)));
+        Ok((Stateful { make, keyed, keep_late }, prepare_action(compute, key)))
+    }
+}
