@@ -187,3 +187,40 @@ fn every_example_pipeline_is_right() {
         assert_eq!(output.status.code(), Some(0), "{verb}: {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn test_results_go_to_build_servers_and_programs() {
+    let right = "name: right\nsources: { in: { stdin: {} } }\nsinks: { out: { stdout: {} } }\ntests:\n  - name: \"1 < 2\"\n    given: { in: [{ a: 1 }] }\n    expect: { out: [{ a: 1 }] }\n";
+    let failing = right.replace("out: [{ a: 1 }]", "out: [{ a: '<2>' }]");
+    let directory = with(&[("a.yaml", right.as_bytes()), ("b.yaml", failing.as_bytes()), ("c.yaml", b"sinks: 1\n")]);
+    let output = millstream(&directory, &["test", "--format", "junit", "a.yaml", "b.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let xml = text(&output.stdout);
+    assert!(xml.starts_with("<?xml ") && xml.ends_with("</testsuites>\n"), "{xml}");
+    assert!(xml.contains("<testsuites name=\"millstream\" tests=\"2\" failures=\"1\" errors=\"0\""), "{xml}");
+    assert!(xml.contains("<testcase name=\"1 &lt; 2\" classname=\"right\" file=\"a.yaml\" line=\"5\""), "{xml}");
+    assert!(xml.contains("\n- {&quot;a&quot;:&quot;&lt;2&gt;&quot;}\n"), "{xml}");
+    assert!(text(&output.stderr).contains("1 passed, 1 failed"), "people see the same on standard error");
+    let output = millstream(&directory, &["test", "--format", "json", "."]);
+    assert_eq!(output.status.code(), Some(2), "a file that is wrong weighs more than a test that fails");
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&value["passed"], &value["failed"], &value["wrong"]), (&1.into(), &1.into(), &1.into()));
+    let wrong = value["files"][2]["wrong"].as_str().unwrap_or_default();
+    assert!(wrong.contains("c.yaml:1:8"), "{wrong}");
+}
+
+#[test]
+fn shells_take_the_completions() {
+    let directory = with(&[]);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = millstream(&directory, &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        let script = text(&output.stdout);
+        assert!(script.contains("millstream") && script.contains("check"), "{shell}: {script}");
+        if shell == "bash" {
+            std::fs::write(directory.path().join("script"), &script).expect("written");
+            let read = Command::new("bash").args(["-n", "script"]).current_dir(&directory).output().expect("it runs");
+            assert!(read.status.success(), "{}", text(&read.stderr));
+        }
+    }
+}

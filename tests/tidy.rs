@@ -25,6 +25,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("serde_yaml", &["config"]),
     ("rhai", &["expr"]),
     ("clap", &["cli", "main"]),
+    ("clap_complete", &["cli"]),
     ("csv_core", &["data"]),
     ("minijinja", &["connector"]),
     ("globset", &["connectors"]),

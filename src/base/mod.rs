@@ -8,3 +8,4 @@ pub mod render;
 pub mod suggest;
 pub mod time;
 pub mod tree;
+pub mod xml;

@@ -1,6 +1,7 @@
 //! The command line: a file per verb. The only layer that knows clap.
 
 mod check;
+mod completions;
 mod explain;
 mod files;
 mod graph;
@@ -13,7 +14,7 @@ mod test;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A declarative stream processor in one binary.
 #[derive(Parser, Debug)]
@@ -37,6 +38,8 @@ enum Verb {
     Graph(graph::Args),
     /// Write the JSON Schema of pipeline files, for editors.
     Schema(schema::Args),
+    /// Write the completions of a shell.
+    Completions(completions::Args),
 }
 
 /// What the process's exit code means.
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::Graph(args) => graph::run(&args),
         Verb::Schema(args) => schema::run(&args, &load::REGISTRY),
+        Verb::Completions(args) => completions::run(&args, Cli::command()),
     };
     ExitCode::from(code)
 }

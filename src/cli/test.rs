@@ -1,17 +1,22 @@
 //! `millstream test`: the tests that pipeline files hold, over the whole graph in virtual time, without any connector.
 
-use std::path::PathBuf;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::base::diag::Severity;
-use crate::config::Pipeline;
+use crate::base::render::{self, Style};
 use crate::config::cases::{Expectation, Item, Rows, TestCase, What};
+use crate::config::{self, Pipeline};
 use crate::data::json;
 use crate::data::value::Value;
 use crate::engine::rehearse::{Given, rehearse};
 use crate::plan::{Input, NodeKind};
 
-use super::load::{load, say};
+use super::load::{REGISTRY, print, say, show};
 use super::{exit, files};
+use report::{Case, Suite};
 
 /// Options of `test`.
 #[derive(clap::Args, Debug)]
@@ -22,6 +27,20 @@ pub struct Args {
     /// Run only tests whose name contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// What is written on standard output, beside the report for people on standard error.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// What is written on standard output.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// Nothing.
+    Human,
+    /// JUnit's XML, as build servers take it.
+    Junit,
+    /// One JSON object.
+    Json,
 }
 
 /// Runs the tests of every file.
@@ -33,35 +52,44 @@ pub fn run(args: &Args) -> u8 {
             return exit::USAGE;
         }
     };
-    let (mut passed, mut failed, mut broken) = (0u32, 0u32, false);
-    for file in files {
-        let Some(pipeline) = load(&file, Severity::Warning) else {
-            broken = true;
-            continue;
-        };
-        for case in &pipeline.tests {
-            if args.filter.as_ref().is_some_and(|text| !case.name.contains(text.as_str())) {
-                continue;
-            }
-            let name = format!("{}: {}", pipeline.plan.name, case.name);
-            match run_case(&pipeline, case) {
-                Ok(()) => {
-                    passed += 1;
-                    say(&format!("ok      {name}"));
-                }
-                Err(why) => {
-                    failed += 1;
-                    say(&format!("FAILED  {name} ({})\n{}", case.span.place(), indented(&why)));
-                }
-            }
-        }
-    }
-    say(&format!("{passed} passed, {failed} failed"));
-    match (broken, failed) {
+    let suites: Vec<Suite> = files.iter().map(|file| run_file(file, args.filter.as_deref())).collect();
+    let cases = || suites.iter().flat_map(|suite| &suite.cases);
+    let failed = cases().filter(|case| case.failure.is_some()).count();
+    say(&format!("{} passed, {failed} failed", cases().count() - failed));
+    let written = match args.format {
+        Format::Human => exit::OK,
+        Format::Junit => print(&report::junit(&suites)),
+        Format::Json => print(&report::json(&suites)),
+    };
+    match (suites.iter().any(|suite| suite.broken.is_some()), failed) {
         (true, _) => exit::USAGE,
-        (false, 0) => exit::OK,
+        (false, 0) => written,
         _ => exit::FAILED,
     }
+}
+
+/// Runs the tests of one file and tells people of each.
+fn run_file(file: &Path, filter: Option<&str>) -> Suite {
+    let mut suite = Suite { file: file.to_owned(), pipeline: None, broken: None, cases: Vec::new() };
+    let loaded = config::load(file, &REGISTRY, &|name| std::env::var(name).ok(), Severity::Warning);
+    show(&loaded.found);
+    let Some(pipeline) = loaded.pipeline else {
+        suite.broken = Some(render::render(&loaded.found, Style::Human { colour: false }));
+        return suite;
+    };
+    for case in pipeline.tests.iter().filter(|case| filter.is_none_or(|text| case.name.contains(text))) {
+        let began = Instant::now();
+        let failure = run_case(&pipeline, case).err();
+        let took = began.elapsed();
+        let name = format!("{}: {}", pipeline.plan.name, case.name);
+        match &failure {
+            None => say(&format!("ok      {name}")),
+            Some(why) => say(&format!("FAILED  {name} ({})\n{}", case.span.place(), indented(why))),
+        }
+        suite.cases.push(Case { name: case.name.clone(), line: case.span.line_column().0, took, failure });
+    }
+    suite.pipeline = Some(pipeline.plan.name);
+    suite
 }
 
 /// Runs one test; the error says what differs.
