@@ -109,8 +109,12 @@ fn plans_in_words_and_as_drawings() {
             millstream(home.path(), &["explain", &format!("{name}.yaml")])
         );
     }
-    for format in ["terminal", "mermaid", "dot"] {
+    for format in ["terminal", "mermaid", "dot", "svg"] {
         let drawn = millstream(home.path(), &["graph", "--format", format, "orders.yaml"]);
         insta::assert_snapshot!(format!("graph-{format}"), drawn);
+    }
+    for format in ["terminal", "mermaid", "dot"] {
+        let drawn = millstream(home.path(), &["graph", "--fields", "--format", format, "late.yaml"]);
+        insta::assert_snapshot!(format!("graph-fields-{format}"), drawn);
     }
 }

@@ -209,9 +209,9 @@ fn carries(plan: &Plan, id: NodeId, carried: Carried<'_>, lines: &mut Vec<String
     for port in ports.into_iter().filter(|port| **port != Port::Errors) {
         let demand = carried(id, port);
         let mut parts: Vec<String> = Vec::new();
-        let read: Vec<FieldId> = demand.values.iter().copied().filter(|f| is_shown(&plan.layout, *f)).collect();
+        let read: Vec<String> = carried_fields(plan, &demand).iter().map(|name| format!("`{name}`")).collect();
         if !read.is_empty() {
-            parts.push(names(&plan.layout, &read));
+            parts.push(read.join(", "));
         }
         if demand.body {
             parts.push("the whole row".into());
@@ -222,9 +222,10 @@ fn carries(plan: &Plan, id: NodeId, carried: Carried<'_>, lines: &mut Vec<String
     }
 }
 
-/// Computed columns are a step's own affair.
-fn is_shown(layout: &Layout, field: FieldId) -> bool {
-    layout.path(field).is_some_and(|path| path.root != Root::Computed)
+/// The fields that must be read for a demand, as an author writes them. Computed columns are a step's own affair.
+pub fn carried_fields(plan: &Plan, demand: &Demand) -> Vec<String> {
+    let paths = demand.values.iter().filter_map(|field| plan.layout.path(*field));
+    paths.filter(|path| path.root != Root::Computed).map(ToString::to_string).collect()
 }
 
 fn errors(plan: &Plan, id: NodeId, node: &Node) -> String {
@@ -311,7 +312,7 @@ fn names(layout: &Layout, fields: &[FieldId]) -> String {
 }
 
 /// A text on one line: of several the first, and that there are more.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default().to_owned();
     if lines.next().is_some() { format!("{first} …") } else { first }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{NodeId, NodeKind, Operator, Plan, Port};
+use super::explain::{Carried, carried_fields};
+use super::{Input, NodeId, NodeKind, Operator, Plan, Port};
 
 /// What a drawing is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,14 +17,23 @@ pub enum Style {
     Dot,
 }
 
-/// Draws a plan.
-pub fn graph(plan: &Plan, style: Style) -> String {
+/// Draws a plan. Where `carried` is given, what the readers of each output need of its rows stands at its lines.
+pub fn graph(plan: &Plan, style: Style, carried: Option<Carried<'_>>) -> String {
+    let fields = |input: &Input| match carried {
+        Some(carried) if input.port != Port::Errors => {
+            carried_fields(plan, &carried(input.node, &input.port)).join(", ")
+        }
+        _ => String::new(),
+    };
     match style {
-        Style::Terminal => terminal(plan),
-        Style::Mermaid => mermaid(plan),
-        Style::Dot => dot(plan),
+        Style::Terminal => terminal(plan, &fields),
+        Style::Mermaid => mermaid(plan, &fields),
+        Style::Dot => dot(plan, &fields),
     }
 }
+
+/// The fields that an input carries, as text; empty where none are to be shown.
+type Fields<'a> = &'a dyn Fn(&Input) -> String;
 
 /// What a node is, in a word: its connector or its kind of step.
 pub fn kind_word(kind: &NodeKind) -> &str {
@@ -58,31 +68,43 @@ pub fn readers(plan: &Plan, of: NodeId) -> Vec<(&Port, NodeId)> {
     found
 }
 
-fn terminal(plan: &Plan) -> String {
-    let mut out = String::new();
-    let mut drawn = BTreeSet::new();
+fn terminal(plan: &Plan, fields: Fields<'_>) -> String {
+    let mut tree = Tree { plan, fields, drawn: BTreeSet::new(), out: String::new() };
     for (id, node) in numbered(plan) {
         if matches!(node.kind, NodeKind::Source(_)) {
-            branch(plan, id, "", "", &mut drawn, &mut out);
+            tree.branch(id, "", "", String::new());
         }
     }
-    out
+    tree.out
 }
 
-/// Draws a node and what reads it. A node with several inputs is drawn in full below the first; below the others only its name.
-fn branch(plan: &Plan, id: NodeId, arrow: &str, below: &str, drawn: &mut BTreeSet<NodeId>, out: &mut String) {
-    let Some(node) = plan.nodes.get(id.index()) else { return };
-    if !drawn.insert(id) {
-        // Writing to a text cannot fail.
-        let _ = writeln!(out, "{arrow}{} ↑", node.name);
-        return;
-    }
-    let _ = writeln!(out, "{arrow}{}  {}", node.name, kind_word(&node.kind));
-    let readers = readers(plan, id);
-    for (i, (port, reader)) in readers.iter().enumerate() {
-        let (corner, rail) = if i + 1 == readers.len() { ("└", "    ") } else { ("├", "│   ") };
-        let arrow = format!("{below}{corner}─{port}▶ ");
-        branch(plan, *reader, &arrow, &format!("{below}{rail}"), drawn, out);
+/// A drawing for a terminal, as far as it has come.
+struct Tree<'a> {
+    plan: &'a Plan,
+    fields: Fields<'a>,
+    drawn: BTreeSet<NodeId>,
+    out: String,
+}
+
+impl Tree<'_> {
+    /// Draws a node and what reads it. A node with several inputs is drawn in full below the first; below the others only
+    /// its name. `carried` is what the line to it carries.
+    fn branch(&mut self, id: NodeId, arrow: &str, below: &str, carried: String) {
+        let Some(node) = self.plan.nodes.get(id.index()) else { return };
+        let carried = if carried.is_empty() { carried } else { format!("  ({carried})") };
+        if !self.drawn.insert(id) {
+            // Writing to a text cannot fail.
+            let _ = writeln!(self.out, "{arrow}{} ↑{carried}", node.name);
+            return;
+        }
+        let _ = writeln!(self.out, "{arrow}{}  {}{carried}", node.name, kind_word(&node.kind));
+        let readers = readers(self.plan, id);
+        for (i, (port, reader)) in readers.iter().enumerate() {
+            let (corner, rail) = if i + 1 == readers.len() { ("└", "    ") } else { ("├", "│   ") };
+            let arrow = format!("{below}{corner}─{port}▶ ");
+            let carried = (self.fields)(&Input { node: id, port: (*port).clone() });
+            self.branch(*reader, &arrow, &format!("{below}{rail}"), carried);
+        }
     }
 }
 
@@ -93,7 +115,7 @@ fn port_name(port: &Port) -> Option<String> {
     }
 }
 
-fn mermaid(plan: &Plan) -> String {
+fn mermaid(plan: &Plan, fields: Fields<'_>) -> String {
     let mut out = String::from("flowchart LR\n");
     for (id, node) in numbered(plan) {
         let (open, close) = match node.kind {
@@ -105,7 +127,13 @@ fn mermaid(plan: &Plan) -> String {
     }
     for (id, node) in numbered(plan) {
         for input in &node.inputs {
-            let label = port_name(&input.port).map(|name| format!("|{name}|")).unwrap_or_default();
+            let port = port_name(&input.port).unwrap_or_default();
+            let label = match (port, fields(input).replace('"', "#quot;")) {
+                (port, fields) if port.is_empty() && fields.is_empty() => String::new(),
+                (port, fields) if fields.is_empty() => format!("|{port}|"),
+                (port, fields) if port.is_empty() => format!("|\"{fields}\"|"),
+                (port, fields) => format!("|\"<b>{port}</b><br/>{fields}\"|"),
+            };
             let line = if input.port == Port::Errors || input.port == Port::Late { "-.->" } else { "-->" };
             let _ = writeln!(out, "  n{} {line}{label} n{}", input.node.0, id.0);
         }
@@ -113,7 +141,7 @@ fn mermaid(plan: &Plan) -> String {
     out
 }
 
-fn dot(plan: &Plan) -> String {
+fn dot(plan: &Plan, fields: Fields<'_>) -> String {
     let mut out = String::from("digraph pipeline {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
     for (id, node) in numbered(plan) {
         let shape = match node.kind {
@@ -125,8 +153,15 @@ fn dot(plan: &Plan) -> String {
     }
     for (id, node) in numbered(plan) {
         for input in &node.inputs {
-            let label =
-                port_name(&input.port).map(|name| format!(" [label=\"{name}\", style=dashed]")).unwrap_or_default();
+            let port = port_name(&input.port);
+            let fields = fields(input).replace('\\', "\\\\").replace('"', "\\\"");
+            let mut marks = Vec::new();
+            let text: Vec<String> = port.iter().cloned().chain((!fields.is_empty()).then_some(fields)).collect();
+            if !text.is_empty() {
+                marks.push(format!("label=\"{}\"", text.join("\\n")));
+            }
+            marks.extend(port.map(|_| "style=dashed".to_owned()));
+            let label = if marks.is_empty() { String::new() } else { format!(" [{}]", marks.join(", ")) };
             let _ = writeln!(out, "  n{} -> n{}{label};", input.node.0, id.0);
         }
     }

@@ -4,6 +4,7 @@
 pub mod demand;
 pub mod explain;
 pub mod graph;
+pub mod svg;
 pub mod window;
 
 use crate::base::time::TimeSpan;
