@@ -34,3 +34,9 @@ pub const OPEN_FILES: usize = 128;
 pub const WINDOWS_PER_EVENT: i64 = 100_000;
 /// Sources, steps and sinks of one pipeline; node numbers are 16 bits and the graph is walked by recursion.
 pub const GRAPH_NODES: usize = 1_000;
+/// Patterns, and time zones, that a thread keeps made ready; those that come with the rows push others out.
+pub const KEPT_PATTERNS: usize = 64;
+/// Bytes of one compiled regular expression: repetition within repetition grows beyond measure.
+pub const PATTERN_BYTES: usize = 1 << 20;
+/// Characters of texts that are compared character by character, where the work grows with their product.
+pub const COMPARED_CHARACTERS: usize = 1_000;

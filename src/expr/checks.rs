@@ -26,6 +26,7 @@ impl Walk<'_> {
         };
         counts.extend(&own);
         if counts.contains(&given) {
+            self.check_constants(call, method);
             return;
         }
         counts.sort_unstable();
@@ -35,6 +36,23 @@ impl Walk<'_> {
         let words = format!("`{name}` takes {} {plural} and is given {given}", listed.join(" or "));
         let help = super::functions::find(name).map(|f| format!("it is called as `{}`: {}", f.signature, f.summary));
         self.error("argument-count", place(at), name.len(), words, help);
+    }
+
+    /// Whether arguments that are written as text will do: patterns, zones, durations.
+    fn check_constants(&mut self, call: &FnCallExpr, method: bool) {
+        let Some(function) = super::functions::find(call.name.as_str()) else { return };
+        for (number, check) in &function.checks {
+            let argument = number.checked_sub(usize::from(method)).and_then(|i| call.args.get(i));
+            let Some(argument @ Expr::StringConstant(text, _)) = argument else { continue };
+            if let Err(why) = check(text) {
+                let spelled = spell(argument);
+                // A field's value is told beside its name; a constant is its own.
+                let why = why.strip_prefix(&format!("is {text:?}, which ")).unwrap_or(&why);
+                let words = format!("`{spelled}` {why}");
+                let help = Some(format!("it is called as `{}`: {}", function.signature, function.summary));
+                self.error("bad-argument", start(argument), spelled.len(), words, help);
+            }
+        }
     }
 
     fn unknown(&mut self, name: &str, at: Position) {

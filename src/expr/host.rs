@@ -280,7 +280,7 @@ fn interpolate(context: NativeCallContext<'_>, args: &mut [&mut Dynamic]) -> Ans
 /// A function of the table, for each number of arguments it takes. One argument is matched by its exact type, so that
 /// ours comes before what Rhai's packages have under the same name; of more than one, theirs for lists and maps are left.
 fn register_function(engine: &mut Engine, function: &'static Function) {
-    for count in function.arguments {
+    for count in &function.arguments {
         if *count == 1 {
             for argument in types() {
                 engine.register_raw_fn(function.name, [argument], move |_, args| call(function, args));
@@ -288,6 +288,11 @@ fn register_function(engine: &mut Engine, function: &'static Function) {
         } else {
             let any = vec![TypeId::of::<Dynamic>(); *count];
             engine.register_raw_fn(function.name, any, move |_, args| call(function, args));
+        }
+        if *count == 2 {
+            // Rhai's own for a list and a text take the text for a function's name.
+            let list_and_text = [TypeId::of::<Array>(), TypeId::of::<ImmutableString>()];
+            engine.register_raw_fn(function.name, list_and_text, move |_, args| call(function, args));
         }
     }
 }

@@ -54,10 +54,7 @@ const BUILT_IN: &[(&str, &[usize])] = &[
     ("drain", &[2, 3]),
     ("retain", &[2, 3]),
     ("mixin", &[2]),
-    ("merge", &[2]),
     ("fill_with", &[2]),
-    ("keys", &[1]),
-    ("values", &[1]),
 ];
 
 /// Functions of our own that are not in the table because they act on the event.
@@ -114,7 +111,7 @@ const AGGREGATES: &[&str] = &[
 /// The numbers of arguments a function takes; `None` if there is no such function.
 pub(super) fn arguments(name: &str) -> Option<Vec<usize>> {
     let listed = |list: &[(&str, &[usize])]| list.iter().find(|(n, _)| *n == name).map(|(_, counts)| counts.to_vec());
-    let own = functions::find(name).map(|f| f.arguments.to_vec());
+    let own = functions::find(name).map(|f| f.arguments.clone());
     match (own, listed(BUILT_IN)) {
         (Some(mut own), Some(more)) => {
             own.extend(more);

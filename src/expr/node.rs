@@ -253,7 +253,7 @@ impl Node {
             Node::Negate(value, site) => ops::negate(value.eval(cx, slots)?).map_err(|fault| cx.stop(*site, &fault)),
             Node::Affirm(value, site) => ops::affirm(value.eval(cx, slots)?).map_err(|fault| cx.stop(*site, &fault)),
             Node::Call { function, arguments, site } => {
-                let mut values: smallvec::SmallVec<[Val<'r>; 4]> = smallvec::SmallVec::new();
+                let mut values: smallvec::SmallVec<[Val<'r>; 6]> = smallvec::SmallVec::new();
                 for argument in arguments {
                     values.push(argument.eval(cx, slots)?);
                 }

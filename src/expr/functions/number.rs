@@ -2,174 +2,70 @@
 
 use bumpalo::Bump;
 
-use super::{Function, Out, any, float, int};
-use crate::data::value::{Val, Value, compare};
+use super::{Function, Return, any, float, function, int, truth};
+use crate::data::value::{Val, compare};
 use crate::expr::fault::Fault;
 use crate::expr::ops::{Op, binary, finite};
 
-type Return<'a> = Result<Out<'a>, Fault>;
-
-macro_rules! function {
-    ($name:literal, $arguments:expr, $body:expr, $signature:literal, $summary:literal, $example:expr) => {
-        Function {
-            name: $name,
-            family: "numbers",
-            signature: $signature,
-            summary: $summary,
-            example: $example,
-            arguments: $arguments,
-            body: $body,
-            makes_containers: false,
-        }
-    };
+pub(super) fn functions() -> Vec<Function> {
+    [rounding(), calculating()].into_iter().flatten().collect()
 }
 
-pub(super) fn family(all: &mut Vec<Function>) {
-    rounding(all);
-    calculating(all);
-}
-
-fn rounding(all: &mut Vec<Function>) {
-    all.extend([
-        function!("abs", &[1], abs, "abs(x)", "The number without its sign.", ("abs(-3)", "3")),
-        function!("sign", &[1], sign, "sign(x)", "-1, 0 or 1.", ("sign(-2.5)", "-1")),
-        function!("floor", &[1], floor, "floor(x)", "The next integer below.", ("floor(2.7)", "2")),
-        function!("ceil", &[1], ceil, "ceil(x)", "The next integer above.", ("ceil(2.1)", "3")),
-        function!(
-            "round",
-            &[1, 2],
-            round,
+fn rounding() -> Vec<Function> {
+    vec![
+        function("abs(x)", "The number without its sign.", ("abs(-3)", "3"), abs),
+        function("sign(x)", "-1, 0 or 1.", ("sign(-2.5)", "-1"), sign),
+        function("floor(x)", "The next integer below.", ("floor(2.7)", "2"), floor),
+        function("ceil(x)", "The next integer above.", ("ceil(2.1)", "3"), ceil),
+        function(
             "round(x, digits?)",
             "The nearest integer, or the nearest number with so many decimals; halves away from zero.",
-            ("round(2.345, 1)", "2.3")
+            ("round(2.345, 1)", "2.3"),
+            round,
         ),
-        function!("int", &[1], to_int, "int(x)", "The number without its fraction.", ("int(-2.7)", "-2")),
-        function!("float", &[1], to_float, "float(x)", "The number as a float.", ("float(2)", "2.0")),
-        function!(
-            "div",
-            &[2],
-            div,
-            "div(a, b)",
-            "How many whole times `b` goes into `a`, cut towards zero.",
-            ("div(7, 2)", "3")
+        function(
+            "floor_to(x, step)",
+            "The greatest multiple of `step` that is not above the number.",
+            ("floor_to(17, 5)", "15"),
+            |a, _| multiple(a, false),
         ),
-    ]);
+        function(
+            "round_to(x, step)",
+            "The nearest multiple of `step`, halves away from zero.",
+            ("round_to(17.3, 0.5)", "17.5"),
+            |a, _| multiple(a, true),
+        ),
+        function("int(x)", "The number without its fraction.", ("int(-2.7)", "-2"), to_int),
+        function("float(x)", "The number as a float.", ("float(2)", "2.0"), to_float),
+        function("div(a, b)", "How many whole times `b` goes into `a`, cut towards zero.", ("div(7, 2)", "3"), div),
+    ]
 }
 
-fn calculating(all: &mut Vec<Function>) {
-    all.extend([
-        function!("min", &[2], min, "min(a, b)", "The smaller of two numbers.", ("min(2, 1.5)", "1.5")),
-        function!("max", &[2], max, "max(a, b)", "The greater of two numbers.", ("max(2, 1.5)", "2")),
-        function!(
-            "clamp",
-            &[3],
-            clamp,
-            "clamp(x, low, high)",
-            "The number, or the bound it is beyond.",
-            ("clamp(12, 0, 10)", "10")
+fn calculating() -> Vec<Function> {
+    vec![
+        function("min(a, b)", "The smaller of two numbers.", ("min(2, 1.5)", "1.5"), min),
+        function("max(a, b)", "The greater of two numbers.", ("max(2, 1.5)", "2"), max),
+        function("clamp(x, low, high)", "The number, or the bound it is beyond.", ("clamp(12, 0, 10)", "10"), clamp),
+        function(
+            "between(x, low, high)",
+            "Whether a number is within bounds, which count as inside.",
+            ("between(3, 1, 3)", "true"),
+            between,
         ),
-        function!(
-            "pow",
-            &[2],
-            pow,
-            "pow(x, power)",
-            "The number raised to a power, as `x ** power`.",
-            ("pow(2, 10)", "1024")
+        function(
+            "modulo(a, b)",
+            "What is left of `a` over whole times `b`, with the sign of `b`; `a % b` has the sign of `a`.",
+            ("modulo(-30, 360)", "330"),
+            modulo,
         ),
-    ]);
-    analysis(all);
-    tests(all);
-}
-
-fn analysis(all: &mut Vec<Function>) {
-    all.extend([
-        function!("sqrt", &[1], |a, _| of_float(a, f64::sqrt), "sqrt(x)", "The square root.", ("sqrt(9)", "3.0")),
-        function!("exp", &[1], |a, _| of_float(a, f64::exp), "exp(x)", "e raised to a power.", ("exp(0)", "1.0")),
-        function!("ln", &[1], |a, _| logarithm(a, f64::ln), "ln(x)", "The natural logarithm.", ("ln(1)", "0.0")),
-        function!(
-            "log10",
-            &[1],
-            |a, _| logarithm(a, f64::log10),
-            "log10(x)",
-            "The logarithm to base 10.",
-            ("log10(1000)", "3.0")
+        function(
+            "rescale(x, low, high, to_low, to_high)",
+            "The number carried from one range to another in proportion, also beyond its ends: 4 to 20 mA to 0 to 100 %.",
+            ("rescale(12, 4, 20, 0, 100)", "50.0"),
+            rescale,
         ),
-        function!(
-            "log2",
-            &[1],
-            |a, _| logarithm(a, f64::log2),
-            "log2(x)",
-            "The logarithm to base 2.",
-            ("log2(8)", "3.0")
-        ),
-        function!(
-            "sin",
-            &[1],
-            |a, _| of_float(a, f64::sin),
-            "sin(x)",
-            "The sine of an angle in radians.",
-            ("sin(0)", "0.0")
-        ),
-        function!(
-            "cos",
-            &[1],
-            |a, _| of_float(a, f64::cos),
-            "cos(x)",
-            "The cosine of an angle in radians.",
-            ("cos(0)", "1.0")
-        ),
-        function!(
-            "atan2",
-            &[2],
-            |a, _| Ok(finite(float(a, 0)?.atan2(float(a, 1)?))?.into()),
-            "atan2(y, x)",
-            "The angle of a point in radians.",
-            ("atan2(0, 1)", "0.0")
-        ),
-    ]);
-}
-
-fn tests(all: &mut Vec<Function>) {
-    macro_rules! test {
-        ($name:literal, $signature:literal, $summary:literal, $example:expr, $pattern:pat) => {
-            function!(
-                $name,
-                &[1],
-                |args, _| Ok(Val::Bool(matches!(any(args, 0), $pattern)).into()),
-                $signature,
-                $summary,
-                $example
-            )
-        };
-    }
-    all.extend([
-        test!("is_null", "is_null(x)", "Whether it is missing or null.", ("is_null(())", "true"), Val::Unit),
-        test!("is_bool", "is_bool(x)", "Whether it is a bool.", ("is_bool(1)", "false"), Val::Bool(_)),
-        test!("is_int", "is_int(x)", "Whether it is an integer.", ("is_int(1)", "true"), Val::Int(_)),
-        test!("is_float", "is_float(x)", "Whether it is a float.", ("is_float(1)", "false"), Val::Float(_)),
-        test!(
-            "is_number",
-            "is_number(x)",
-            "Whether it is a number.",
-            ("is_number(1.5)", "true"),
-            Val::Int(_) | Val::Float(_) | Val::Big(Value::Number(_))
-        ),
-        test!("is_text", "is_text(x)", "Whether it is text.", ("is_text(\"a\")", "true"), Val::Text(_)),
-        test!("is_list", "is_list(x)", "Whether it is a list.", ("is_list([1])", "true"), Val::Big(Value::List(_))),
-        test!("is_map", "is_map(x)", "Whether it is a map.", ("is_map([1])", "false"), Val::Big(Value::Map(_))),
-    ]);
-}
-
-fn of_float<'a>(args: &[Val<'a>], apply: fn(f64) -> f64) -> Return<'a> {
-    Ok(finite(apply(float(args, 0)?))?.into())
-}
-
-fn logarithm<'a>(args: &[Val<'a>], apply: fn(f64) -> f64) -> Return<'a> {
-    let x = float(args, 0)?;
-    if x <= 0.0 {
-        return Err(Fault::Unfit(0, format!("is {x}, and only a number above 0 has a logarithm")));
-    }
-    Ok(finite(apply(x))?.into())
+        function("pow(x, power)", "The number raised to a power, as `x ** power`.", ("pow(2, 10)", "1024"), pow),
+    ]
 }
 
 fn abs<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
@@ -268,4 +164,46 @@ fn clamp<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
 
 fn pow<'a>(args: &[Val<'a>], arena: &'a Bump) -> Return<'a> {
     Ok(binary(Op::Power, any(args, 0), any(args, 1), arena)?.into())
+}
+
+fn between<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
+    let (x, low) = numbers(args, 0, 1)?;
+    let (_, high) = numbers(args, 0, 2)?;
+    truth(compare(x, low).is_ge() && compare(x, high).is_le())
+}
+
+fn modulo<'a>(args: &[Val<'a>], arena: &'a Bump) -> Return<'a> {
+    let (a, b) = numbers(args, 0, 1)?;
+    let rest = binary(Op::Remainder, a, b, arena)?;
+    let zero = Val::Int(0);
+    let (left, sign) = (compare(rest, zero), compare(b, zero));
+    if left.is_eq() || left == sign { Ok(rest.into()) } else { Ok(binary(Op::Add, rest, b, arena)?.into()) }
+}
+
+fn rescale<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
+    let (x, low, high) = (float(args, 0)?, float(args, 1)?, float(args, 2)?);
+    let (to_low, to_high) = (float(args, 3)?, float(args, 4)?);
+    if low == high {
+        return Err(Fault::Unfit(2, "is the lower bound too, and such a range has no proportion".into()));
+    }
+    Ok(finite(to_low + (x - low) / (high - low) * (to_high - to_low))?.into())
+}
+
+/// A multiple of the second argument: the nearest, or that which is not above. Integers stay integers, as floats would
+/// cut what is beyond 2^53.
+fn multiple<'a>(args: &[Val<'a>], nearest: bool) -> Return<'a> {
+    let (x, step) = numbers(args, 0, 1)?;
+    if compare(step, Val::Int(0)).is_le() {
+        return Err(Fault::Unfit(1, "is not above 0, and a step must be".into()));
+    }
+    if let (Val::Int(x), Val::Int(step)) = (x, step) {
+        let (x, step) = (i128::from(x), i128::from(step));
+        let rest = x.rem_euclid(step);
+        let up = nearest && (rest * 2 > step || (rest * 2 == step && x > 0));
+        let found = x - rest + if up { step } else { 0 };
+        return i64::try_from(found).map(|n| Val::Int(n).into()).map_err(|_| Fault::Overflow);
+    }
+    let (x, step) = (float(args, 0)?, float(args, 1)?);
+    let times = if nearest { (x / step).round() } else { (x / step).floor() };
+    Ok(finite(times * step)?.into())
 }

@@ -4,242 +4,126 @@ use bumpalo::Bump;
 use bumpalo::collections::String as Made;
 use std::sync::Arc;
 
-use super::{Function, Out, any, count, int, text};
+use super::{Function, Out, Return, any, count, function, int, text};
 use crate::base::limit;
 use crate::data::value::{Val, Value, compare};
 use crate::expr::fault::Fault;
 use crate::expr::ops::{Spelling, spelled};
 
-type Return<'a> = Result<Out<'a>, Fault>;
-
-macro_rules! function {
-    ($name:literal, $arguments:expr, $body:expr, $signature:literal, $summary:literal, $example:expr) => {
-        function!($name, $arguments, $body, $signature, $summary, $example, false)
-    };
-    ($name:literal, $arguments:expr, $body:expr, $signature:literal, $summary:literal, $example:expr, $makes:literal) => {
-        Function {
-            name: $name,
-            family: "text",
-            signature: $signature,
-            summary: $summary,
-            example: $example,
-            arguments: $arguments,
-            body: $body,
-            makes_containers: $makes,
-        }
-    };
+pub(super) fn functions() -> Vec<Function> {
+    [asking(), changing(), rebuilding(), joining()].into_iter().flatten().collect()
 }
 
-pub(super) fn family(all: &mut Vec<Function>) {
-    asking(all);
-    changing(all);
-    rebuilding(all);
-    joining(all);
-    converting(all);
-}
-
-fn asking(all: &mut Vec<Function>) {
-    all.extend([
-        function!(
-            "len",
-            &[1],
-            len,
-            "len(x)",
-            "Characters of a text, elements of a list, members of a map.",
-            ("len(\"año\")", "3")
-        ),
-        function!(
-            "is_empty",
-            &[1],
-            is_empty,
-            "is_empty(x)",
-            "Whether a text, list or map holds nothing.",
-            ("is_empty(\"\")", "true")
-        ),
-        function!(
-            "contains",
-            &[2],
-            contains,
+fn asking() -> Vec<Function> {
+    vec![
+        function("len(x)", "Characters of a text, elements of a list, members of a map.", ("len(\"año\")", "3"), len),
+        function("is_empty(x)", "Whether a text, list or map holds nothing.", ("is_empty(\"\")", "true"), is_empty),
+        function(
             "contains(x, part)",
             "Whether a text has a part, a list an element, a map a member.",
-            ("contains(\"alarm\", \"arm\")", "true")
+            ("contains(\"alarm\", \"arm\")", "true"),
+            contains,
         ),
-        function!(
-            "starts_with",
-            &[2],
-            starts_with,
+        function(
             "starts_with(text, part)",
             "Whether a text begins with another.",
-            ("starts_with(\"sensor-1\", \"sensor\")", "true")
+            ("starts_with(\"sensor-1\", \"sensor\")", "true"),
+            starts_with,
         ),
-        function!(
-            "ends_with",
-            &[2],
-            ends_with,
+        function(
             "ends_with(text, part)",
             "Whether a text ends with another.",
-            ("ends_with(\"a.csv\", \".csv\")", "true")
+            ("ends_with(\"a.csv\", \".csv\")", "true"),
+            ends_with,
         ),
-        function!(
-            "index_of",
-            &[2],
-            index_of,
+        function(
             "index_of(x, part)",
             "Where a part of a text or an element of a list first stands, from 0; -1 if it does not.",
-            ("index_of(\"a-b\", \"-\")", "1")
+            ("index_of(\"a-b\", \"-\")", "1"),
+            index_of,
         ),
-    ]);
+    ]
 }
 
-fn changing(all: &mut Vec<Function>) {
-    all.extend([
-        function!("upper", &[1], upper, "upper(text)", "The text in capital letters.", ("upper(\"ok\")", "\"OK\"")),
-        function!("lower", &[1], lower, "lower(text)", "The text in small letters.", ("lower(\"OK\")", "\"ok\"")),
-        function!(
-            "trim",
-            &[1],
-            trim,
-            "trim(text)",
-            "The text without white space around it.",
-            ("trim(\"  a \")", "\"a\"")
-        ),
-        function!(
-            "trim_start",
-            &[1],
-            trim_start,
+fn changing() -> Vec<Function> {
+    vec![
+        function("upper(text)", "The text in capital letters.", ("upper(\"ok\")", "\"OK\""), upper),
+        function("lower(text)", "The text in small letters.", ("lower(\"OK\")", "\"ok\""), lower),
+        function("trim(text)", "The text without white space around it.", ("trim(\"  a \")", "\"a\""), trim),
+        function(
             "trim_start(text)",
             "The text without white space before it.",
-            ("trim_start(\" a\")", "\"a\"")
+            ("trim_start(\" a\")", "\"a\""),
+            trim_start,
         ),
-        function!(
-            "trim_end",
-            &[1],
-            trim_end,
-            "trim_end(text)",
-            "The text without white space after it.",
-            ("trim_end(\"a \")", "\"a\"")
-        ),
-    ]);
+        function("trim_end(text)", "The text without white space after it.", ("trim_end(\"a \")", "\"a\""), trim_end),
+    ]
 }
 
-fn rebuilding(all: &mut Vec<Function>) {
-    all.extend([
-        function!(
-            "replace",
-            &[3],
-            replace,
+fn rebuilding() -> Vec<Function> {
+    vec![
+        function(
             "replace(text, old, new)",
             "The text with every `old` replaced.",
-            ("replace(\"1,5\", \",\", \".\")", "\"1.5\"")
+            ("replace(\"1,5\", \",\", \".\")", "\"1.5\""),
+            replace,
         ),
-        function!(
-            "substring",
-            &[2, 3],
-            substring,
+        function(
             "substring(text, start, length?)",
             "Characters from `start` (from 0; negative counts from the end).",
-            ("substring(\"sensor-17\", 7)", "\"17\"")
+            ("substring(\"sensor-17\", 7)", "\"17\""),
+            substring,
         ),
-        function!(
-            "strip_prefix",
-            &[2],
-            strip_prefix,
+        function(
             "strip_prefix(text, part)",
             "The text without a beginning, unchanged if it has another.",
-            ("strip_prefix(\"dev/a\", \"dev/\")", "\"a\"")
+            ("strip_prefix(\"dev/a\", \"dev/\")", "\"a\""),
+            strip_prefix,
         ),
-        function!(
-            "strip_suffix",
-            &[2],
-            strip_suffix,
+        function(
             "strip_suffix(text, part)",
             "The text without an ending, unchanged if it has another.",
-            ("strip_suffix(\"a.csv\", \".csv\")", "\"a\"")
+            ("strip_suffix(\"a.csv\", \".csv\")", "\"a\""),
+            strip_suffix,
         ),
-    ]);
+    ]
 }
 
-fn joining(all: &mut Vec<Function>) {
-    all.extend([
-        function!(
-            "pad_left",
-            &[2, 3],
-            pad_left,
+fn joining() -> Vec<Function> {
+    vec![
+        function(
             "pad_left(text, length, with?)",
             "The text with spaces (or `with`) before it, up to `length` characters.",
-            ("pad_left(\"7\", 3, \"0\")", "\"007\"")
+            ("pad_left(\"7\", 3, \"0\")", "\"007\""),
+            pad_left,
         ),
-        function!(
-            "pad_right",
-            &[2, 3],
-            pad_right,
+        function(
             "pad_right(text, length, with?)",
             "The text with spaces (or `with`) after it, up to `length` characters.",
-            ("pad_right(\"7\", 3)", "\"7  \"")
+            ("pad_right(\"7\", 3)", "\"7  \""),
+            pad_right,
         ),
-        function!(
-            "repeat",
-            &[2],
-            repeat,
-            "repeat(text, times)",
-            "The text several times.",
-            ("repeat(\"ab\", 2)", "\"abab\"")
-        ),
-        function!(
-            "split",
-            &[2],
-            split,
+        function("repeat(text, times)", "The text several times.", ("repeat(\"ab\", 2)", "\"abab\""), repeat),
+        function(
             "split(text, between)",
             "The parts of a text as a list.",
             ("split(\"a,b\", \",\")", "[\"a\", \"b\"]"),
-            true
-        ),
-        function!(
-            "part",
-            &[3],
-            part,
+            split,
+        )
+        .lists(),
+        function(
             "part(text, between, number)",
             "One part of a split text, from 0 (negative counts from the end); `()` beyond.",
-            ("part(\"site/a/temp\", \"/\", 1)", "\"a\"")
+            ("part(\"site/a/temp\", \"/\", 1)", "\"a\""),
+            part,
         ),
-        function!(
-            "join",
-            &[2],
-            join,
+        function(
             "join(list, between)",
             "The elements of a list as one text.",
-            ("join([1, \"b\"], \"-\")", "\"1-b\"")
+            ("join([1, \"b\"], \"-\")", "\"1-b\""),
+            join,
         ),
-    ]);
-}
-
-fn converting(all: &mut Vec<Function>) {
-    all.extend([
-        function!(
-            "to_text",
-            &[1],
-            to_text,
-            "to_text(x)",
-            "A number or bool as it is spelled; text as it is.",
-            ("to_text(1.50)", "\"1.5\"")
-        ),
-        function!(
-            "parse_int",
-            &[1, 2],
-            parse_int,
-            "parse_int(text, base?)",
-            "The integer that a text spells; `()` if it spells none.",
-            ("parse_int(\"ff\", 16)", "255")
-        ),
-        function!(
-            "parse_float",
-            &[1],
-            parse_float,
-            "parse_float(text)",
-            "The number that a text spells, as a float; `()` if it spells none.",
-            ("parse_float(\"1e3\")", "1000.0")
-        ),
-    ]);
+    ]
 }
 
 fn len<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
@@ -460,37 +344,4 @@ fn join<'a>(args: &[Val<'a>], arena: &'a Bump) -> Return<'a> {
         }
     }
     Ok(Val::Text(made.into_bump_str()).into())
-}
-
-fn to_text<'a>(args: &[Val<'a>], arena: &'a Bump) -> Return<'a> {
-    let value = any(args, 0);
-    if let Val::Text(_) = value {
-        return Ok(value.into());
-    }
-    let mut room = Spelling::default();
-    let made = spelled(value, &mut room).ok_or_else(|| Fault::of(0, value))?;
-    Ok(Val::Text(arena.alloc_str(made)).into())
-}
-
-fn parse_int<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
-    if let Val::Int(_) = any(args, 0) {
-        return Ok(any(args, 0).into());
-    }
-    let base = if args.len() > 1 { int(args, 1)? } else { 10 };
-    let Some(base) = u32::try_from(base).ok().filter(|b| (2..=36).contains(b)) else {
-        return Err(Fault::Unfit(1, "is no base; it is between 2 and 36".into()));
-    };
-    let parsed = i64::from_str_radix(text(args, 0)?.trim(), base);
-    Ok(parsed.map_or(Val::Unit, Val::Int).into())
-}
-
-fn parse_float<'a>(args: &[Val<'a>], _: &'a Bump) -> Return<'a> {
-    if let Val::Int(_) | Val::Float(_) = any(args, 0) {
-        return Ok(Val::Float(super::float(args, 0)?).into());
-    }
-    let spelling = text(args, 0)?.trim();
-    // Digits, signs and exponents alone: `inf` and `nan` are no numbers of an event.
-    let numeric = spelling.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    let parsed = spelling.parse::<f64>().ok().filter(|f| numeric && f.is_finite());
-    Ok(parsed.map_or(Val::Unit, Val::Float).into())
 }

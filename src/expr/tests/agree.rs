@@ -53,7 +53,8 @@ fn leaf() -> impl Strategy<Value = String> {
         5 => prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("site.floor"), Just("event[\"a\"]"), Just("event.b")],
         4 => prop_oneof![
             Just("7"), Just("0"), Just("2"), Just("1.5"), Just("\"warm\""), Just("\"7\""), Just("true"), Just("()"), Just("'x'"),
-            Just("9223372036854775807"),
+            Just("9223372036854775807"), Just("\"(\\\\w)(x)?\""), Just("\"10.0.0.1\""), Just("\"1h\""), Just("\"day\""),
+            Just("\"2026-03-29T01:30:00.5Z\""), Just("\"Europe/Berlin\""), Just("\"a b=c\""),
         ],
     ]
     .prop_map(str::to_string)
@@ -68,11 +69,25 @@ fn expression() -> impl Strategy<Value = String> {
         let function = prop_oneof![
             Just("upper"), Just("len"), Just("abs"), Just("floor"), Just("round"), Just("is_null"), Just("is_text"), Just("trim"),
             Just("to_text"), Just("parse_int"), Just("sqrt"), Just("int"), Just("to_json"), Just("sign"), Just("is_number"),
-            Just("is_empty"), Just("ln"), Just("year"),
+            Just("is_empty"), Just("ln"), Just("year"), Just("title_case"), Just("snake_case"), Just("capitalize"),
+            Just("md5"), Just("crc32"), Just("base64_decode"), Just("hex_encode"), Just("url_decode"), Just("parse_bool"),
+            Just("parse_number"), Just("bit_not"), Just("float_of_bits"), Just("is_ip"), Just("ip_version"), Just("url_host"),
+            Just("url_port"), Just("from_unix"), Just("unix_ns"), Just("is_weekend"), Just("date"), Just("format_duration"),
+            Just("is_json"), Just("int_to_ip"),
         ];
         let function2 = prop_oneof![
             Just("contains"), Just("min"), Just("max"), Just("div"), Just("starts_with"), Just("round"), Just("pow"), Just("repeat"),
-            Just("index_of"), Just("substring"), Just("join"),
+            Just("index_of"), Just("substring"), Just("join"), Just("modulo"), Just("floor_to"), Just("round_to"), Just("log"),
+            Just("hypot"), Just("signed"), Just("shift_left"), Just("has_bit"), Just("to_base"), Just("format_number"),
+            Just("regex_match"), Just("regex_extract"), Just("before"),
+            Just("after_last"), Just("occurrences"), Just("shorten"), Just("levenshtein"), Just("bucket"),
+            Just("hmac_sha256"), Just("uuid_v5"), Just("in_cidr"), Just("is_subdomain"), Just("url_param"), Just("geohash"),
+            Just("get_path"), Just("add_time"), Just("floor_time"), Just("start_of"), Just("time_between"),
+            Just("days_between"), Just("in_zone"), Just("format_time"),
+        ];
+        let function3 = prop_oneof![
+            Just("regex_replace"), Just("between"), Just("clamp"), Just("in_polygon"), Just("get_path"),
+            Just("add_calendar"), Just("replace"), Just("part"), Just("ip_network"), Just("format_number"),
         ];
         prop_oneof![
             6 => (inner.clone(), operator, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
@@ -81,6 +96,8 @@ fn expression() -> impl Strategy<Value = String> {
             2 => (function.clone(), inner.clone()).prop_map(|(f, a)| format!("{f}({a})")),
             1 => (function, inner.clone()).prop_map(|(f, a)| format!("({a}).{f}()")),
             2 => (function2, inner.clone(), inner.clone()).prop_map(|(f, a, b)| format!("{f}({a}, {b})")),
+            1 => (function3, inner.clone(), inner.clone(), inner.clone())
+                .prop_map(|(f, a, b, c)| format!("{f}({a}, {b}, {c})")),
             1 => (inner.clone(), inner.clone(), inner.clone()).prop_map(|(c, a, b)| format!("if {c} {{ {a} }} else {{ {b} }}")),
             1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("`x${{{a}}}-${{{b}}}`")),
             1 => inner.clone().prop_map(|a| format!("({a} in [7, \"warm\", 1.5, ()])")),

@@ -2,6 +2,7 @@
 
 mod agree;
 mod facts;
+mod families;
 mod harness;
 mod limits;
 mod places;

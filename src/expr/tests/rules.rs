@@ -58,6 +58,8 @@ fn values_of_expressions() {
         ("[1, a].len()", "2"),
         ("list[1]", "\"x\""),
         ("[1, 2, 3].map(|x| x * a)", "[7,14,21]"),
+        ("[\"x\", \"day\"].index_of(\"day\")", "1"),
+        ("[1, 2].index_of(|x| x > 1)", "1"),
         ("#{x: a}", "{\"x\":7}"),
         ("type_of(a) + type_of(f) + type_of(t) + type_of(list)", "\"intfloattextlist\""),
         ("type_of(gone) + type_of(n) + type_of(yes) + type_of(site) + type_of(big)", "\"nullnullboolmapnumber\""),
