@@ -3,6 +3,7 @@
 
 pub mod cases;
 mod context;
+mod csv;
 mod document;
 mod eaten;
 mod expressions;
