@@ -1,5 +1,6 @@
 //! Rows of several batches of one edge, put into one batch in a given order.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::batch::{Batch, Edit, Range32, Raw};
@@ -17,15 +18,15 @@ pub struct Pick {
 
 /// Whether batches have the same kinds of changes in the same order and all or none have text, so that
 /// [`weave`] can put their rows together. Others are materialised first.
-pub fn alike(parts: &[Batch]) -> bool {
-    let Some(first) = parts.first() else { return true };
+pub fn alike<B: Borrow<Batch>>(parts: &[B]) -> bool {
+    let Some(first) = parts.first().map(B::borrow) else { return true };
     let same_edit = |a: &Edit, b: &Edit| match (a, b) {
         (Edit::Set { field: x, .. }, Edit::Set { field: y, .. }) => x == y,
         (Edit::Rename { from, to }, Edit::Rename { from: f, to: t }) => from == f && to == t,
         (Edit::Keep { fields: x }, Edit::Keep { fields: y }) => x == y,
         _ => false,
     };
-    parts.iter().all(|part| {
+    parts.iter().map(B::borrow).all(|part| {
         part.raw.is_some() == first.raw.is_some()
             && part.edits.len() == first.edits.len()
             && part.edits.iter().zip(&first.edits).all(|(a, b)| same_edit(a, b))
@@ -34,7 +35,9 @@ pub fn alike(parts: &[Batch]) -> bool {
 
 /// The rows of `order`, in that order, from batches that are [`alike`]. The ordinals are the rows' own; the caller sees
 /// to it that they do not fall, or writes new ones.
-pub fn weave(parts: &[Batch], order: &[Pick]) -> Batch {
+pub fn weave<B: Borrow<Batch>>(parts: &[B], order: &[Pick]) -> Batch {
+    let parts: Vec<&Batch> = parts.iter().map(B::borrow).collect();
+    let parts = parts.as_slice();
     let part = |pick: &Pick| parts.get(pick.part as usize);
     let mut woven = Batch { rows: order.len(), ..Batch::default() };
     if parts.iter().any(|p| !p.ordinals.is_empty()) {
@@ -71,7 +74,7 @@ pub fn weave(parts: &[Batch], order: &[Pick]) -> Batch {
 }
 
 /// One text with all rows, and for each row where it stood and where it stands.
-fn weave_text(parts: &[Batch], order: &[Pick]) -> (Raw, Vec<(u32, u32)>) {
+fn weave_text(parts: &[&Batch], order: &[Pick]) -> (Raw, Vec<(u32, u32)>) {
     let mut text = String::new();
     let mut rows = Vec::with_capacity(order.len());
     let mut moved = Vec::with_capacity(order.len());
@@ -127,12 +130,12 @@ fn shift(place: Place, from: u32, to: u32) -> Place {
     }
 }
 
-fn weave_set(parts: &[Batch], order: &[Pick], index: usize, field: FieldId, moved: &[(u32, u32)]) -> Edit {
+fn weave_set(parts: &[&Batch], order: &[Pick], index: usize, field: FieldId, moved: &[(u32, u32)]) -> Edit {
     let set = |part: &Batch| match part.edits.get(index) {
         Some(Edit::Set { column, touched, .. }) => Some((Arc::clone(column), touched.clone())),
         _ => None,
     };
-    let sets: Vec<_> = parts.iter().map(set).collect();
+    let sets: Vec<_> = parts.iter().map(|part| set(part)).collect();
     let columns: Vec<Option<&Column>> = sets.iter().map(|s| s.as_ref().map(|(c, _)| &**c)).collect();
     let column = Arc::new(weave_column(&columns, order, moved));
     let partly = sets.iter().flatten().any(|(_, touched)| touched.is_some());

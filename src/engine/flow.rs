@@ -382,11 +382,11 @@ fn error_batch(fields: &ErrorFields, entry: &str, failed: &[Failed]) -> Batch {
 }
 
 /// Puts lines of several parcels in an order: part and row.
-pub fn weave_lines(parts: &[(Vec<u32>, Encoded)], order: &[weave::Pick]) -> Encoded {
-    let templates = parts.iter().map(|(_, e)| e.rendered.len()).max().unwrap_or(0);
+pub fn weave_lines(parts: &[&Encoded], order: &[weave::Pick]) -> Encoded {
+    let templates = parts.iter().map(|e| e.rendered.len()).max().unwrap_or(0);
     let mut woven = Encoded { rendered: vec![Vec::with_capacity(order.len()); templates], ..Encoded::default() };
     for pick in order {
-        let Some((_, part)) = parts.get(pick.part as usize) else { continue };
+        let Some(part) = parts.get(pick.part as usize) else { continue };
         let row = pick.row as usize;
         let start = row.checked_sub(1).and_then(|before| part.ends.get(before)).copied().unwrap_or(0) as usize;
         let end = part.ends.get(row).copied().unwrap_or(0) as usize;

@@ -10,24 +10,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::data::column::as_u32;
 
 use super::clock::Watermarks;
 use super::flow::Parcel;
 use super::partition::{Arrival, Mapped, Partition, PartitionSpec, PartitionState};
-
-/// Rows of one block that a tick takes.
-#[derive(Debug)]
-struct Segment {
-    source: usize,
-    /// Ordinals in the block: from, to.
-    from: u32,
-    to: u32,
-    /// What to add to a block's ordinal to get the tick's.
-    base: u32,
-    /// Parcels by exit: shared by the segments of a block until the block is used up.
-    block: usize,
-}
+use super::segment::{Join, Segment, join_segments};
+use super::standing::Standing;
 
 /// One piece of the order, for every reader.
 #[derive(Debug, Default)]
@@ -52,6 +40,9 @@ pub struct Tick {
 #[derive(Debug)]
 pub struct Gate {
     partitions: Vec<Partition>,
+    standing: Standing,
+    /// Partitions with a block among those of the tick in the making.
+    kept: Vec<usize>,
     /// For each reader the sources that its watermark depends on.
     sets: Vec<Vec<usize>>,
     /// The watermark of each set as handed on.
@@ -67,10 +58,6 @@ pub struct Gate {
     /// For each set whose partitions are all idle, the wall clock up to which its watermark has gone on.
     passed_to: Vec<Option<Timestamp>>,
 }
-
-/// Puts rows of several parcels of one source's exit together: `(parcel, from, to, base)` are the ordinals taken of each
-/// and what to add to them.
-pub type Join<'a> = dyn FnMut((usize, usize), Vec<(&Parcel, u32, u32, u32)>) -> Parcel + 'a;
 
 impl Gate {
     /// For these partitions, in the order written, then by name; `sets` are the sources each reader's watermark depends
@@ -93,8 +80,13 @@ impl Gate {
         let current = vec![Timestamp::MIN; sets.len()];
         let passed_to = vec![None; sets.len()];
         let watermarks = current.iter().map(|at| Watermarks::still(*at)).collect();
+        let partitions: Vec<Partition> = specs.into_iter().map(partition).collect();
+        let mut standing = Standing::new(&sets);
+        partitions.iter().enumerate().for_each(|(index, p)| standing.enter(index, p));
         Gate {
-            partitions: specs.into_iter().map(partition).collect(),
+            partitions,
+            standing,
+            kept: Vec::new(),
             sets,
             current,
             sequence: 0,
@@ -120,6 +112,8 @@ impl Gate {
                 partition.ended = state.ended;
             }
         }
+        self.standing = Standing::new(&self.sets);
+        self.partitions.iter().enumerate().for_each(|(index, p)| self.standing.enter(index, p));
         for set in 0..self.sets.len() {
             let at = self.minimum(set).max(reached.get(set).copied().unwrap_or(Timestamp::MIN));
             if let (Some(current), Some(along)) = (self.current.get_mut(set), self.watermarks.get_mut(set)) {
@@ -132,12 +126,12 @@ impl Gate {
     /// Takes what a partition brought; arrivals of a partition are numbered from 0 and may come in any order.
     pub fn arrive(&mut self, partition: usize, number: u64, arrival: Arrival, now: Timestamp) {
         let Some(p) = self.partitions.get_mut(partition) else { return };
+        self.standing.leave(partition, p);
         p.early.insert(number, arrival);
         p.last_arrival = now;
         p.idle = false;
-        let source = p.spec.source;
-        for (set, passed_to) in self.sets.iter().zip(&mut self.passed_to) {
-            if set.contains(&source) {
+        for set in self.standing.sets_of(p.spec.source) {
+            if let Some(passed_to) = self.passed_to.get_mut(*set) {
                 *passed_to = None;
             }
         }
@@ -145,6 +139,7 @@ impl Gate {
             p.next += 1;
             p.queue.push_back(arrival);
         }
+        self.standing.enter(partition, p);
     }
 
     /// A partition was held by others until now: its silence does not count.
@@ -166,7 +161,7 @@ impl Gate {
                 ticks.push(self.cut(join));
             }
         }
-        let complete = self.partitions.iter().all(|p| p.ended);
+        let complete = self.standing.is_over();
         if self.length > 0 || (complete && !self.finished) {
             let mut tick = self.cut(join);
             if complete {
@@ -208,9 +203,12 @@ impl Gate {
             return None;
         }
         let mut changed = false;
-        for p in self.partitions.iter_mut().filter(|p| !p.spec.bounded && p.counts() && p.is_caught_up()) {
+        let silent = |p: &Partition| !p.spec.bounded && p.counts() && p.is_caught_up();
+        for (index, p) in self.partitions.iter_mut().enumerate().filter(|(_, p)| silent(p)) {
             if now.0.saturating_sub(p.last_arrival.0) >= p.spec.idle_after.0 {
+                self.standing.leave(index, p);
                 p.idle = true;
+                self.standing.enter(index, p);
                 changed = true;
             }
         }
@@ -270,13 +268,10 @@ impl Gate {
 
     /// The partition whose turn it is, if what it brings is here.
     fn choose(&self) -> Option<usize> {
-        let live = self.partitions.iter().position(|p| !p.spec.bounded && !p.queue.is_empty());
-        if live.is_some() {
-            return live;
-        }
-        let bounded = self.partitions.iter().enumerate().filter(|(_, p)| p.spec.bounded && !p.ended);
-        let (index, next) = bounded.min_by_key(|(_, p)| p.order())?;
-        (!next.queue.is_empty()).then_some(index)
+        self.standing.arrived().or_else(|| {
+            let next = self.standing.turn()?;
+            self.partitions.get(next).is_some_and(|p| !p.queue.is_empty()).then_some(next)
+        })
     }
 
     /// Takes rows of a partition's first block for as long as it is its turn, or takes its end.
@@ -287,8 +282,10 @@ impl Gate {
         let (block, from) = match p.queue.front() {
             Some(Arrival::Block(block)) => (block, p.taken),
             Some(Arrival::End) => {
+                self.standing.leave(index, p);
                 p.queue.pop_front();
                 p.ended = true;
+                self.standing.enter(index, p);
                 let ordinal = self.length;
                 self.length += 1;
                 self.rise(source, ordinal);
@@ -296,6 +293,7 @@ impl Gate {
             }
             None => return,
         };
+        self.standing.leave(index, p);
         // Row by row the watermark rises; the first rise past the limit gives the turn away after its row.
         let mut to = block.records;
         let mut rises = Vec::new();
@@ -318,6 +316,9 @@ impl Gate {
         p.taken = to;
         self.length += to - from;
         let block_index = self.keep_block(index, whole);
+        if let Some(p) = self.partitions.get(index) {
+            self.standing.enter(index, p);
+        }
         self.segments.push(Segment { source, from, to, base, block: block_index });
         self.rises(index, &rises, base);
         if whole {
@@ -334,6 +335,9 @@ impl Gate {
         {
             self.blocks.push(Arc::clone(block));
         }
+        if p.kept.is_none() {
+            self.kept.push(index);
+        }
         p.kept = Some(kept);
         if whole {
             if let Some(Arrival::Block(block)) = p.queue.pop_front() {
@@ -347,21 +351,17 @@ impl Gate {
     }
 
     fn limit(&self, index: usize) -> Option<Limit> {
-        let others = self.partitions.iter().enumerate();
-        let others = others.filter(|(i, p)| *i != index && p.spec.bounded && !p.ended);
-        others.map(|(i, p)| Limit { watermark: p.order(), index: i }).min_by_key(|l| (l.watermark, l.index))
+        self.standing.turn_without(index).map(|(watermark, index)| Limit { watermark, index })
     }
 
     /// Notes the rises of a partition's greatest time in every set that it is part of.
     fn rises(&mut self, index: usize, rises: &[(u32, Timestamp)], base: u32) {
         let Some(p) = self.partitions.get(index) else { return };
         let (source, out_of_order) = (p.spec.source, p.spec.out_of_order);
-        for set in 0..self.sets.len() {
-            if !self.sets.get(set).is_some_and(|s| s.contains(&source)) {
-                continue;
-            }
+        for set in self.standing.sets_of(source) {
+            let set = *set;
             // The least of the others does not move while this partition is read.
-            let others = self.minimum_without(set, index);
+            let others = self.standing.least_without(set, index);
             let Some(along) = self.watermarks.get_mut(set) else { continue };
             for (ordinal, time) in rises {
                 let to = others.map_or(time.minus(out_of_order), |o| o.min(time.minus(out_of_order)));
@@ -375,13 +375,11 @@ impl Gate {
 
     /// A partition of a source ended at an ordinal.
     fn rise(&mut self, source: usize, ordinal: u32) {
-        for set in 0..self.sets.len() {
-            if self.sets.get(set).is_some_and(|s| s.contains(&source)) {
-                let to = self.minimum(set);
-                if let (Some(along), Some(current)) = (self.watermarks.get_mut(set), self.current.get_mut(set)) {
-                    along.advance(ordinal, to);
-                    *current = along.end();
-                }
+        for set in self.standing.sets_of(source) {
+            let to = self.minimum(*set);
+            if let (Some(along), Some(current)) = (self.watermarks.get_mut(*set), self.current.get_mut(*set)) {
+                along.advance(ordinal, to);
+                *current = along.end();
             }
         }
     }
@@ -397,15 +395,10 @@ impl Gate {
     /// The least watermark of a set's partitions that count. When none counts but some are idle it stands still; when all
     /// have ended it is at the end of time.
     fn minimum(&self, set: usize) -> Timestamp {
-        self.minimum_without(set, usize::MAX).unwrap_or_else(|| {
+        self.standing.least(set).unwrap_or_else(|| {
             let idle = self.of_set(set).any(|(_, p)| p.idle);
             if idle { self.current.get(set).copied().unwrap_or(Timestamp::MIN) } else { Timestamp::MAX }
         })
-    }
-
-    fn minimum_without(&self, set: usize, without: usize) -> Option<Timestamp> {
-        let counting = self.of_set(set).filter(|(i, p)| *i != without && p.counts());
-        counting.map(|(_, p)| p.watermark()).min()
     }
 
     fn greatest(&self, set: usize) -> Timestamp {
@@ -421,7 +414,11 @@ impl Gate {
     /// Ends the tick in the making.
     fn cut(&mut self, join: &mut Join<'_>) -> Tick {
         let blocks = std::mem::take(&mut self.blocks);
-        self.partitions.iter_mut().for_each(|p| p.kept = None);
+        for index in self.kept.drain(..) {
+            if let Some(p) = self.partitions.get_mut(index) {
+                p.kept = None;
+            }
+        }
         let segments = std::mem::take(&mut self.segments);
         let next = self.current.iter().map(|at| Watermarks::still(*at)).collect();
         let watermarks = std::mem::replace(&mut self.watermarks, next);
@@ -449,43 +446,4 @@ impl Limit {
     fn still_first(self, watermark: Timestamp, index: usize) -> bool {
         (watermark, index) < (self.watermark, self.index)
     }
-}
-
-/// The parcels of a tick by source and exit. A tick that is one whole block takes its parcels as they are.
-fn join_segments(
-    mut blocks: Vec<Arc<Mapped>>,
-    segments: &[Segment],
-    join: &mut Join<'_>,
-) -> Vec<(usize, Vec<Option<Parcel>>)> {
-    if let ([segment], [block]) = (segments, blocks.as_mut_slice())
-        && segment.base == 0
-        && segment.from == 0
-        && segment.to == block.records
-        && let Some(block) = Arc::get_mut(block)
-    {
-        return vec![(segment.source, std::mem::take(&mut block.parcels))];
-    }
-    let mut sources: Vec<usize> = segments.iter().map(|s| s.source).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    let mut joined = Vec::new();
-    for source in sources {
-        let of_source: Vec<&Segment> = segments.iter().filter(|s| s.source == source).collect();
-        let exits = of_source.iter().filter_map(|s| blocks.get(s.block)).map(|b| b.parcels.len()).max().unwrap_or(0);
-        let parcel = |exit: usize, join: &mut Join<'_>| {
-            let part = |s: &&Segment| {
-                let parcel = blocks.get(s.block).and_then(|b| b.parcels.get(exit)).and_then(Option::as_ref)?;
-                Some((parcel, s.from, s.to, s.base))
-            };
-            let parts: Vec<_> = of_source.iter().filter_map(part).collect();
-            (!parts.is_empty()).then(|| join((source, exit), parts))
-        };
-        joined.push((source, (0..exits).map(|exit| parcel(exit, join)).collect()));
-    }
-    joined
-}
-
-/// The rows of a parcel whose ordinals lie in a segment.
-pub fn rows_within(ordinals: &[u32], from: u32, to: u32) -> std::ops::Range<u32> {
-    as_u32(ordinals.partition_point(|o| *o < from))..as_u32(ordinals.partition_point(|o| *o < to))
 }

@@ -7,15 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::base::time::Timestamp;
 use crate::connector::Encoded;
+use crate::data::batch::Batch;
+use crate::data::column::as_u32;
 
 use super::action::Tools;
 use super::clock::Watermarks;
 use super::flow::{Parcel, weave_lines};
-use super::gate::{Gate, Tick, rows_within};
+use super::gate::{Gate, Tick};
 use super::ledger::Ledger;
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, PartitionSpec, PartitionState};
+use super::segment::rows_within;
 use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, make_alike, share};
 use super::state::{StateRow, partition_of};
 use crate::data::weave::{self, Pick};
@@ -339,24 +342,24 @@ impl Job {
         let mut ordinals = Vec::new();
         let mut order = Vec::new();
         let (mut batches, mut hashes, mut lines) = (Vec::new(), Vec::new(), Vec::new());
-        let mut seen: Vec<*const Parcel> = Vec::new();
+        // A block has a segment for each of its turns, and with many partitions a turn may be a single row.
+        let mut known: HashMap<*const Parcel, u32> = HashMap::new();
         for (parcel, from, to, base) in parts {
             let of_parcel: &[u32] = match parcel {
                 Parcel::Rows(batch, _) => &batch.ordinals,
                 Parcel::Lines(ordinals, _) => ordinals,
             };
-            let known = seen.iter().rposition(|p| std::ptr::eq(*p, parcel));
-            let part = u32::try_from(known.unwrap_or(seen.len())).unwrap_or(0);
-            if known.is_none() {
-                seen.push(std::ptr::from_ref(parcel));
+            let next = as_u32(known.len());
+            let part = *known.entry(std::ptr::from_ref(parcel)).or_insert_with(|| {
                 match parcel {
                     Parcel::Rows(batch, hash) => {
-                        batches.push(batch.clone());
+                        batches.push(batch);
                         hashes.push(hash);
                     }
-                    Parcel::Lines(ordinals, encoded) => lines.push((ordinals.clone(), encoded.clone())),
+                    Parcel::Lines(_, encoded) => lines.push(encoded),
                 }
-            }
+                next
+            });
             for row in rows_within(of_parcel, from, to) {
                 let ordinal = of_parcel.get(row as usize).copied().unwrap_or(0);
                 ordinals.push(ordinal.wrapping_add(base));
@@ -367,10 +370,14 @@ impl Job {
             return Parcel::Lines(ordinals, weave_lines(&lines, &order));
         }
         let reader = self.graph.sources.get(source).and_then(|s| s.exits.get(exit)).copied();
-        if let Some(tools) = reader.and_then(|r| self.tools.get(r)) {
-            make_alike(&mut batches, &mut lock(tools));
-        }
-        let mut batch = weave::weave(&batches, &order);
+        let mut batch = match reader.and_then(|r| self.tools.get(r)) {
+            Some(tools) if !weave::alike(&batches) => {
+                let mut own: Vec<Batch> = batches.into_iter().cloned().collect();
+                make_alike(&mut own, &mut lock(tools));
+                weave::weave(&own, &order)
+            }
+            _ => weave::weave(&batches, &order),
+        };
         batch.ordinals = ordinals;
         let hash = |pick: &Pick| hashes.get(pick.part as usize).and_then(|h| h.get(pick.row as usize)).copied();
         let hashes = order.iter().filter_map(hash).collect();

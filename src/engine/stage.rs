@@ -140,12 +140,15 @@ pub fn gather_lines(mut parts: Vec<Part>) -> Encoded {
         return lines;
     }
     let order = order_of(&parts);
-    let lines = |part: Part| match part.parcel {
-        Some(Parcel::Lines(ordinals, lines)) => (ordinals, lines),
-        _ => (Vec::new(), Encoded::default()),
-    };
-    let parts: Vec<(Vec<u32>, Encoded)> = parts.into_iter().map(lines).collect();
-    weave_lines(&parts, &order)
+    let none = Encoded::default();
+    let mut lines: Vec<&Encoded> = Vec::with_capacity(parts.len());
+    for part in &parts {
+        lines.push(match &part.parcel {
+            Some(Parcel::Lines(_, lines)) => lines,
+            _ => &none,
+        });
+    }
+    weave_lines(&lines, &order)
 }
 
 fn ordinal_of(parts: &[Part], pick: Pick) -> u32 {
