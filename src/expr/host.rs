@@ -145,10 +145,54 @@ fn register_operators(engine: &mut Engine) {
             }
         }
     }
+    register_plain_operators(engine);
     for operand in types() {
         engine.register_raw_fn("-", [operand], |_, args| unary(ops::negate, args));
         engine.register_raw_fn("+", [operand], |_, args| unary(ops::affirm, args));
         engine.register_raw_fn("!", [operand], |_, args| unary(ops::not, args));
+    }
+}
+
+/// The operators of two numbers once more, without the detour over a view that every type fits: they are what scripts
+/// mostly do. The last one registered counts.
+fn register_plain_operators(engine: &mut Engine) {
+    let (int, float) = (TypeId::of::<i64>(), TypeId::of::<f64>());
+    for (op, symbol) in Op::ALL {
+        for pair in [[int, int], [int, float], [float, int], [float, float]] {
+            engine.register_raw_fn(symbol, pair, move |_, args| numbers(op, args));
+            if !op.is_comparison() {
+                engine.register_raw_fn(format!("{symbol}="), pair, move |_, args| {
+                    let result = numbers(op, args)?;
+                    if let Some(target) = args.first_mut() {
+                        **target = result;
+                    }
+                    Ok(Dynamic::UNIT)
+                });
+            }
+        }
+    }
+    // Rhai would look for these among all functions before it takes its own.
+    engine.register_raw_fn("..", [int, int], |_, args| match args {
+        [from, to] => Ok(Dynamic::from(from.as_int().unwrap_or(0)..to.as_int().unwrap_or(0))),
+        _ => Ok(Dynamic::UNIT),
+    });
+    engine.register_raw_fn("..=", [int, int], |_, args| match args {
+        [from, to] => Ok(Dynamic::from(from.as_int().unwrap_or(0)..=to.as_int().unwrap_or(0))),
+        _ => Ok(Dynamic::UNIT),
+    });
+}
+
+fn numbers(op: Op, args: &mut [&mut Dynamic]) -> Answer {
+    let [left, right] = args else { return Err(raise(Fault::Other("an operator needs two operands".into()))) };
+    let number = |value: &Dynamic| match value.as_int() {
+        Ok(int) => Val::Int(int),
+        Err(_) => Val::Float(value.as_float().unwrap_or(f64::NAN)),
+    };
+    match ops::of_numbers(op, number(left), number(right)) {
+        Ok(Val::Int(int)) => Ok(Dynamic::from_int(int)),
+        Ok(Val::Float(float)) => Ok(Dynamic::from_float(float)),
+        Ok(other) => Ok(Dynamic::from_bool(matches!(other, Val::Bool(true)))),
+        Err(fault) => Err(raise(fault)),
     }
 }
 

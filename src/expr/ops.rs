@@ -126,11 +126,22 @@ fn is_number(v: Val<'_>) -> bool {
 #[inline]
 fn arithmetic<'a>(op: Op, left: Val<'a>, right: Val<'a>, arena: &'a Bump) -> Result<Val<'a>, Fault> {
     match (left, right) {
+        (Val::Text(_), _) | (_, Val::Text(_)) if op == Op::Add => join(left, right, arena),
+        _ => of_numbers(op, left, right),
+    }
+}
+
+/// `left op right` of an integer or a float on either side: nothing is made that needs an arena.
+#[inline]
+pub(super) fn of_numbers(op: Op, left: Val<'_>, right: Val<'_>) -> Result<Val<'static>, Fault> {
+    if op.is_comparison() {
+        return Ok(Val::Bool(holds(op, left, right)));
+    }
+    match (left, right) {
         (Val::Int(a), Val::Int(b)) => integers(op, a, b),
         (Val::Float(a), Val::Float(b)) => floats(op, a, b),
         (Val::Int(a), Val::Float(b)) => floats(op, a as f64, b),
         (Val::Float(a), Val::Int(b)) => floats(op, a, b as f64),
-        (Val::Text(_), _) | (_, Val::Text(_)) if op == Op::Add => join(left, right, arena),
         _ => Err(unfit(left, right)),
     }
 }
