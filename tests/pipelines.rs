@@ -101,6 +101,17 @@ fn what_they_show() {
 }
 
 #[test]
+fn what_joins_and_those_that_hold_back_show() {
+    let home = copy();
+    for name in ["payments", "repeats", "calm"] {
+        insta::assert_snapshot!(name, millstream(home.path(), &["run", "--quiet", &format!("{name}.yaml")]));
+        let explained = millstream(home.path(), &["explain", &format!("{name}.yaml")]);
+        insta::assert_snapshot!(format!("explain-{name}"), explained);
+    }
+    insta::assert_snapshot!("payments-drawn", millstream(home.path(), &["graph", "--format", "dot", "payments.yaml"]));
+}
+
+#[test]
 fn plans_in_words_and_as_drawings() {
     let home = copy();
     for name in ["orders", "late", "rooms"] {

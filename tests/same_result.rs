@@ -51,6 +51,41 @@ const KINDS: &[Kind] = &[
         ports: &["errors", "below"],
         balances: false,
     },
+    Kind { body: "dedupe:\n      by: key\n      within: 5s", ports: &["errors", "late"], balances: true },
+    Kind { body: "dedupe: { within: 6s }", ports: &["errors", "late"], balances: true },
+    Kind {
+        body: "dedupe:\n      by: { k: v % 3, floor: site.floor }\n      within: 3s",
+        ports: &["errors", "late"],
+        balances: true,
+    },
+    Kind {
+        body: "throttle:\n      by: key\n      limit: 2\n      per: 4s",
+        ports: &["errors", "late", "throttled"],
+        balances: true,
+    },
+    stateless("sample: { rate: 0.5 }"),
+    stateless("sample:\n      one_in: 2\n      by: { k: v % 5 }"),
+    // A join reads two outputs, or one twice.
+    Kind {
+        body: "join:\n      left: { l: LEFT }\n      right: { r: RIGHT }\n      on: [key, site.floor]\n      within: { before: 2s, after: 1s }\n      select: { ts: l.ts, key: l.key, v: r.v, site.floor: l.site.floor }",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
+        body: "join:\n      left: { l: LEFT }\n      right: { r: RIGHT }\n      on: { left: v % 3, right: v % 4 }\n      within: { after: 3s }\n      type: left",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
+        body: "join:\n      left: { l: LEFT }\n      right: { r: RIGHT }\n      on: key\n      within: 2s\n      type: full\n      select: { key: \"if l.key == () { r.key } else { l.key }\", v: l.v - r.v }",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
+        body: "join:\n      left: { l: LEFT }\n      right: { r: RIGHT }\n      on: key\n      within: window\n      type: full",
+        ports: &["errors", "late"],
+        balances: false,
+    },
     Kind {
         body: "window:\n      tumbling: 7s\n      by: key\n      allow_late: 4s\n      aggregate:\n        n: count()\n        v: sum(v)\n        last: last(v)",
         ports: &["errors", "late"],
@@ -93,8 +128,13 @@ fn yaml(steps: &[Step], merged: &[Index], out_of_order: &[i64; 3]) -> (String, V
         let kind = &KINDS[*kind];
         let first = pick(&outputs, first);
         let second = second.as_ref().map(|s| pick(&outputs, s)).filter(|s| *s != first);
-        let from = second.map_or_else(|| first.to_owned(), |second| format!("[{first}, {second}]"));
-        text += &format!("  s{number}:\n    from: {from}\n    {}\n", kind.body);
+        if kind.body.contains("LEFT") {
+            let body = kind.body.replace("LEFT", first).replace("RIGHT", second.unwrap_or(first));
+            text += &format!("  s{number}:\n    {body}\n");
+        } else {
+            let from = second.map_or_else(|| first.to_owned(), |second| format!("[{first}, {second}]"));
+            text += &format!("  s{number}:\n    from: {from}\n    {}\n", kind.body);
+        }
         outputs.push(format!("s{number}"));
         outputs.extend(kind.ports.iter().map(|port| format!("s{number}.{port}")));
     }
@@ -237,7 +277,7 @@ fn balanced(steps: &[Step], inputs: &[Input], ran: &support::Ran, yaml: &str) ->
     for (number, (kind, ..)) in steps.iter().enumerate() {
         let tally = count(&format!("s{number}"));
         if KINDS[*kind].balances {
-            let counted = tally.passed + tally.filtered + tally.dropped + tally.failed;
+            let counted = tally.passed + tally.filtered + tally.dropped + tally.failed + tally.late + tally.duplicate;
             prop_assert_eq!(tally.taken, counted, "s{}: {:?}\n{}", number, tally, yaml);
         }
         // All its ports are read.

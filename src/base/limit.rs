@@ -30,6 +30,10 @@ pub const FIELDS: usize = 4_096;
 pub const ERROR_SAMPLES: usize = 3;
 /// Open files of a `file` sink with a path template; the least recently used is closed first.
 pub const OPEN_FILES: usize = 128;
+/// Rows that a `throttle` lets through in its span: the times of so many are kept for each key.
+pub const THROTTLE_ROWS: usize = 10_000;
+/// Rows of one key that one side of a join keeps: each row of the other side is matched with all of them.
+pub const JOIN_ROWS: usize = 10_000;
 /// Windows that one event may be in: each is worked on for each key when it closes.
 pub const WINDOWS_PER_EVENT: i64 = 100_000;
 /// Sources, steps and sinks of one pipeline; node numbers are 16 bits and the graph is walked by recursion.

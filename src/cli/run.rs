@@ -95,6 +95,10 @@ fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool
         if !unread.is_empty() {
             say(unread.trim_end());
         }
+        let held_back = summary::held_back(&pipeline.plan, &ended.entries);
+        if !held_back.is_empty() {
+            say(held_back.trim_end());
+        }
         say(&format!(
             "{}: {}",
             pipeline.plan.name,

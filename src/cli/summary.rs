@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::ledger::{Entry, Tally};
-use crate::plan::{Node, NodeKind, Plan};
+use crate::plan::{Node, NodeKind, Operator, Plan};
 
 use super::progress::count;
 
@@ -34,6 +34,23 @@ pub fn unread(plan: &Plan, entries: &[Entry]) -> String {
     text
 }
 
+/// What steps held back, a line each; empty if they held back nothing.
+pub fn held_back(plan: &Plan, entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for (node, entry) in plan.nodes.iter().zip(entries) {
+        let what = match &node.kind {
+            NodeKind::Step(Operator::Dedupe(_)) if entry.tally.duplicate == 1 => "1 duplicate".to_owned(),
+            NodeKind::Step(Operator::Dedupe(_)) if entry.tally.duplicate > 0 => {
+                format!("{} duplicates", count(entry.tally.duplicate))
+            }
+            NodeKind::Step(Operator::Throttle(_)) if entry.tally.dropped > 0 => rows(entry.tally.dropped),
+            _ => continue,
+        };
+        text.push_str(&format!("`{}`: {what} held back\n", node.name));
+    }
+    text
+}
+
 fn of_entry(node: &Node, entry: &Entry) -> String {
     let Tally { failed, late, dead, .. } = entry.tally;
     let late = late.min(dead);
@@ -43,7 +60,11 @@ fn of_entry(node: &Node, entry: &Entry) -> String {
         what.push(format!("{} could not be processed (read `{}.errors` to keep them)", rows(failed), node.name));
     }
     if late > 0 {
-        what.push(format!("{} came late (read `{}.late` to keep them, or raise `allow_late`)", rows(late), node.name));
+        let raise = match &node.kind {
+            NodeKind::Step(Operator::Window(_)) => "`allow_late`",
+            _ => "the source's `out_of_order`",
+        };
+        what.push(format!("{} came late (read `{}.late` to keep them, or raise {raise})", rows(late), node.name));
     }
     let mut text = format!("`{}`: {}\n", node.name, what.join("; "));
     for sample in &entry.samples {

@@ -5,6 +5,7 @@ use crate::base::suggest::nearest;
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Entry, Node};
 use crate::data::value::Value;
+use crate::plan::pace::THROTTLED;
 use crate::plan::{self, NodeId, NodeKind, Operator, Port};
 
 use super::context::{Context, Unknown, listed};
@@ -246,12 +247,16 @@ fn ports(node: &plan::Node) -> Vec<(String, Port)> {
     let named = |names: &mut dyn Iterator<Item = &String>| -> Vec<(String, Port)> {
         names.map(|name| (name.clone(), Port::Named(name.clone()))).collect()
     };
-    let own = match &node.kind {
+    let late = match &node.kind {
         NodeKind::Sink(_) => return Vec::new(),
-        NodeKind::Step(Operator::Window(_)) => vec![("late".to_owned(), Port::Late)],
+        NodeKind::Step(operator) if operator.late().is_some() => Some(("late".to_owned(), Port::Late)),
+        _ => None,
+    };
+    let own = match &node.kind {
+        NodeKind::Step(Operator::Throttle(_)) => named(&mut std::iter::once(&THROTTLED.to_owned())),
         NodeKind::Step(Operator::Route { branches }) => named(&mut branches.iter().map(|(name, _)| name)),
         NodeKind::Step(Operator::Script { ports, .. }) => named(&mut ports.iter()),
-        NodeKind::Source(_) | NodeKind::Step(_) => Vec::new(),
+        _ => Vec::new(),
     };
-    std::iter::once(errors).chain(own).collect()
+    std::iter::once(errors).chain(late).chain(own).collect()
 }

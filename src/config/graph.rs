@@ -61,6 +61,22 @@ pub struct Reference {
     span: Span,
 }
 
+impl Reference {
+    /// As it is written: `name` or `name.port`.
+    pub fn new(text: Text) -> Self {
+        let (name, port) = match text.text.split_once('.') {
+            Some((name, port)) => (name.to_owned(), Some(port.to_owned())),
+            None => (text.text, None),
+        };
+        Reference { name, port, span: text.span }
+    }
+
+    /// What it is called in short: the port, or else the name.
+    pub fn label(&self) -> &str {
+        self.port.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// What an entry says of its inputs.
 #[derive(Clone, Debug)]
 pub enum From {
@@ -68,6 +84,8 @@ pub enum From {
     Default,
     /// These.
     Written(Vec<Reference>),
+    /// The two sides of a join, which may be the same.
+    Sides(Vec<Reference>),
     /// Something that cannot be read, which has been reported.
     Broken,
 }
@@ -123,14 +141,7 @@ pub fn from(entry: &Entry, context: &mut Context<'_>) -> From {
         context.error("missing-value", "`from` names nothing", &written.value.span).help("name at least one entry");
         return From::Broken;
     }
-    let reference = |text: Text| {
-        let (name, port) = match text.text.split_once('.') {
-            Some((name, port)) => (name.to_owned(), Some(port.to_owned())),
-            None => (text.text, None),
-        };
-        Reference { name, port, span: text.span }
-    };
-    From::Written(names.0.into_iter().map(reference).collect())
+    From::Written(names.0.into_iter().map(Reference::new).collect())
 }
 
 /// Drafts with their inputs found.
@@ -190,6 +201,11 @@ impl Graph {
             }
             let inputs = match (draft.from.clone(), above) {
                 (From::Written(references), _) => self.find(&references, context),
+                (From::Sides(references), _) => {
+                    let found: Vec<Option<Input>> = references.iter().map(|r| self.input(r, context)).collect();
+                    self.broken |= found.contains(&None);
+                    found.into_iter().flatten().collect()
+                }
                 (From::Broken, _) => {
                     self.broken = true;
                     Vec::new()
@@ -216,7 +232,7 @@ impl Graph {
                 continue;
             }
             let inputs = match draft.from.clone() {
-                From::Written(references) => self.find(&references, context),
+                From::Written(references) | From::Sides(references) => self.find(&references, context),
                 From::Broken => {
                     self.broken = true;
                     Vec::new()

@@ -3,13 +3,13 @@
 
 pub mod cases;
 mod context;
-mod csv;
 mod document;
 mod eaten;
 mod expressions;
 mod format;
 mod graph;
 mod interpolate;
+mod number;
 mod read;
 pub mod schema;
 mod sink;

@@ -132,12 +132,18 @@ pub fn wrong_type(node: &Node, wanted: &str, context: &mut Context<'_>) {
 }
 
 /// Declares a map's keys: a struct with doc comments, from which its reader and its schema are made. `later` lists keys of
-/// later versions.
+/// later versions; `as` gives a key a name that Rust keeps for itself.
 macro_rules! keys {
+    (@name $field:ident) => {
+        stringify!($field)
+    };
+    (@name $field:ident $word:literal) => {
+        $word
+    };
     (
         $(#[$meta:meta])*
         $vis:vis struct $name:ident as $called:literal {
-            $( $(#[$field_meta:meta])* $field:ident : $kind:ty, )*
+            $( $(#[$field_meta:meta])* $field:ident $(as $word:literal)? : $kind:ty, )*
         }
         later [ $($later:literal),* ]
     ) => {
@@ -145,7 +151,7 @@ macro_rules! keys {
         #[schemars(deny_unknown_fields)]
         $(#[$meta])*
         $vis struct $name {
-            $( $(#[$field_meta])* pub $field: $kind, )*
+            $( $(#[$field_meta])* $(#[schemars(rename = $word)])? pub $field: $kind, )*
         }
 
         impl $crate::config::read::Read for $name {
@@ -156,9 +162,9 @@ macro_rules! keys {
             ) -> Option<Self> {
                 let mut keys = $crate::config::read::Keys::open(node, $called, key, context)?;
                 $( let $field = keys
-                    .take::<$kind>(stringify!($field), context)
+                    .take::<$kind>($crate::config::read::keys!(@name $field $($word)?), context)
                     .or_else(<$kind as $crate::config::read::Read>::failed); )*
-                keys.close(&[ $( stringify!($field) ),* ], &[ $($later),* ], context);
+                keys.close(&[ $( $crate::config::read::keys!(@name $field $($word)?) ),* ], &[ $($later),* ], context);
                 Some(Self { $( $field: $field?, )* })
             }
         }

@@ -10,6 +10,10 @@ use super::document::OnErrorWord;
 use super::format::{FormatIn, FormatOut};
 use super::read::{Code, Duration, Named, OneOrMany, Text};
 use super::step::By;
+use super::step::dedupe::DedupeOptions;
+use super::step::join::JoinOptions;
+use super::step::sample::SampleOptions;
+use super::step::throttle::ThrottleOptions;
 use super::time::TimeOptions;
 use super::window::WindowOptions;
 
@@ -243,6 +247,14 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
              took by the bare name.",
             generator.subschema_for::<Named<Code>>(),
         ),
+        plain("dedupe", "Holds back events that repeat one before them.", generator.subschema_for::<DedupeOptions>()),
+        plain(
+            "throttle",
+            "Lets at most so many events of a key go on in a span of time.",
+            generator.subschema_for::<ThrottleOptions>(),
+        ),
+        plain("sample", "Lets a part of the events go on.", generator.subschema_for::<SampleOptions>()),
+        plain("join", "Puts events of two inputs together.", generator.subschema_for::<JoinOptions>()),
         plain("window", "Groups events by key and time.", generator.subschema_for::<WindowOptions>()),
     ]
 }

@@ -1,9 +1,15 @@
 //! Entries of `steps`.
 
+pub mod dedupe;
+pub mod join;
+pub mod sample;
+pub mod throttle;
+
 use crate::base::diag::Span;
 use crate::base::tree::{Data, Entry, Node};
 use crate::data::layout::{FieldId, FieldPath, Root};
 use crate::expr::Expr;
+use crate::plan::pace::THROTTLED;
 use crate::plan::{KeyPart, NodeKind, Operator};
 
 use super::context::Context;
@@ -14,10 +20,10 @@ use super::values::as_expression;
 use super::{expressions, values, window};
 
 /// Kinds of this version.
-pub const KINDS: [&str; 8] = ["filter", "script", "set", "keep", "drop", "rename", "route", "window"];
+pub const KINDS: [&str; 12] =
+    ["filter", "script", "set", "keep", "drop", "rename", "route", "dedupe", "throttle", "sample", "join", "window"];
 /// Kinds of later versions.
-const LATER: [&str; 11] =
-    ["parse", "explode", "dedupe", "lookup", "throttle", "sample", "join", "top", "pattern", "validate", "anomaly"];
+const LATER: [&str; 7] = ["parse", "explode", "lookup", "top", "pattern", "validate", "anomaly"];
 /// Keys beside the kind of a step.
 pub const SHARED: [&str; 3] = ["from", "description", "on_error"];
 /// Keys beside `script`.
@@ -55,8 +61,8 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
 fn misplaced(kind: &str, keys: &mut Keys<'_>, context: &mut Context<'_>) {
     for entry in keys.entries() {
         let key = entry.key.as_str();
-        let help = if kind == "window" && window::KEYS.contains(&key) {
-            format!("it belongs inside `window`: indent `{key}` below it")
+        let help = if inside(kind).contains(&key) {
+            format!("it belongs inside `{kind}`: indent `{key}` below it")
         } else if BESIDE_SCRIPT.contains(&key) {
             format!("`{key}` belongs to `script`")
         } else {
@@ -64,6 +70,18 @@ fn misplaced(kind: &str, keys: &mut Keys<'_>, context: &mut Context<'_>) {
         };
         keys.skip(key);
         context.error("misplaced-key", format!("`{key}` has no meaning beside `{kind}`"), &entry.key_span).help(help);
+    }
+}
+
+/// The keys inside a kind.
+fn inside(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "window" => &window::KEYS,
+        "dedupe" => &dedupe::KEYS,
+        "join" => &join::KEYS,
+        "sample" => &sample::KEYS,
+        "throttle" => &throttle::KEYS,
+        _ => &[],
     }
 }
 
@@ -80,6 +98,20 @@ fn operator(kind: &Entry, keys: &mut Keys<'_>, draft: &mut Draft, context: &mut 
         "drop" => fields(node, key, context).map(|fields| Operator::Drop { fields }),
         "rename" => rename(node, key, context),
         "route" => route(node, key, draft, context),
+        "dedupe" => {
+            draft.ports.late = true;
+            dedupe::read(node, key, context).map(Operator::Dedupe)
+        }
+        "throttle" => {
+            draft.ports.late = true;
+            draft.ports.named = Some(vec![THROTTLED.to_owned()]);
+            throttle::read(node, key, context).map(Operator::Throttle)
+        }
+        "sample" => sample::read(node, key, context).map(Operator::Sample),
+        "join" => {
+            draft.ports.late = true;
+            join::read(node, key, draft, context).map(Operator::Join)
+        }
         _ => {
             draft.ports.late = true;
             window::read(node, key, context).map(Operator::Window)

@@ -143,10 +143,7 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window
         Some(late) => late.not_negative("`allow_late`", context),
         None => Some(TimeSpan::ZERO),
     };
-    let late = match options.late {
-        Some(LateWord::Drop) => Late::Drop,
-        Some(LateWord::DeadLetter) | None => Late::DeadLetter,
-    };
+    let late = late(options.late);
     let mut bound = |name: &str| context.intern(FieldPath::event([name]), key);
     let bounds = Bounds {
         start: bound("window_start")?,
@@ -159,6 +156,14 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window
     let Made { calls, outputs } = aggregates?;
     let by = by.filter(|_| apart);
     Some(Window { shape: shape?, by: by?, allow_late: allow_late?, late, calls, outputs, bounds })
+}
+
+/// What becomes of late rows that nobody reads.
+pub fn late(word: Option<LateWord>) -> Late {
+    match word {
+        Some(LateWord::Drop) => Late::Drop,
+        Some(LateWord::DeadLetter) | None => Late::DeadLetter,
+    }
 }
 
 fn shape(options: &WindowOptions, node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Shape> {

@@ -7,6 +7,8 @@ use super::value::{Val, Value};
 
 /// Changing it makes every stored state unreadable.
 const SEED: u64 = 0x6d69_6c6c_7374_7265;
+/// Of the second half of a digest.
+const SECOND_SEED: u64 = 0x6469_6765_7374_5f32;
 /// Mixes the parts of a key; odd, from the golden ratio.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 /// 2^63, exact.
@@ -15,7 +17,18 @@ const INT_END: f64 = 9_223_372_036_854_775_808.0;
 /// The hash of a key. Keys that [`super::value::compare`] finds equal have one hash: `1` and `1.0` do.
 #[inline]
 pub fn hash_key(parts: &[Val<'_>]) -> u64 {
-    parts.iter().fold(0, |hash, part| join(hash, hash_val(*part)))
+    parts.iter().fold(0, |hash, part| join(hash, hash_val(*part, SEED)))
+}
+
+/// 128 bits that stand for a value: equal for values that [`super::value::compare`] finds equal, and for others only by an
+/// accident that no stream lives to see.
+pub fn digest(value: Val<'_>) -> [u64; 2] {
+    [hash_val(value, SEED), hash_val(value, SECOND_SEED)]
+}
+
+/// Spreads hashes evenly and apart from what they otherwise decide, such as which worker has a key.
+pub fn spread(hash: u64) -> u64 {
+    xxh3_64_with_seed(&hash.to_le_bytes(), SECOND_SEED)
 }
 
 /// The hashes of the keys that the columns make in the first `rows` rows; the same as [`hash_key`] of each row's values.
@@ -25,7 +38,7 @@ pub fn hash_columns(columns: &[&Column], rows: usize, out: &mut Vec<u64>) {
     for column in columns {
         for (row, hash) in out.iter_mut().enumerate() {
             let cell = column.cells.get(row).copied().unwrap_or(Cell::Missing);
-            *hash = join(*hash, hash_val(column.val(cell)));
+            *hash = join(*hash, hash_val(column.val(cell), SEED));
         }
     }
 }
@@ -36,40 +49,40 @@ fn join(hash: u64, part: u64) -> u64 {
 }
 
 #[inline]
-fn hash_val(value: Val<'_>) -> u64 {
+fn hash_val(value: Val<'_>, seed: u64) -> u64 {
     match value {
-        Val::Unit => tagged(0, &[]),
-        Val::Bool(b) => tagged(1, &[u8::from(b)]),
-        Val::Int(int) => tagged(2, &int.to_le_bytes()),
-        Val::Float(float) => hash_float(float),
-        Val::Text(text) => xxh3_64_with_seed(text.as_bytes(), SEED),
-        Val::Big(Value::Text(text)) => xxh3_64_with_seed(text.as_bytes(), SEED),
-        Val::Big(Value::Number(spelled)) => tagged(4, spelled.as_bytes()),
+        Val::Unit => tagged(0, &[], seed),
+        Val::Bool(b) => tagged(1, &[u8::from(b)], seed),
+        Val::Int(int) => tagged(2, &int.to_le_bytes(), seed),
+        Val::Float(float) => hash_float(float, seed),
+        Val::Text(text) => xxh3_64_with_seed(text.as_bytes(), seed),
+        Val::Big(Value::Text(text)) => xxh3_64_with_seed(text.as_bytes(), seed),
+        Val::Big(Value::Number(spelled)) => tagged(4, spelled.as_bytes(), seed),
         Val::Big(Value::List(items)) => {
-            items.iter().fold(tagged(5, &[]), |hash, item| join(hash, hash_val(item.as_val())))
+            items.iter().fold(tagged(5, &[], seed), |hash, item| join(hash, hash_val(item.as_val(), seed)))
         }
         Val::Big(Value::Map(map)) => {
             // Objects are equal in any order of their members, so their hashes are added.
             let member = |name: &str, value: &Value| {
-                join(xxh3_64_with_seed(name.as_bytes(), SEED), hash_val(value.as_val())).wrapping_mul(MIX)
+                join(xxh3_64_with_seed(name.as_bytes(), seed), hash_val(value.as_val(), seed)).wrapping_mul(MIX)
             };
             let members = map.0.iter().map(|(name, value)| member(name, value));
-            join(tagged(6, &[]), members.fold(0, u64::wrapping_add))
+            join(tagged(6, &[], seed), members.fold(0, u64::wrapping_add))
         }
-        Val::Big(other) => hash_val(other.as_val()),
+        Val::Big(other) => hash_val(other.as_val(), seed),
     }
 }
 
 /// A double that is a 64-bit integer hashes as that; `-0.0` is `0`.
-fn hash_float(float: f64) -> u64 {
+fn hash_float(float: f64, seed: u64) -> u64 {
     if (-INT_END..INT_END).contains(&float) && float.fract() == 0.0 {
-        return tagged(2, &(float as i64).to_le_bytes());
+        return tagged(2, &(float as i64).to_le_bytes(), seed);
     }
-    tagged(3, &float.to_bits().to_le_bytes())
+    tagged(3, &float.to_bits().to_le_bytes(), seed)
 }
 
-fn tagged(tag: u64, bytes: &[u8]) -> u64 {
-    xxh3_64_with_seed(bytes, SEED ^ tag.wrapping_mul(MIX))
+fn tagged(tag: u64, bytes: &[u8], seed: u64) -> u64 {
+    xxh3_64_with_seed(bytes, seed ^ tag.wrapping_mul(MIX))
 }
 
 #[cfg(test)]

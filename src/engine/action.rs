@@ -18,6 +18,9 @@ use crate::data::weave::{self, Pick};
 use crate::expr::{Emitted, Program, Scratch};
 use crate::plan::Port;
 
+use super::actions::join::{self, PrepareJoin};
+use super::actions::sample::Sampler;
+
 /// A stateless step, its expressions compiled.
 pub enum Action {
     /// Keeps rows whose condition is true.
@@ -36,14 +39,23 @@ pub enum Action {
     Route(Vec<(Port, Program)>),
     /// Computes the key and the arguments of a step with state, which stands behind an exchange.
     Prepare(Prepare),
+    /// Lets a part of the rows go on.
+    Sample(Arc<Sampler>),
+    /// Marks the rows of one side of a join.
+    Tag(FieldId, bool),
+    /// Computes the key of a join, each side's by its own expressions.
+    PrepareJoin(Arc<PrepareJoin>),
     /// Writes rows in a sink's format.
     Encode(Encode),
 }
 
 /// What a step with state needs of each row.
+#[derive(Clone)]
 pub struct Prepare {
     /// Columns to compute.
     pub compute: Vec<(Program, FieldId)>,
+    /// Where the digest of the whole event goes, if the step needs it.
+    pub digest: Option<[FieldId; 2]>,
     /// The columns of the key.
     pub key: Vec<FieldId>,
 }
@@ -127,6 +139,9 @@ impl Action {
             Action::Rename(fields) => passed(rename(fields, batch)),
             Action::Route(branches) => route(branches, batch, tools),
             Action::Prepare(prepare) => prepare.run(batch, tools),
+            Action::Sample(sampler) => sampler.run(batch, tools),
+            Action::Tag(field, right) => join::tag(*field, *right, batch),
+            Action::PrepareJoin(prepare) => prepare.run(batch, tools),
             Action::Encode(encode) => encode.run(batch, tools),
         }
     }
@@ -137,7 +152,7 @@ fn passed(batch: Batch) -> Outcome {
 }
 
 /// The rows that are in neither list; both ascend.
-fn without(rows: usize, gone: &[RowError]) -> Vec<u32> {
+pub(super) fn without(rows: usize, gone: &[RowError]) -> Vec<u32> {
     let mut gone = gone.iter().map(|e| e.row).peekable();
     (0..as_u32(rows)).filter(|row| gone.next_if_eq(row).is_none()).collect()
 }
@@ -202,7 +217,12 @@ fn set(fields: &[(FieldId, Program)], mut batch: Batch, tools: &mut Tools) -> Ou
 }
 
 /// The column of an expression; one that is just a field is that field's own column.
-fn column_of(program: &Program, batch: &Batch, tools: &mut Tools, errors: &mut Vec<RowError>) -> Arc<Column> {
+pub(super) fn column_of(
+    program: &Program,
+    batch: &Batch,
+    tools: &mut Tools,
+    errors: &mut Vec<RowError>,
+) -> Arc<Column> {
     let shared = program.column_of().and_then(|f| batch.columns.get(f.index()).cloned().flatten());
     if let Some(column) = shared.filter(|c| !c.cells.is_empty()) {
         return column;
@@ -385,6 +405,10 @@ impl Prepare {
         if !out.errors.is_empty() {
             batch = batch.select(&without(batch.rows, &out.errors));
         }
+        if let Some(fields) = self.digest {
+            let columns = digests(tools.encoder.layout(), &batch);
+            fields.into_iter().zip(columns).for_each(|(field, column)| batch.put(field, Arc::new(column)));
+        }
         if !self.key.is_empty() {
             let empty = Column::default();
             let columns: Vec<&Column> = self.key.iter().map(|f| batch.column(*f).unwrap_or(&empty)).collect();
@@ -393,6 +417,18 @@ impl Prepare {
         out.ports.push((Port::Main, batch));
         out
     }
+}
+
+/// The digests of whole events, in two columns.
+fn digests(layout: &Layout, batch: &Batch) -> [Column; 2] {
+    let mut columns = [Column::default(), Column::default()];
+    for row in 0..batch.rows {
+        let digest = hash::digest(json::event_of(layout, batch, row).as_val());
+        for (column, part) in columns.iter_mut().zip(digest) {
+            column.cells.push(Cell::Int(part.cast_signed()));
+        }
+    }
+    columns
 }
 
 impl Encode {

@@ -1,6 +1,6 @@
 //! Watermarks along a tick: exact at every row, whichever thread decoded it.
 
-use crate::base::time::Timestamp;
+use crate::base::time::{TimeSpan, Timestamp};
 
 /// How a watermark moves while the rows of one tick pass.
 ///
@@ -17,6 +17,13 @@ impl Watermarks {
     /// A watermark that stands still.
     pub fn still(at: Timestamp) -> Self {
         Watermarks { start: at, steps: Vec::new() }
+    }
+
+    /// The same, so much behind. Before the first event and after the end there is nothing to be behind of.
+    #[must_use]
+    pub fn behind(&self, span: TimeSpan) -> Self {
+        let steps = self.steps.iter().map(|(ordinal, at)| (*ordinal, at.minus(span))).collect();
+        Watermarks { start: self.start.minus(span), steps }
     }
 
     /// After the last row.

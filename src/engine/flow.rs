@@ -176,17 +176,16 @@ impl FlowRunner {
         self.fail(flow.root, &flow.readers, failed).map(|batch| (Port::Errors, batch))
     }
 
-    /// Counts and samples late rows that nobody reads.
-    pub fn late_unread(&mut self, node: NodeId, batch: &Batch, rows: &[u32], sample: bool) {
+    /// Counts and samples late rows that nobody reads, for this `reason`; without one they are gone.
+    pub fn late_unread(&mut self, node: NodeId, batch: &Batch, rows: &[u32], reason: Option<&str>) {
+        let Some(reason) = reason else { return };
         for row in rows {
             let entry = self.counted.of(node);
             let order = (self.sequence, batch.ordinals.get(*row as usize).copied().unwrap_or(0));
-            if sample {
-                entry.tally.dead += 1;
-            }
-            if sample && entry.wants(order) {
+            entry.tally.dead += 1;
+            if entry.wants(order) {
                 let original = self.root_tools.text_of(&self.context.layout, batch, *row);
-                let reason = "late: its windows are gone".to_owned();
+                let reason = reason.to_owned();
                 self.counted.of(node).sample(Sample { order, reason, place: String::new(), original });
             }
         }
@@ -232,7 +231,7 @@ impl FlowRunner {
         let mut outcome = node.action.run(batch, &self.context.layout, tools);
         let errors = std::mem::take(&mut outcome.errors);
         failed.extend(failed_rows(&self.context.layout, tools, &input, errors));
-        let stateful = matches!(node.action, Action::Prepare(_));
+        let stateful = matches!(node.action, Action::Prepare(_) | Action::PrepareJoin(_));
         let tally = &mut self.counted.of(node.node).tally;
         tally.filtered += outcome.filtered;
         tally.dropped += outcome.dropped;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::base::time::Timestamp;
+use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::Encoded;
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
@@ -320,6 +320,8 @@ impl Job {
                 let (batch, hashes) = gather_rows(parts, &mut lock(tools));
                 let still = || Arc::new(Watermarks::still(Timestamp::MIN));
                 let watermarks = info.watermarks.get(*set).cloned().unwrap_or_else(still);
+                let watermarks =
+                    if spec.behind > TimeSpan::ZERO { Arc::new(watermarks.behind(spec.behind)) } else { watermarks };
                 let shared = share(&hashes, batch.rows, stage.shares);
                 let (batch, hashes) = (Arc::new(batch), Arc::new(hashes));
                 for (index, rows) in shared.into_iter().enumerate() {

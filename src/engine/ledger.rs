@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use crate::base::limit::ERROR_SAMPLES;
 use crate::plan::NodeId;
 
-/// Rows of one entry. Each row taken ends as passed on, filtered, dropped, failed, late or absorbed by a window.
+/// Rows of one entry. Each row taken ends as passed on, filtered, dropped, failed, late, a
+/// duplicate or absorbed by a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Rows that came in.
@@ -16,9 +17,11 @@ pub struct Tally {
     pub filtered: u64,
     /// Rows that a script dropped.
     pub dropped: u64,
+    /// Rows that repeat one before them.
+    pub duplicate: u64,
     /// Rows that could not be processed.
     pub failed: u64,
-    /// Rows that came after their windows were gone.
+    /// Rows that came after what they belong to was gone.
     pub late: u64,
     /// Of the failed and late ones, those that nobody reads: dead letters.
     pub dead: u64,
@@ -31,6 +34,7 @@ impl Tally {
         self.passed += other.passed;
         self.filtered += other.filtered;
         self.dropped += other.dropped;
+        self.duplicate += other.duplicate;
         self.failed += other.failed;
         self.late += other.late;
         self.dead += other.dead;

@@ -8,6 +8,7 @@
 //! watermark at every row of it, so that neither the size of blocks nor the number of workers shows in the output.
 
 pub mod action;
+pub mod actions;
 pub mod clock;
 pub mod direct;
 pub mod flow;

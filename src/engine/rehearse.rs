@@ -107,12 +107,17 @@ fn feed(direct: &mut Direct, sources: &[(Format, PartitionSpec)], given: &[(usiz
     let mut framers: Vec<Framer> = sources.iter().map(|(format, _)| Framer::new(format)).collect();
     let mut left: Vec<(usize, std::vec::IntoIter<Given>)> =
         given.iter().map(|(source, items)| (*source, items.clone().into_iter())).collect();
+    // Events are told apart by where they stand, as they are in a source.
+    let mut position = 0;
     loop {
         let mut silence: Option<TimeSpan> = None;
         for (source, items) in &mut left {
             for item in items.by_ref() {
                 match item {
-                    Given::Event(value) => direct.feed_event(*source, event(&value))?,
+                    Given::Event(value) => {
+                        direct.feed_event(*source, event(&value, position))?;
+                        position += 1;
+                    }
                     Given::Record(text) => {
                         let Some(framer) = framers.get_mut(*source) else { continue };
                         for block in framer.push(format!("{text}\n").into_bytes(), 0) {
@@ -138,9 +143,9 @@ fn feed(direct: &mut Direct, sources: &[(Format, PartitionSpec)], given: &[(usiz
     Ok(())
 }
 
-fn event(value: &Value) -> Block {
+fn event(value: &Value, position: u64) -> Block {
     let mut bytes = Vec::new();
     json::write_value(value, &mut bytes);
     let ends = vec![as_u32(bytes.len())];
-    Block::from_records(bytes, ends)
+    Block { position, ..Block::from_records(bytes, ends) }
 }

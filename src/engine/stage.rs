@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use crate::base::time::TimeSpan;
 use crate::connector::Encoded;
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
@@ -191,8 +192,10 @@ pub struct StageSpec {
     pub exits: Vec<usize>,
     /// What is read of its input rows, late ones included.
     pub needed: Demand,
-    /// Whether late rows that nobody reads are dead letters.
-    pub keep_late: bool,
+    /// Why late rows that nobody reads are dead letters; `None` if they are only counted.
+    pub late: Option<&'static str>,
+    /// How far the watermark behind it is behind its own.
+    pub behind: TimeSpan,
 }
 
 /// One share of a step with state.
@@ -239,12 +242,13 @@ impl Stage {
         let tally = &mut self.runner.counted.of(self.spec.node).tally;
         tally.late += late.len() as u64;
         tally.dropped += out.dropped;
+        tally.duplicate += out.duplicates;
         if self.runner.is_read(&Port::Late) {
             let mut batch = input.batch.select(&late);
             batch.ordinals = out.late.iter().map(|(_, rank)| *rank).collect();
             ports.push((Port::Late, batch));
         } else if !late.is_empty() {
-            self.runner.late_unread(self.spec.node, &input.batch, &late, self.spec.keep_late);
+            self.runner.late_unread(self.spec.node, &input.batch, &late, self.spec.late);
         }
         if !out.failed.is_empty()
             && let Some(errors) = self.runner.fail_root(out.failed)

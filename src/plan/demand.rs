@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pace::{Dedupe, Throttle};
 use super::{NodeId, NodeKind, Operator, Plan, Port};
 use crate::data::format::Format;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
@@ -39,6 +40,17 @@ pub fn demand(plan: &Plan) -> Demands {
     let mut demands = Demands::default();
     for id in plan.upstream_order() {
         let Some(node) = plan.nodes.get(id.index()) else { continue };
+        if let NodeKind::Step(Operator::Join(join)) = &node.kind {
+            // Each side is asked for its own key.
+            for (input, side) in node.inputs.iter().zip([&join.left, &join.right]) {
+                let mut needed = demands.of(id, &Port::Late);
+                side.on.iter().for_each(|expr| read(expr, &mut needed));
+                needed.values.retain(|f| plan.layout.path(*f).is_some_and(|p| p.root != Root::Computed));
+                needed.body = true;
+                demands.outputs.entry((input.node, input.port.clone())).or_default().union(&needed);
+            }
+            continue;
+        }
         let mut needed = match &node.kind {
             NodeKind::Source(_) => continue,
             // Rows that come late leave as they are; the windows' own rows are made anew.
@@ -138,6 +150,17 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
             write(layout, fields.iter().flat_map(|(from, to)| [*from, *to]), &mut needed);
         }
         Operator::Route { branches } => branches.iter().for_each(|(_, condition)| read(condition, &mut needed)),
+        // A join asks each of its inputs for something else; a tag is read by nobody but it.
+        Operator::Join(_) | Operator::Tag(_) => {}
+        Operator::Dedupe(Dedupe { by, .. }) | Operator::Throttle(Throttle { by, .. }) => {
+            by.iter().for_each(|part| read(&part.expr, &mut needed));
+        }
+        Operator::Sample(sample) => {
+            sample.by.iter().for_each(|part| read(&part.expr, &mut needed));
+            if sample.by.is_empty() {
+                sample.identity.into_iter().for_each(|field| needed.value(field));
+            }
+        }
         Operator::Window(window) => {
             window.by.iter().for_each(|part| read(&part.expr, &mut needed));
             window.calls.iter().filter_map(|c| c.argument.as_ref()).for_each(|e| read(e, &mut needed));

@@ -1,6 +1,9 @@
 //! A plan in words: what each entry does, what its edges carry, what runs compiled and what in Rhai, where rows are
 //! exchanged by key, and what whoever runs it can count on.
 
+mod join;
+mod pace;
+
 use std::fmt::Write as _;
 
 use super::graph::{kind_word, numbered, readers};
@@ -136,6 +139,11 @@ fn of_step(operator: &Operator, layout: &Layout, lines: &mut Vec<String>) {
             }
             lines.push("what no branch takes goes on".into());
         }
+        Operator::Join(join) => join::join(join, layout, lines),
+        Operator::Tag(_) => {}
+        Operator::Dedupe(dedupe) => pace::dedupe(dedupe, lines),
+        Operator::Throttle(throttle) => pace::throttle(throttle, lines),
+        Operator::Sample(sample) => pace::sample(sample, lines),
         Operator::Window(window) => of_window(window, layout, lines),
     }
 }
@@ -158,10 +166,7 @@ fn of_window(window: &Window, layout: &Layout, lines: &mut Vec<String>) {
         lines.push(format!("{} is {}", names(layout, &[*field]), output_words(window, output)));
     }
     let arguments = window.calls.iter().filter_map(|call| call.argument.as_ref());
-    let expressions = window.by.iter().map(|part| &part.expr).chain(arguments);
-    lines.extend(
-        expressions.filter(|e| e.mode != Mode::Compiled).map(|e| format!("`{}` runs {}", one_line(&e.text), mode(e))),
-    );
+    expression_modes(window.by.iter().map(|part| &part.expr).chain(arguments), lines);
     lines.push("a row leaves when the watermark reaches its window's end".into());
     if window.allow_late > TimeSpan::ZERO {
         lines.push(format!("for {} after that a late event makes a revised row", window.allow_late));
@@ -191,6 +196,12 @@ fn key(by: &[KeyPart]) -> String {
 
 fn exchange(by: &[KeyPart]) -> String {
     format!("rows are exchanged here: those of one {} meet on one worker", key(by))
+}
+
+/// Those of a step's expressions that do not run compiled.
+fn expression_modes<'a>(expressions: impl Iterator<Item = &'a Expr>, lines: &mut Vec<String>) {
+    let slow = expressions.filter(|e| e.mode != Mode::Compiled);
+    lines.extend(slow.map(|e| format!("`{}` runs {}", one_line(&e.text), mode(e))));
 }
 
 /// How an expression runs, and why it does not run compiled.
@@ -240,10 +251,12 @@ fn errors(plan: &Plan, id: NodeId, node: &Node) -> String {
         (_, OnError::DeadLetter) => "become dead letters".into(),
         (_, OnError::Drop) => "are counted and dropped".into(),
     };
-    let NodeKind::Step(Operator::Window(window)) = &node.kind else {
-        return format!("rows that fail {errors}");
+    let late = match &node.kind {
+        NodeKind::Step(operator) => operator.late(),
+        _ => None,
     };
-    let late = match (who(&Port::Late), window.late) {
+    let Some(late) = late else { return format!("rows that fail {errors}") };
+    let late = match (who(&Port::Late), late) {
         (readers, _) if !readers.is_empty() => format!("go to {readers}"),
         (_, Late::DeadLetter) => "become dead letters".into(),
         (_, Late::Drop) => "are counted and dropped".into(),
@@ -264,17 +277,18 @@ fn guarantees(plan: &Plan) -> Vec<String> {
         _ => "Live input meets in order of arrival; from there on results do not depend on the number of workers."
             .to_owned(),
     });
-    lines.push(
-        "Every row is passed on, filtered, late, an error or part of a window; the run's end counts them.".into(),
-    );
+    let dedupes = |n: &Node| matches!(n.kind, NodeKind::Step(Operator::Dedupe(_)));
+    let duplicate = if plan.nodes.iter().any(dedupes) { "a duplicate, " } else { "" };
+    lines.push(format!(
+        "Every row is passed on, filtered, late, {duplicate}an error or part of a window; the run's end counts them."
+    ));
     lines.push(if bounded {
         "The run ends by itself: all windows are closed first.".into()
     } else {
         "The run goes on until it is stopped; stopping closes no window.".into()
     });
     let exchanged = numbered(plan).filter(|(_, n)| match &n.kind {
-        NodeKind::Step(Operator::Window(window)) => !window.by.is_empty(),
-        NodeKind::Step(Operator::Script { by, .. }) => !by.is_empty(),
+        NodeKind::Step(operator) => operator.shares_keys(),
         _ => false,
     });
     let exchanged: Vec<&str> = exchanged.map(|(_, n)| n.name.as_str()).collect();

@@ -40,16 +40,25 @@ pub fn kind_word(kind: &NodeKind) -> &str {
     match kind {
         NodeKind::Source(source) => &source.connector,
         NodeKind::Sink(sink) => &sink.connector,
-        NodeKind::Step(operator) => match operator {
-            Operator::Filter { .. } => "filter",
-            Operator::Script { .. } => "script",
-            Operator::Set { .. } => "set",
-            Operator::Keep { .. } => "keep",
-            Operator::Drop { .. } => "drop",
-            Operator::Rename { .. } => "rename",
-            Operator::Route { .. } => "route",
-            Operator::Window(_) => "window",
-        },
+        NodeKind::Step(operator) => operator_word(operator),
+    }
+}
+
+/// What a step is, in a word.
+pub fn operator_word(operator: &Operator) -> &'static str {
+    match operator {
+        Operator::Filter { .. } => "filter",
+        Operator::Script { .. } => "script",
+        Operator::Set { .. } => "set",
+        Operator::Keep { .. } => "keep",
+        Operator::Drop { .. } => "drop",
+        Operator::Rename { .. } => "rename",
+        Operator::Route { .. } => "route",
+        Operator::Dedupe(_) => "dedupe",
+        Operator::Throttle(_) => "throttle",
+        Operator::Sample(_) => "sample",
+        Operator::Join(_) | Operator::Tag(_) => "join",
+        Operator::Window(_) => "window",
     }
 }
 
@@ -108,6 +117,18 @@ impl Tree<'_> {
     }
 }
 
+/// What an edge into a node is called: the port, and which side of a join it is.
+fn label(node: &super::Node, index: usize, port: &Port) -> Option<String> {
+    let side = match &node.kind {
+        NodeKind::Step(Operator::Join(_)) => Some(if index == 0 { "left" } else { "right" }),
+        _ => None,
+    };
+    match (port_name(port), side) {
+        (Some(port), Some(side)) => Some(format!("{port}, {side}")),
+        (port, side) => port.or(side.map(str::to_owned)),
+    }
+}
+
 fn port_name(port: &Port) -> Option<String> {
     match port {
         Port::Main => None,
@@ -126,8 +147,8 @@ fn mermaid(plan: &Plan, fields: Fields<'_>) -> String {
         let _ = writeln!(out, "  n{}{open}\"{}<br/><i>{}</i>\"{close}", id.0, node.name, kind_word(&node.kind));
     }
     for (id, node) in numbered(plan) {
-        for input in &node.inputs {
-            let port = port_name(&input.port).unwrap_or_default();
+        for (index, input) in node.inputs.iter().enumerate() {
+            let port = label(node, index, &input.port).unwrap_or_default();
             let label = match (port, fields(input).replace('"', "#quot;")) {
                 (port, fields) if port.is_empty() && fields.is_empty() => String::new(),
                 (port, fields) if fields.is_empty() => format!("|{port}|"),
@@ -152,15 +173,15 @@ fn dot(plan: &Plan, fields: Fields<'_>) -> String {
         let _ = writeln!(out, "  n{} [shape={shape}, label=\"{}\\n{}\"];", id.0, node.name, kind_word(&node.kind));
     }
     for (id, node) in numbered(plan) {
-        for input in &node.inputs {
-            let port = port_name(&input.port);
+        for (index, input) in node.inputs.iter().enumerate() {
+            let port = label(node, index, &input.port);
             let fields = fields(input).replace('\\', "\\\\").replace('"', "\\\"");
             let mut marks = Vec::new();
             let text: Vec<String> = port.iter().cloned().chain((!fields.is_empty()).then_some(fields)).collect();
             if !text.is_empty() {
                 marks.push(format!("label=\"{}\"", text.join("\\n")));
             }
-            marks.extend(port.map(|_| "style=dashed".to_owned()));
+            marks.extend((input.port != Port::Main).then(|| "style=dashed".to_owned()));
             let label = if marks.is_empty() { String::new() } else { format!(" [{}]", marks.join(", ")) };
             let _ = writeln!(out, "  n{} -> n{}{label};", input.node.0, id.0);
         }

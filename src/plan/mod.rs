@@ -4,6 +4,9 @@
 pub mod demand;
 pub mod explain;
 pub mod graph;
+pub mod join;
+pub mod pace;
+pub mod sample;
 pub mod svg;
 pub mod window;
 
@@ -159,6 +162,14 @@ impl NodeKind {
             Operator::Script { script, by, .. } => by.iter().map(|part| &part.expr).chain([script]).collect(),
             Operator::Set { fields } => fields.iter().map(|(_, expr)| expr).collect(),
             Operator::Route { branches } => branches.iter().map(|(_, expr)| expr).collect(),
+            Operator::Dedupe(pace::Dedupe { by, .. })
+            | Operator::Throttle(pace::Throttle { by, .. })
+            | Operator::Sample(sample::Sample { by, .. }) => by.iter().map(|part| &part.expr).collect(),
+            Operator::Join(join) => {
+                let on = join.left.on.iter().chain(&join.right.on);
+                on.chain(join.select.iter().map(|(_, expr)| expr)).collect()
+            }
+            Operator::Tag(_) => Vec::new(),
             Operator::Window(window) => {
                 let by = window.by.iter().map(|part| &part.expr);
                 by.chain(window.calls.iter().filter_map(|call| call.argument.as_ref())).collect()
@@ -244,6 +255,16 @@ pub enum Operator {
         /// Branch and condition, in order.
         branches: Vec<(String, Expr)>,
     },
+    /// Holds back rows that repeat one before them.
+    Dedupe(pace::Dedupe),
+    /// Lets so many rows of a key go on in a span of event time.
+    Throttle(pace::Throttle),
+    /// Lets a part of the rows go on.
+    Sample(sample::Sample),
+    /// Puts rows of two inputs together.
+    Join(join::Join),
+    /// Marks the rows of one side of a join.
+    Tag(join::Tag),
     /// Groups rows by key and time.
     Window(window::Window),
 }
@@ -252,9 +273,40 @@ impl Operator {
     /// Whether it keeps something from row to row, so that it takes them in order and, with a key, shares its keys out.
     pub fn has_state(&self) -> bool {
         match self {
-            Operator::Window(_) => true,
+            Operator::Window(_) | Operator::Dedupe(_) | Operator::Throttle(_) | Operator::Join(_) => true,
             Operator::Script { by, .. } => !by.is_empty(),
             _ => false,
+        }
+    }
+
+    /// The key that an author wrote for it as `by`; empty if there is none.
+    pub fn by(&self) -> &[KeyPart] {
+        match self {
+            Operator::Script { by, .. }
+            | Operator::Window(window::Window { by, .. })
+            | Operator::Dedupe(pace::Dedupe { by, .. })
+            | Operator::Throttle(pace::Throttle { by, .. })
+            | Operator::Sample(sample::Sample { by, .. }) => by,
+            _ => &[],
+        }
+    }
+
+    /// Whether workers share its keys.
+    pub fn shares_keys(&self) -> bool {
+        match self {
+            Operator::Window(_) | Operator::Throttle(_) => !self.by().is_empty(),
+            other => other.has_state(),
+        }
+    }
+
+    /// What becomes of its late rows when nobody reads them; `None` of a step that judges no event times.
+    pub fn late(&self) -> Option<window::Late> {
+        match self {
+            Operator::Window(window) => Some(window.late),
+            Operator::Dedupe(dedupe) => Some(dedupe.late),
+            Operator::Throttle(throttle) => Some(throttle.late),
+            Operator::Join(join) => Some(join.late),
+            _ => None,
         }
     }
 }

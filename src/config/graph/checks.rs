@@ -91,8 +91,9 @@ fn splits(draft: &Draft) -> bool {
 pub fn repeated(graph: &Graph, context: &mut Context<'_>) {
     for (at, draft) in graph.drafts.iter().enumerate() {
         let stateful = match &draft.kind {
-            Some(NodeKind::Step(Operator::Window(_))) => true,
-            Some(NodeKind::Step(Operator::Script { by, .. })) => !by.is_empty(),
+            // A row that comes again with another revision is what this step is asked about.
+            Some(NodeKind::Step(Operator::Dedupe(_))) => false,
+            Some(NodeKind::Step(operator)) => operator.has_state(),
             _ => false,
         };
         let revised = |draft: &Draft, port: &Port| {
@@ -111,18 +112,24 @@ pub fn repeated(graph: &Graph, context: &mut Context<'_>) {
     }
 }
 
-/// Reports windows over rows that could not be processed: such a row may have no event time.
+/// Reports windows, and other steps that judge event times, over rows that could not be processed: such a row may have
+/// no event time.
 pub fn errors_in_windows(graph: &Graph, context: &mut Context<'_>) {
     for (at, draft) in graph.drafts.iter().enumerate() {
-        let Some(NodeKind::Step(Operator::Window(_))) = &draft.kind else { continue };
+        let Some(NodeKind::Step(operator)) = draft.kind.as_ref().filter(|k| judges_times(k)) else { continue };
         if let Some(of) = upstream(at, graph, &|_, port| *port == Port::Errors) {
+            let kind = crate::plan::graph::operator_word(operator);
             let message =
-                format!("the window `{}` reads `{}.errors`, whose rows may have no event time", draft.name, of.name);
+                format!("the {kind} `{}` reads `{}.errors`, whose rows may have no event time", draft.name, of.name);
             context
                 .error("window-over-errors", message, &draft.span)
                 .help("write the errors to a sink and count them there");
         }
     }
+}
+
+fn judges_times(kind: &NodeKind) -> bool {
+    matches!(kind, NodeKind::Step(operator) if operator.late().is_some())
 }
 
 /// The first entry above a node, not beyond another window, one of whose outputs that reach the node is as asked.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::connector::template::Template;
-use crate::data::format::{Csv, Format};
+use crate::data::format::Format;
 use crate::data::layout::{FieldId, FieldPath, Layout};
 use crate::data::value::Value;
 use crate::engine::action::{Action, CsvColumns, Encode, Prepare};
+use crate::engine::actions::sample::Sampler;
 use crate::expr::{Expr, Program};
 use crate::plan::{Operator, Port, Sink};
 
@@ -53,14 +54,26 @@ impl Lower<'_> {
                 let branches: Vec<_> = ports.zip(programs).collect();
                 Box::new(move || Ok(Action::Route(branches.clone())))
             }
-            Operator::Window(_) => return Err("a step with state stands behind an exchange".to_owned()),
+            Operator::Sample(sample) => {
+                let by = programs(&mut sample.by.iter().map(|part| &part.expr))?;
+                let sampler = Sampler { by, identity: sample.identity, greatest: sample.share.greatest() };
+                let sampler = Arc::new(sampler);
+                Box::new(move || Ok(Action::Sample(Arc::clone(&sampler))))
+            }
+            Operator::Tag(tag) => {
+                let (field, right) = (tag.field, tag.right);
+                Box::new(move || Ok(Action::Tag(field, right)))
+            }
+            Operator::Window(_) | Operator::Dedupe(_) | Operator::Throttle(_) | Operator::Join(_) => {
+                return Err("a step with state stands behind an exchange".to_owned());
+            }
         })
     }
 }
 
 /// The action before an exchange: computes what a step with state needs of each row.
-pub(super) fn prepare_action(compute: Vec<(Program, FieldId)>, key: Vec<FieldId>) -> ActionMaker {
-    Box::new(move || Ok(Action::Prepare(Prepare { compute: compute.clone(), key: key.clone() })))
+pub(super) fn prepare_action(prepare: Prepare) -> ActionMaker {
+    Box::new(move || Ok(Action::Prepare(prepare.clone())))
 }
 
 /// Compiles an expression; the error is for its author.
@@ -78,7 +91,7 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
         Format::Csv(dialect) => {
             let names = dialect.columns.iter().flatten();
             let columns = names.filter_map(|n| Some((n.clone(), layout.find(&FieldPath::event([n]))?)));
-            Some(Arc::new(CsvColumns { dialect: Csv::clone(dialect), columns: columns.collect() }))
+            Some(Arc::new(CsvColumns { dialect: dialect.clone(), columns: columns.collect() }))
         }
     };
     let mut templates = Vec::new();

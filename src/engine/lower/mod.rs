@@ -2,11 +2,13 @@
 //! exchanges between them.
 
 mod actions;
+mod join;
 mod steps;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::base::time::TimeSpan;
 use crate::data::format::Format;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
 use crate::expr::{Expr, Program};
@@ -63,6 +65,8 @@ pub struct Reader {
     pub stages: Vec<usize>,
     /// What is read of its rows.
     pub needed: Demand,
+    /// How far its watermark is behind that of its sources: steps before it hand on rows that old.
+    pub behind: TimeSpan,
 }
 
 /// What a reader is.
@@ -86,6 +90,7 @@ pub struct Lowering {
 pub fn lower(plan: &Plan, how: Lowering) -> Result<Graph, String> {
     let mut plan = plan.clone();
     name_csv_columns(&mut plan)?;
+    join::tag_sides(&mut plan)?;
     let plan = &plan;
     let demands = demand(plan);
     let mut lowering = Lower { plan, layout: plan.layout.clone(), demands, how, readers: HashMap::new() };
@@ -223,7 +228,14 @@ impl Lower<'_> {
                 }
             };
             let needed = self.input_demand(*id);
-            graph.readers.push(Reader { node: *id, kind, sources: Vec::new(), stages: Vec::new(), needed });
+            graph.readers.push(Reader {
+                node: *id,
+                kind,
+                sources: Vec::new(),
+                stages: Vec::new(),
+                needed,
+                behind: TimeSpan::ZERO,
+            });
         }
         connect(&mut graph);
         Ok(graph)
@@ -265,7 +277,7 @@ impl Lower<'_> {
         let layout = Arc::clone(layout);
         let needed = self.demands.of_all(id);
         let of_output = needed.clone();
-        let Stateful { make, keyed, keep_late } = stateful;
+        let Stateful { make, keyed, late, behind } = stateful;
         StageSpec {
             node: id,
             make: Box::new(move || Ok(make(&layout, &of_output))),
@@ -273,7 +285,8 @@ impl Lower<'_> {
             flow,
             exits,
             needed,
-            keep_late,
+            late,
+            behind,
         }
     }
 
@@ -292,7 +305,7 @@ fn is_root(node: &Node) -> bool {
     matches!(node.kind, NodeKind::Source(_)) || (is_reader(node) && !matches!(node.kind, NodeKind::Sink(_)))
 }
 
-/// Notes who feeds each reader, and which sources each step's watermark depends on.
+/// Notes who feeds each reader, which sources each step's watermark depends on, and how far it is behind them.
 fn connect(graph: &mut Graph) {
     for (index, source) in graph.sources.iter().enumerate() {
         for exit in &source.exits {
@@ -313,11 +326,12 @@ fn connect(graph: &mut Graph) {
         }
     }
     // Readers stand after those that feed them, so one pass gathers the sources of each.
-    let mut behind: Vec<Vec<usize>> = Vec::new();
+    let mut above: Vec<(Vec<usize>, TimeSpan)> = Vec::new();
     for reader in &mut graph.readers {
         let mut sources = reader.sources.clone();
-        for stage in &reader.stages {
-            sources.extend(behind.get(*stage).into_iter().flatten());
+        for (of_stage, behind) in reader.stages.iter().filter_map(|stage| above.get(*stage)) {
+            sources.extend(of_stage);
+            reader.behind = reader.behind.max(*behind);
         }
         sources.sort_unstable();
         sources.dedup();
@@ -325,6 +339,10 @@ fn connect(graph: &mut Graph) {
             *set = graph.sets.len();
             graph.sets.push(sources.clone());
         }
-        behind.push(sources);
+        let own = match &reader.kind {
+            ReaderKind::Stage(spec, _) => spec.behind,
+            ReaderKind::Sink(_) => TimeSpan::ZERO,
+        };
+        above.push((sources, TimeSpan(reader.behind.0.saturating_add(own.0))));
     }
 }

@@ -2,29 +2,35 @@
 
 use std::sync::Arc;
 
+use crate::base::time::TimeSpan;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
+use crate::engine::action::Prepare;
 use crate::engine::ops::Operator as Running;
+use crate::engine::ops::pace::{Held, Pace, PaceSpec};
 use crate::engine::ops::script::{KeyedScript, ScriptSpec};
 use crate::engine::ops::window::accumulate::Aggregate;
 use crate::engine::ops::window::{OutputField, WindowSpec, WindowStep};
 use crate::expr::{Expr, Program};
 use crate::plan::demand::stale_after;
+use crate::plan::pace::{Dedupe, THROTTLED, Throttle};
 use crate::plan::window::{Late, Output, Window};
-use crate::plan::{KeyPart, Node, NodeId, Operator, Port};
+use crate::plan::{Input, KeyPart, Node, NodeId, Operator, Port};
 
 use super::Lower;
 use super::actions::{ActionMaker, prepare_action};
 
 /// Makes the operator of one share. The demand is what is read of its output.
-type MakeOperator = Box<dyn Fn(&Arc<Layout>, &Demand) -> Box<dyn Running> + Send + Sync>;
+pub(super) type MakeOperator = Box<dyn Fn(&Arc<Layout>, &Demand) -> Box<dyn Running> + Send + Sync>;
 
 /// A step with state before its stage is made: the layout is not finished yet.
 pub(super) struct Stateful {
     pub(super) make: MakeOperator,
     /// Whether it has a key, and so can be shared out.
     pub(super) keyed: bool,
-    /// Whether late rows that nobody reads are dead letters.
-    pub(super) keep_late: bool,
+    /// Why late rows that nobody reads are dead letters; `None` if they are only counted.
+    pub(super) late: Option<&'static str>,
+    /// How far the watermark behind it is behind its own.
+    pub(super) behind: TimeSpan,
 }
 
 impl Lower<'_> {
@@ -37,6 +43,9 @@ impl Lower<'_> {
     ) -> Result<(Stateful, ActionMaker), String> {
         match operator {
             Operator::Window(window) => self.window(id, node, window),
+            Operator::Dedupe(dedupe) => self.dedupe(node, dedupe),
+            Operator::Throttle(throttle) => self.throttle(id, node, throttle),
+            Operator::Join(join) => self.join(id, node, join),
             Operator::Script { script, by, state_ttl, .. } => {
                 let mut compute = Vec::new();
                 let key = self.key(&node.name, by, &mut compute)?;
@@ -44,7 +53,10 @@ impl Lower<'_> {
                 let spec = ScriptSpec { program, key: key.clone(), ttl: *state_ttl, track: self.how.track };
                 let make: MakeOperator =
                     Box::new(move |layout, needed| Box::new(KeyedScript::new(&spec, layout, needed)));
-                Ok((Stateful { make, keyed: true, keep_late: false }, prepare_action(compute, key)))
+                Ok((
+                    Stateful { make, keyed: true, late: None, behind: TimeSpan::ZERO },
+                    prepare_action(Prepare { compute, digest: None, key }),
+                ))
             }
             _ => Err(format!("`{}` keeps no state", node.name)),
         }
@@ -114,8 +126,57 @@ impl Lower<'_> {
             track: self.how.track,
             refresh: stale_after(&self.layout, &written, &self.demands.of(id, &Port::Main)),
         };
-        let (keyed, keep_late) = (!key.is_empty(), window.late == Late::DeadLetter);
+        let (keyed, late) = (!key.is_empty(), reason(window.late, "late: its windows are gone"));
         let make: MakeOperator = Box::new(move |layout, _| Box::new(WindowStep::new(&spec, layout)));
-        Ok((Stateful { make, keyed, keep_late }, prepare_action(compute, key)))
+        Ok((
+            Stateful { make, keyed, late, behind: TimeSpan::ZERO },
+            prepare_action(Prepare { compute, digest: None, key }),
+        ))
     }
+
+    fn dedupe(&mut self, node: &Node, dedupe: &Dedupe) -> Result<(Stateful, ActionMaker), String> {
+        let mut compute = Vec::new();
+        let mut key = self.key(&node.name, &dedupe.by, &mut compute)?;
+        let mut digest = None;
+        if key.is_empty() {
+            let mut part = |n: &str| {
+                self.field(FieldPath { root: Root::Computed, names: vec![node.name.as_str().into(), n.into()] })
+            };
+            let parts = [part("digest0")?, part("digest1")?];
+            key.extend(parts);
+            digest = Some(parts);
+        }
+        let (key_fields, span, held) = (key.clone(), dedupe.within, Held::Duplicate);
+        let spec = PaceSpec { key: key_fields, limit: 1, span, held, track: self.how.track };
+        let make: MakeOperator = Box::new(move |_, _| Box::new(Pace::new(&spec)));
+        let late = reason(dedupe.late, "late: whether it repeats another is no longer known");
+        Ok((
+            Stateful { make, keyed: true, late, behind: TimeSpan::ZERO },
+            prepare_action(Prepare { compute, digest, key }),
+        ))
+    }
+
+    fn throttle(&mut self, id: NodeId, node: &Node, throttle: &Throttle) -> Result<(Stateful, ActionMaker), String> {
+        let mut compute = Vec::new();
+        let key = self.key(&node.name, &throttle.by, &mut compute)?;
+        let held = Input { node: id, port: Port::Named(THROTTLED.to_owned()) };
+        let read = self.plan.nodes.iter().any(|node| node.inputs.contains(&held));
+        let spec = PaceSpec {
+            key: key.clone(),
+            limit: throttle.limit,
+            span: throttle.per,
+            held: if read { Held::Port(held.port) } else { Held::Dropped },
+            track: self.how.track,
+        };
+        let make: MakeOperator = Box::new(move |_, _| Box::new(Pace::new(&spec)));
+        let late = reason(throttle.late, "late: what went on around it is no longer known");
+        let keyed = !key.is_empty();
+        let action = prepare_action(Prepare { compute, digest: None, key });
+        Ok((Stateful { make, keyed, late, behind: TimeSpan::ZERO }, action))
+    }
+}
+
+/// Why a late row is a dead letter, if it is to be one.
+pub(super) fn reason(late: Late, why: &'static str) -> Option<&'static str> {
+    (late == Late::DeadLetter).then_some(why)
 }

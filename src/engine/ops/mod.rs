@@ -1,5 +1,7 @@
 //! Operators that keep state. They run on one worker at a time, see ticks in order, and see no clock and no I/O.
 
+pub mod join;
+pub mod pace;
 pub mod script;
 pub mod window;
 
@@ -74,8 +76,10 @@ pub struct TickOutput {
     pub late: Vec<(u32, u32)>,
     /// Rows that could not be processed; their ordinals are indexes into `ranks`.
     pub failed: Vec<Failed>,
-    /// Rows of the input that a script dropped.
+    /// Rows of the input that were dropped.
     pub dropped: u64,
+    /// Rows of the input that repeat one before them.
+    pub duplicates: u64,
 }
 
 /// An operator with state.

@@ -216,8 +216,8 @@ fn shown(node: &Node) -> Shown {
     let whole = match &node.kind {
         NodeKind::Step(Operator::Filter { condition }) => Some(condition.text.trim().to_owned()),
         NodeKind::Step(Operator::Script { script, .. }) => Some(script.text.trim().to_owned()),
-        NodeKind::Step(Operator::Window(window)) if !window.by.is_empty() => {
-            let by: Vec<&str> = window.by.iter().map(|part| part.expr.text.trim()).collect();
+        NodeKind::Step(operator) if !operator.by().is_empty() => {
+            let by: Vec<&str> = operator.by().iter().map(|part| part.expr.text.trim()).collect();
             Some(format!("by {}", by.join(", ")))
         }
         _ => None,
