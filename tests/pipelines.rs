@@ -91,11 +91,27 @@ fn every_pipeline_gives_the_same_with_one_worker_and_with_three() {
 }
 
 #[test]
+fn every_pipeline_stands_in_the_list_of_ideas() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let list = fs::read_to_string(home.join("README.md")).unwrap();
+    for file in pipelines(&home) {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(list.contains(&format!("]({name})")), "say in pipelines/README.md what {name} shows");
+    }
+    for name in list.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(home.join(name).is_file(), "pipelines/README.md names {name}, which is not there");
+    }
+}
+
+#[test]
 fn what_they_show() {
     let home = copy();
-    for name in ["first", "late", "orders", "rooms"] {
+    let shown = ["first", "late", "orders", "rooms", "event-time", "disorder", "tumbling", "sliding", "keyed-state"];
+    for name in shown {
         insta::assert_snapshot!(name, millstream(home.path(), &["run", "--quiet", &format!("{name}.yaml")]));
     }
+    let missed = fs::read_to_string(home.path().join("out/missed-cars.ndjson")).unwrap();
+    insta::assert_snapshot!("missed-cars", missed);
     let wrong = fs::read_to_string(home.path().join("out/orders-wrong.ndjson")).unwrap();
     insta::assert_snapshot!("orders-wrong", wrong);
 }

@@ -7,6 +7,7 @@ mod files;
 mod graph;
 mod load;
 mod progress;
+mod reference;
 mod run;
 mod schema;
 mod summary;
@@ -18,7 +19,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// A declarative stream processor in one binary.
 #[derive(Parser, Debug)]
-#[command(name = "millstream", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "millstream", version, about, arg_required_else_help = true, after_help = exit_codes())]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -38,18 +39,19 @@ enum Verb {
     Graph(graph::Args),
     /// Write the JSON Schema of pipeline files, for editors.
     Schema(schema::Args),
+    /// Show what there is: connectors, steps, windows, aggregates, functions, formats and keys.
+    Reference(reference::Args),
     /// Write the completions of a shell.
     Completions(completions::Args),
 }
 
-/// What the process's exit code means.
-const EXIT_CODES: &str = "Exit codes:
-  0    everything went as asked
-  1    a run or a test failed
-  2    the command line or a pipeline file is wrong
-  130  a run was stopped by a signal before its input ended";
+/// What the help says of exit codes.
+fn exit_codes() -> String {
+    let line = |(code, about): &(u8, &str)| format!("\n  {code:<4} {about}");
+    format!("Exit codes:{}", exit::CODES.iter().map(line).collect::<String>())
+}
 
-/// Exit codes, as the help text documents them.
+/// Exit codes.
 pub mod exit {
     /// Everything went as asked.
     pub const OK: u8 = 0;
@@ -59,6 +61,14 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// The run was stopped by a signal before its input ended.
     pub const STOPPED: u8 = 130;
+
+    /// What each means.
+    pub const CODES: [(u8, &str); 4] = [
+        (OK, "everything went as asked"),
+        (FAILED, "a run or a test failed"),
+        (USAGE, "the command line or a pipeline file is wrong"),
+        (STOPPED, "a run was stopped by a signal before its input ended"),
+    ];
 }
 
 /// Runs the command line.
@@ -71,6 +81,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::Graph(args) => graph::run(&args),
         Verb::Schema(args) => schema::run(&args, &load::REGISTRY),
+        Verb::Reference(args) => reference::run(&args, &load::REGISTRY),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
     };
     ExitCode::from(code)

@@ -121,6 +121,12 @@ pub(super) fn arguments(name: &str) -> Option<Vec<usize>> {
     }
 }
 
+/// The names of our own functions that act on the event.
+#[cfg(test)]
+pub(super) fn effects() -> impl Iterator<Item = &'static str> {
+    EFFECTS.iter().map(|(name, _)| *name)
+}
+
 /// Every name that may be called.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let own = functions::functions().iter().map(|f| f.name);

@@ -19,6 +19,7 @@ mod aggregate;
 mod analyse;
 mod checks;
 mod dynamic;
+mod effects;
 mod facts;
 mod fault;
 mod functions;
@@ -43,6 +44,7 @@ mod walk;
 
 pub use aggregate::{Aggregate, AggregateCall, AggregateOutput, analyse_aggregate};
 pub use analyse::{analyse, is_reserved_word};
+pub use effects::{EFFECTS, Effect, of_rhai as functions_of_rhai};
 pub use functions::{Function, functions};
 pub use overlap::Overlaps;
 pub use program::{EventOf, Program, Scratch};

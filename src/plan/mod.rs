@@ -1,6 +1,7 @@
 //! A checked pipeline as pure data: nodes, their inputs, operators as a closed enum, connectors as a name with checked
 //! options. Knows no YAML, no threads and no connectors; whatever runs, explains or draws a pipeline reads this.
 
+pub mod about;
 pub mod demand;
 pub mod explain;
 pub mod graph;
