@@ -224,3 +224,47 @@ fn shells_take_the_completions() {
         }
     }
 }
+
+#[test]
+fn a_new_pipeline_is_right_and_passes_its_tests() {
+    let directory = with(&[]);
+    let listed = text(&millstream(&directory, &["new"]).stdout);
+    let names: Vec<&str> = listed.lines().filter_map(|l| l.strip_prefix("  ")?.split("  ").next()).collect();
+    assert!(names.len() >= 4, "{listed}");
+    for name in names {
+        let output = millstream(&directory, &["new", name]);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
+        let file = format!("{name}.yaml");
+        assert!(text(&output.stdout).starts_with(&format!("wrote {file}: ")));
+        for verb in [&["check", "--strict"][..], &["test"]] {
+            let output = millstream(&directory, &[verb, &[file.as_str()]].concat());
+            assert_eq!(output.status.code(), Some(0), "{verb:?} {name}: {}", text(&output.stderr));
+        }
+        let output = millstream(&directory, &["test", &file]);
+        assert!(!text(&output.stderr).contains("0 passed"), "{name}");
+    }
+    for name in ["sensor-alert", "sessions"] {
+        let output = millstream(&directory, &["run", "-q", &format!("{name}.yaml")]);
+        assert_eq!(output.status.code(), Some(0), "{name} runs as it stands: {}", text(&output.stderr));
+        assert!(!output.stdout.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_new_pipeline_takes_no_other_files_place() {
+    let directory = with(&[("mine.yaml", b"mine")]);
+    let output = millstream(&directory, &["new", "sessions", "-o", "mine.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("`--force`"), "{}", text(&output.stderr));
+    assert_eq!(read(&directory, "mine.yaml"), "mine");
+    let output = millstream(&directory, &["new", "sessions", "-o", "mine.yaml", "--force"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(read(&directory, "mine.yaml").contains("millstream run mine.yaml"));
+    let output = millstream(&directory, &["new", "sessions", "-o", "deep/er/it's.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(read(&directory, "deep/er/it's.yaml").contains("millstream run 'deep/er/it'\\''s.yaml'"));
+    assert!(text(&millstream(&directory, &["new", "sessions", "-o", "-"]).stdout).contains("session: { gap: 10m }"));
+    let output = millstream(&directory, &["new", "sesions"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("did you mean `sessions`?"), "{}", text(&output.stderr));
+}

@@ -6,6 +6,7 @@ mod explain;
 mod files;
 mod graph;
 mod load;
+mod new;
 mod progress;
 mod reference;
 mod run;
@@ -27,6 +28,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Write a pipeline to begin with: comments, tests and all.
+    New(new::Args),
     /// Run pipelines to their end, or until interrupted.
     Run(run::Args),
     /// Say everything that is wrong with pipeline files, without running them.
@@ -75,6 +78,7 @@ pub mod exit {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = match cli.verb {
+        Verb::New(args) => new::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::run(&args, &load::REGISTRY),
         Verb::Test(args) => test::run(&args),
