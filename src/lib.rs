@@ -44,6 +44,9 @@
 //! | threads, back-pressure, the end of a run | `engine::run` |
 //! | reading and writing JSON | `data::json` |
 //! | a connector | `connectors`, one file and a line in its list |
+//! | what the reference says | where the thing is declared; `cli::reference` gathers it, `plan::about` and `expr::effects` have what no declaration says |
+//! | drawings | `plan::graph`, `plan::svg` |
+//! | templates of `new` | `cli/new`, a file each |
 //!
 //! # Glossary
 //! *partition*: what has an order of its own, a file of a glob; *block*: whole records of one partition; *chunk*: bytes

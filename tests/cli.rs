@@ -243,7 +243,7 @@ fn a_new_pipeline_is_right_and_passes_its_tests() {
         let output = millstream(&directory, &["test", &file]);
         assert!(!text(&output.stderr).contains("0 passed"), "{name}");
     }
-    for name in ["sensor-alert", "sessions"] {
+    for name in ["sensor-alert", "sessions", "dedupe-join"] {
         let output = millstream(&directory, &["run", "-q", &format!("{name}.yaml")]);
         assert_eq!(output.status.code(), Some(0), "{name} runs as it stands: {}", text(&output.stderr));
         assert!(!output.stdout.is_empty(), "{name}");

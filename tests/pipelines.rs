@@ -136,7 +136,11 @@ fn plans_in_words_and_as_drawings() {
             millstream(home.path(), &["explain", &format!("{name}.yaml")])
         );
     }
-    for format in ["terminal", "mermaid", "dot", "svg"] {
+    let drawn = millstream(home.path(), &["graph", "--format", "svg", "orders.yaml"]);
+    let kept = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/orders.svg")).unwrap();
+    let command = "cargo run -q -- graph --format svg pipelines/orders.yaml -o pipelines/orders.svg";
+    assert!(drawn == kept, "pipelines/orders.svg is stale: draw it anew with `{command}`");
+    for format in ["terminal", "mermaid", "dot"] {
         let drawn = millstream(home.path(), &["graph", "--format", format, "orders.yaml"]);
         insta::assert_snapshot!(format!("graph-{format}"), drawn);
     }

@@ -36,7 +36,7 @@ macro_rules! templates {
 }
 
 /// Every template.
-const TEMPLATES: &[Template] = templates!["sensor-alert", "log-errors", "batch-file", "sessions"];
+const TEMPLATES: &[Template] = templates!["sensor-alert", "log-errors", "batch-file", "sessions", "dedupe-join"];
 
 impl Template {
     /// What its pipeline does: its description.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::entry::{Entry, Family};
+use super::entry::{Entry, Family, code};
 use super::options::{Schemas, one_of};
 use crate::cli::exit;
 use crate::config::{Registry, schema};
@@ -53,8 +53,8 @@ fn of_schema(schemas: &Schemas, family: Family, name: &str, schema: &Value) -> E
     if !matches!(option.kind.as_str(), "map" | "") {
         entry.facts.push(("Takes", option.kind));
     }
-    entry.facts.extend(option.default.map(|default| ("Default", format!("`{default}`"))));
-    entry.facts.extend(option.example.map(|example| ("For example", format!("`{example}`"))));
+    entry.facts.extend(option.default.map(|default| ("Default", code(&default))));
+    entry.facts.extend(option.example.map(|example| ("For example", code(&example))));
     let words = !option.inner.is_empty() && option.inner.iter().all(|inner| inner.kind.is_empty());
     let heading = if words { "Words" } else { "Options" };
     entry.sections.push((heading, option.inner));
@@ -187,7 +187,7 @@ fn every_function() -> Vec<Entry> {
         let mut entry = Entry::new(Family::Function, f.name, f.summary);
         entry.group = f.family.to_owned();
         entry.usage = Some(f.signature.to_owned());
-        entry.facts.push(("For example", format!("`{}` is `{}`", f.example.0, f.example.1)));
+        entry.facts.push(("For example", format!("{} is {}", code(f.example.0), code(f.example.1))));
         entry
     };
     let effect = |effect: &crate::expr::Effect| {

@@ -160,6 +160,11 @@ impl Entry {
     }
 }
 
+/// A text as code, whatever it holds.
+pub fn code(text: &str) -> String {
+    if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
+}
+
 /// An option, or one of the words that a value may be.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Choice, Entry, Family};
+use super::entry::{Choice, Entry, Family, code};
 
 /// File names and texts.
 pub fn pages(entries: &[Entry]) -> Vec<(String, String)> {
@@ -76,7 +76,7 @@ fn functions(out: &mut String, entries: &[&&Entry]) {
     out.push_str("\n| function | what it returns | for example |\n|---|---|---|\n");
     for entry in entries {
         let example = entry.facts.first().map_or("", |(_, fact)| fact.as_str());
-        let _ = writeln!(out, "| {} | {} | {} |", code(entry.usage()), cell(&entry.about), cell(example));
+        let _ = writeln!(out, "| {} | {} | {} |", cell(&code(entry.usage())), cell(&entry.about), cell(example));
     }
 }
 
@@ -84,7 +84,7 @@ fn aggregates(out: &mut String, entries: &[&&Entry]) {
     out.push_str("\n| aggregate | what it gives | keeps for each key and window | error |\n|---|---|---|---|\n");
     for entry in entries {
         let facts: Vec<String> = entry.facts.iter().map(|(_, fact)| cell(fact)).collect();
-        let _ = writeln!(out, "| {} | {} | {} |", code(entry.usage()), cell(&entry.about), facts.join(" | "));
+        let _ = writeln!(out, "| {} | {} | {} |", cell(&code(entry.usage())), cell(&entry.about), facts.join(" | "));
     }
 }
 
@@ -113,7 +113,7 @@ fn choice(out: &mut String, option: &Choice, depth: usize) {
     let mut line = format!("{room}* `{}`{kind}: {}", option.name, option.about);
     for (what, value) in [("Default", &option.default), ("For example", &option.example)] {
         if let Some(value) = value.as_ref().filter(|value| !option.about.contains(value.as_str())) {
-            let _ = write!(line, " {what}: `{value}`.");
+            let _ = write!(line, " {what}: {}.", code(value));
         }
     }
     let _ = writeln!(out, "{}", line.trim_end().trim_end_matches(':'));
@@ -123,9 +123,4 @@ fn choice(out: &mut String, option: &Choice, depth: usize) {
 /// Text in a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
-}
-
-/// Code in a cell of a table.
-fn code(text: &str) -> String {
-    format!("`{}`", cell(text))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::entry::{Choice, Entry, Family};
+use super::entry::{Choice, Entry, Family, code};
 
 /// Bold, and back.
 const STRONG: (&str, &str) = ("\x1b[1m", "\x1b[0m");
@@ -85,7 +85,7 @@ fn choice(out: &mut String, option: &Choice, indent: usize, width: Width) {
     let mut about = option.about.clone();
     for (what, value) in [("Default", &option.default), ("For example", &option.example)] {
         if let Some(value) = value.as_ref().filter(|value| !about.contains(value.as_str())) {
-            let _ = write!(about, " {what}: `{value}`.");
+            let _ = write!(about, " {what}: {}.", code(value));
         }
     }
     paragraph(out, about.trim(), indent + 4, indent + 4, width);
