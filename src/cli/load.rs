@@ -7,7 +7,7 @@ use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
 use crate::base::time::TimeSpan;
 use crate::config::{self, Pipeline, Registry};
-use crate::connector::{OpenContext, Sink, SinkError};
+use crate::connector::{OpenContext, Sink};
 use crate::connectors::{SINKS, SOURCES};
 use crate::data::csv;
 use crate::data::format::Format;
@@ -66,11 +66,12 @@ pub fn open_sources(pipeline: &Pipeline) -> Result<Vec<Input>, String> {
         let kind = SOURCES.iter().find(|k| k.name == source.connector);
         let kind = kind.ok_or_else(|| format!("there is no source `{}`", source.connector))?;
         let opened = (kind.open)(&source.options, context(pipeline, node, None));
-        let mut partitions = opened.map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
-        partitions.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut opened = opened.map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
+        opened.partitions.sort_by(|a, b| a.name.cmp(&b.name));
         let time = source.time.as_ref();
         inputs.push(Input {
-            partitions,
+            partitions: opened.partitions,
+            watch: opened.watch,
             bounded: source.bounded,
             out_of_order: time.map(|t| t.out_of_order).unwrap_or_default(),
             idle_after: time.map_or(IDLE_AFTER, |t| t.idle_after),
@@ -97,7 +98,7 @@ pub fn open_sinks(pipeline: &Pipeline, order: &[NodeId]) -> Result<Vec<Box<dyn S
             }
         };
         let opened = (kind.open)(&sink.options, context(pipeline, node, header));
-        sinks.push(opened.map_err(|SinkError::Fatal(why)| format!("sink `{}`: {why}", node.name))?);
+        sinks.push(opened.map_err(|e| format!("sink `{}`: {}", node.name, e.message()))?);
     }
     Ok(sinks)
 }

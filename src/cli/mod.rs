@@ -64,13 +64,16 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// The run was stopped by a signal before its input ended.
     pub const STOPPED: u8 = 130;
+    /// The run stopped because whoever read its standard output has gone; what a shell gives for SIGPIPE.
+    pub const READER_GONE: u8 = 141;
 
     /// What each means.
-    pub const CODES: [(u8, &str); 4] = [
+    pub const CODES: [(u8, &str); 5] = [
         (OK, "everything went as asked"),
         (FAILED, "a run or a test failed"),
         (USAGE, "the command line or a pipeline file is wrong"),
         (STOPPED, "a run was stopped by a signal before its input ended"),
+        (READER_GONE, "a run stopped because whoever read its standard output has gone (`| head`)"),
     ];
 }
 

@@ -91,10 +91,12 @@ fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, Strin
 /// Says how it ended.
 fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool) -> u8 {
     let unread = summary::unread(&pipeline.plan, &ended.entries);
-    if !quiet {
-        if !unread.is_empty() {
-            say(unread.trim_end());
-        }
+    let gone = ended.outcome == Outcome::ReaderGone;
+    if !quiet && !unread.is_empty() {
+        say(unread.trim_end());
+    }
+    // Whoever reads no more has seen enough.
+    if !quiet && !gone {
         let held_back = summary::held_back(&pipeline.plan, &ended.entries);
         if !held_back.is_empty() {
             say(held_back.trim_end());
@@ -113,6 +115,7 @@ fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool
             }
             exit::STOPPED
         }
+        Outcome::ReaderGone => exit::READER_GONE,
         Outcome::Failed(why) => {
             say(&format!("error: {why}"));
             exit::FAILED

@@ -43,7 +43,15 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
         let all: Vec<Option<Template>> =
             checked.templates.iter().map(|text| template(text, &kind.value, &kind.key_span, context)).collect();
         let templates = all.into_iter().collect::<Option<Vec<Template>>>()?;
-        Some(NodeKind::Sink(Sink { connector: kind.key.clone(), options: checked.options, format, templates }))
+        let (paths, timed) = (checked.paths, checked.timed);
+        Some(NodeKind::Sink(Sink {
+            connector: kind.key.clone(),
+            options: checked.options,
+            format,
+            templates,
+            paths,
+            timed,
+        }))
     })();
     draft
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::base::tree::Node;
 use crate::connector::{
-    CheckContext, OpenContext, Partition, Sink, SinkConnector, SinkError, SourceConnector, SourceError,
+    CheckContext, OpenContext, Opened, Sink, SinkConnector, SinkError, SourceConnector, SourceError,
 };
 use crate::plan::window::{Function, Output, Shape};
 use crate::plan::{NodeKind, Operator, Port};
@@ -34,8 +34,8 @@ impl SourceConnector for TestIn {
     fn bounded(options: &Options) -> bool {
         !options.follow
     }
-    fn open(_: Options, _: OpenContext) -> Result<Vec<Partition>, SourceError> {
-        Ok(Vec::new())
+    fn open(_: Options, _: OpenContext) -> Result<Opened, SourceError> {
+        Ok(Vec::new().into())
     }
 }
 

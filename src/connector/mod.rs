@@ -1,6 +1,7 @@
 //! What a connector is: the contracts between the engine, which owns every loop, and the files under `connectors`, each
 //! of which brings rows in or takes them out. Knows no engine and no connector.
 
+pub mod path;
 pub mod registry;
 pub mod template;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::diag::Diagnostics;
+use crate::base::time::Timestamp;
 use crate::base::tree::Node;
 
 /// A future that a connector returns.
@@ -34,7 +36,10 @@ pub struct Chunk {
 pub enum Read {
     /// More rows.
     Chunk(Chunk),
-    /// The partition is at its end. Only a bounded source says so.
+    /// What follows begins a new stream in the same partition, at position 0: a file was replaced or cut. What is
+    /// unfinished of the old one is whole.
+    Renewed,
+    /// The partition is at its end; of an unbounded source because it is gone.
     End,
 }
 
@@ -49,8 +54,32 @@ pub trait Source: Send {
 pub struct Partition {
     /// Stable over runs: the file's path relative to the pipeline. Empty if the source is one partition.
     pub name: String,
+    /// Where to begin if nothing of it was read before: 0 is its start.
+    pub start: u64,
     /// Opens it at a position that a [`Chunk`] of it had, plus bytes or records into it; 0 is the start. I/O happens here.
     pub open: Box<dyn FnMut(u64) -> Result<Box<dyn Source>, SourceError> + Send>,
+}
+
+/// What opening a source gives.
+pub struct Opened {
+    /// Its partitions, in the order of their names.
+    pub partitions: Vec<Partition>,
+    /// How an unbounded source finds more while it runs, if it can.
+    pub watch: Option<Watch>,
+}
+
+impl From<Vec<Partition>> for Opened {
+    fn from(partitions: Vec<Partition>) -> Self {
+        Opened { partitions, watch: None }
+    }
+}
+
+/// How new partitions are found.
+pub struct Watch {
+    /// How often to look.
+    pub every: std::time::Duration,
+    /// I/O: the partitions that came since the last look, in the order of their names. One that has ended may come again.
+    pub look: Box<dyn FnMut() -> Result<Vec<Partition>, SourceError> + Send>,
 }
 
 /// Why a source cannot go on.
@@ -69,12 +98,20 @@ pub struct Encoded {
     pub ends: Vec<u32>,
     /// For each of the sink's templates the rendered texts, one a row.
     pub rendered: Vec<Vec<std::sync::Arc<str>>>,
+    /// The event time of each row, for a sink that asks for it; otherwise empty.
+    pub times: Vec<Timestamp>,
 }
 
 /// A sink, open.
 pub trait Sink: Send {
-    /// Takes rows, in order. When it returns they are the sink's (a file has them, though perhaps not yet on the disk).
+    /// Takes rows, in order. When it returns they are the sink's, though perhaps not yet where others see them.
     fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// Makes visible what can be before the end. The engine asks for it when no more rows come for the moment, about every
+    /// second otherwise, and when a run stops before its input has ended.
+    fn flush(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// The input has ended: everything is made visible. Nothing is delivered after it.
     fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>>;
@@ -85,6 +122,18 @@ pub trait Sink: Send {
 pub enum SinkError {
     /// The sink cannot go on and the run fails. One sentence, with what to do.
     Fatal(String),
+    /// Whoever read the rows has gone and wants no more, as `head` does. The run stops without complaint.
+    Gone,
+}
+
+impl SinkError {
+    /// One sentence for the person who runs the pipeline.
+    pub fn message(self) -> String {
+        match self {
+            SinkError::Fatal(why) => why,
+            SinkError::Gone => "whoever read the rows has gone".to_owned(),
+        }
+    }
 }
 
 /// What a connector may know while its options are checked: nothing but the file's own directory.
@@ -118,6 +167,10 @@ pub struct Checked {
     pub bounded: bool,
     /// Of a sink: texts among its options that depend on the row, with their places.
     pub templates: Vec<String>,
+    /// Of a sink: whether its templates are paths ([`SinkConnector::PATHS`]).
+    pub paths: bool,
+    /// Of a sink: whether it needs the event time of rows.
+    pub timed: bool,
 }
 
 /// A source connector: a file under `connectors` implements this and is listed in `connectors::SOURCES`.
@@ -131,19 +184,26 @@ pub trait SourceConnector {
     fn check(options: &Self::Options, node: &Node, context: &CheckContext, found: &mut Diagnostics);
     /// Whether it comes to an end by itself.
     fn bounded(options: &Self::Options) -> bool;
-    /// I/O: its partitions, in the order of their names.
-    fn open(options: Self::Options, context: OpenContext) -> Result<Vec<Partition>, SourceError>;
+    /// I/O: its partitions.
+    fn open(options: Self::Options, context: OpenContext) -> Result<Opened, SourceError>;
 }
 
 /// A sink connector: a file under `connectors` implements this and is listed in `connectors::SINKS`.
 pub trait SinkConnector {
     /// The kind key in a pipeline file.
     const NAME: &'static str;
+    /// Whether its templates are paths of files: what a row makes of one stays inside the directory that the template
+    /// begins with in plain text; other rows are refused.
+    const PATHS: bool = false;
     /// Its options; their doc comments are the reference, the schema and the editor's hover.
     type Options: Serialize + DeserializeOwned + JsonSchema;
 
     /// Pure: ranges and combinations that the types do not hold. `node` is where the options are written.
     fn check(options: &Self::Options, node: &Node, context: &CheckContext, found: &mut Diagnostics);
+    /// Whether it needs the event time of rows; rows without one are refused then.
+    fn timed(_: &Self::Options) -> bool {
+        false
+    }
     /// Texts among the options that depend on the row.
     fn templates(options: &Self::Options) -> Vec<String>;
     /// I/O.
@@ -160,7 +220,7 @@ pub struct SourceKind {
     /// Pure: decodes and checks options.
     pub check: fn(&Node, &CheckContext, &mut Diagnostics) -> Option<Checked>,
     /// I/O: its partitions.
-    pub open: fn(&serde_json::Value, OpenContext) -> Result<Vec<Partition>, SourceError>,
+    pub open: fn(&serde_json::Value, OpenContext) -> Result<Opened, SourceError>,
 }
 
 /// A sink connector as the registry lists it.

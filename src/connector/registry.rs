@@ -50,6 +50,8 @@ fn check_source<T: SourceConnector>(node: &Node, context: &CheckContext, found: 
         options,
         bounded,
         templates: Vec::new(),
+        paths: false,
+        timed: false,
     })
 }
 
@@ -59,11 +61,13 @@ fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut
     T::check(&options, node, context, &mut own);
     let right = !own.has_errors();
     found.list.append(&mut own.list);
-    let templates = T::templates(&options);
+    let (templates, timed) = (T::templates(&options), T::timed(&options));
     right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
         options,
         bounded: false,
         templates,
+        paths: T::PATHS,
+        timed,
     })
 }
 

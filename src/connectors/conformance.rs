@@ -2,6 +2,7 @@
 //! given up loses nothing, every option is described. With what the tests of single connectors share.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::path::Path;
 use std::task::{Context, Poll, Waker};
 
@@ -9,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{SINKS, SOURCES};
-use crate::connector::{Encoded, OpenContext, Partition, Read, Source};
+use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Read, Source, SourceError};
 
 /// What a connector opens with in tests: a bounded run in `directory`.
 pub fn context(directory: &Path) -> OpenContext {
@@ -42,28 +43,92 @@ pub fn read_all(source: &mut dyn Source) -> Vec<u8> {
     all
 }
 
-/// One option set for every source that can be opened in a directory with files `in/a.txt`, `in/b.txt`.
+/// Option sets for every source that can be opened in a directory with the files that [`write_input`] makes.
 fn source_examples() -> Vec<(&'static str, Value)> {
     vec![
         ("file", json!({"path": "in/*.txt"})),
         ("file", json!({"path": ["in/b.txt"]})),
+        ("file", json!({"path": "in/*.gz"})),
+        ("file", json!({"path": "in/*.zst"})),
+        ("file", json!({"path": "in/*", "follow": true, "poll": "1ms", "rotate_wait": "0s"})),
         ("generate", json!({"count": 20_000, "fields": {"n": {"sequence": {}}, "x": {"uniform": [0, 9]}}})),
     ]
 }
 
 /// One option set for every sink, writing inside a directory.
 fn sink_examples() -> Vec<(&'static str, Value)> {
-    vec![("stdout", json!({})), ("file", json!({"path": "out/rows"})), ("discard", json!({}))]
+    vec![
+        ("stdout", json!({})),
+        ("file", json!({"path": "out/rows"})),
+        ("file", json!({"path": "out/packed.gz", "compression": "gzip", "mode": "append"})),
+        ("file", json!({"path": "out/rotated", "rotate": {"size": "1MB"}})),
+        ("discard", json!({})),
+    ]
 }
 
-fn input() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("in")).unwrap();
-    for (name, rows) in [("a.txt", 70_000), ("b.txt", 3)] {
+fn write_input(dir: &Path) {
+    for (name, rows) in [("a.txt", 40_000), ("b.txt", 3), ("c.gz", 20_000), ("d.zst", 20_000)] {
         let text: String = (0..rows).map(|i| format!("row {i} of {name}\n")).collect();
-        std::fs::write(dir.path().join("in").join(name), text).unwrap();
+        let (first, second) = text.as_bytes().split_at(text.len() / 3);
+        let packed: Vec<u8> = match name {
+            "c.gz" => [first, second].into_iter().flat_map(gzip).collect(),
+            "d.zst" => [first, second].into_iter().flat_map(|part| zstd::encode_all(part, 1).unwrap()).collect(),
+            _ => text.into_bytes(),
+        };
+        std::fs::write(dir.join("in").join(name), packed).unwrap();
     }
-    dir
+}
+
+fn gzip(part: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(part).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A partition under test.
+struct Tried<'a> {
+    kind: &'a str,
+    dir: &'a Path,
+    partition: Partition,
+    /// It goes on for as long as its file is there.
+    live: bool,
+}
+
+impl Tried<'_> {
+    /// Opens it at a position. A file that is followed is taken away as soon as it is open, so that it ends.
+    fn open(&mut self, at: u64) -> Begun {
+        if self.live {
+            write_input(self.dir);
+        }
+        let mut source = (self.partition.open)(at).unwrap();
+        let mut first = None;
+        if self.live {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _guard = runtime.enter();
+            if let Poll::Ready(read) = source.next().as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                first = Some(read);
+            }
+            std::fs::remove_file(self.dir.join(&self.partition.name)).unwrap();
+        }
+        Begun { source, first }
+    }
+}
+
+/// A source whose first read was taken already.
+struct Begun {
+    source: Box<dyn Source>,
+    first: Option<Result<Read, SourceError>>,
+}
+
+impl Source for Begun {
+    fn next(&mut self) -> BoxFuture<'_, Result<Read, SourceError>> {
+        Box::pin(async move {
+            match self.first.take() {
+                Some(read) => read,
+                None => self.source.next().await,
+            }
+        })
+    }
 }
 
 /// Units of position in a source's chunks (bytes or records) with the byte where each unit ends.
@@ -98,17 +163,20 @@ fn read_whole(source: &mut dyn Source) -> Whole {
     whole
 }
 
-fn each_partition(mut check: impl FnMut(&str, &mut Partition)) {
-    let dir = input();
+fn each_partition(mut check: impl FnMut(&mut Tried<'_>)) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
     for kind in SOURCES {
         let examples: Vec<_> = source_examples().into_iter().filter(|(name, _)| *name == kind.name).collect();
         // Standard input is the process's own; its file tests what it can.
         assert!(!examples.is_empty() || kind.name == "stdin", "{} has no example here", kind.name);
         for (_, options) in examples {
-            let partitions = (kind.open)(&options, context(dir.path())).unwrap();
+            write_input(dir.path());
+            let partitions = (kind.open)(&options, context(dir.path())).unwrap().partitions;
             assert!(partitions.is_sorted_by(|a, b| a.name < b.name), "partitions are sorted by name");
-            for mut partition in partitions {
-                check(kind.name, &mut partition);
+            for partition in partitions {
+                let live = options.get("follow").is_some();
+                check(&mut Tried { kind: kind.name, dir: dir.path(), partition, live });
             }
         }
     }
@@ -116,18 +184,19 @@ fn each_partition(mut check: impl FnMut(&str, &mut Partition)) {
 
 #[test]
 fn resuming_gives_exactly_the_rest() {
-    each_partition(|name, partition| {
-        let whole = read_whole((partition.open)(0).unwrap().as_mut());
+    each_partition(|tried| {
+        let whole = read_whole(&mut tried.open(0));
         for (position, units, _) in &whole.chunks {
             for into in [0, 1, units / 2, units - 1, *units] {
                 let at = position + into;
-                let rest = read_all((partition.open)(at).unwrap().as_mut());
+                let rest = read_all(&mut tried.open(at));
                 let from = match &whole.record_ends {
                     None => usize::try_from(at).unwrap(),
                     Some(_) if at == 0 => 0,
                     Some(ends) => ends[usize::try_from(at).unwrap() - 1],
                 };
-                assert!(rest == whole.bytes[from..], "{name} at {at} of {:?}", whole.chunks);
+                let name = (tried.kind, &tried.partition.name);
+                assert!(rest == whole.bytes[from..], "{name:?} at {at} of {:?}", whole.chunks);
             }
         }
     });
@@ -135,9 +204,9 @@ fn resuming_gives_exactly_the_rest() {
 
 #[test]
 fn giving_a_read_up_loses_nothing() {
-    each_partition(|name, partition| {
-        let whole = read_whole((partition.open)(0).unwrap().as_mut());
-        let mut source = (partition.open)(0).unwrap();
+    each_partition(|tried| {
+        let whole = read_whole(&mut tried.open(0));
+        let mut source = tried.open(0);
         let mut all = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _guard = runtime.enter();
@@ -151,10 +220,11 @@ fn giving_a_read_up_loses_nothing() {
             };
             match read.unwrap() {
                 Read::Chunk(chunk) => all.extend_from_slice(&chunk.bytes),
+                Read::Renewed => panic!("it is one stream"),
                 Read::End => break,
             }
         }
-        assert!(all == whole.bytes, "{name}");
+        assert!(all == whole.bytes, "{} {}", tried.kind, tried.partition.name);
     });
 }
 
@@ -167,10 +237,13 @@ fn sinks_take_rows_and_finish() {
         for (_, options) in examples {
             let mut sink = (kind.open)(&options, context(dir.path())).map_err(|e| format!("{e:?}")).unwrap();
             block_on(sink.deliver(&Encoded::default())).unwrap();
+            block_on(sink.flush()).unwrap();
             block_on(sink.finish()).unwrap();
         }
     }
-    assert!(dir.path().join("out/rows").is_file(), "a run without rows still makes its file");
+    for name in ["out/rows", "out/packed.gz", "out/rotated-000001"] {
+        assert!(dir.path().join(name).is_file(), "a run without rows still makes its file");
+    }
 }
 
 #[test]

@@ -1,16 +1,18 @@
-//! Sink `file`: writes rows to a file, or to many whose paths the rows decide.
+//! Sink `file`: writes rows to a file, or to many: by paths that the rows decide, by size, by event time.
 
-use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::output_file::{Opening, OutputFile};
+use super::output_files::{OutputFiles, Rotation};
+use super::pack::Packing;
+use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
-use crate::base::limit::OPEN_FILES;
+use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
+use crate::connector::path::{is_template, split};
 use crate::connector::{BoxFuture, CheckContext, Encoded, OpenContext, Sink, SinkConnector, SinkError};
 
 /// The sink `file`.
@@ -22,39 +24,70 @@ pub struct FileSink;
 pub struct Options {
     /// The file, relative to the pipeline's file: `out/rows.ndjson`. With fields of the row
     /// (`history/{{ window_start | date('%Y-%m-%d') }}.ndjson`) rows go to many files, all of which stay inside the
-    /// directory written before the first `{{`.
+    /// directory written before the first `{{`; a row that would lead out of it cannot be processed.
     #[schemars(length(min = 1), example = "out/rows.ndjson")]
     pub path: String,
     /// What becomes of a file that is there already. Left out: `replace` when every source of the pipeline comes to an
     /// end by itself, otherwise `append`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// When readers see what is written.
+    #[serde(default)]
+    pub visible: Visible,
+    /// How files are packed. Their names are as `path` has them: `out/rows.ndjson.gz`.
+    #[serde(default)]
+    pub compression: Packing,
+    /// When a further file is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<Rotate>,
 }
 
 /// What becomes of a file that is there already.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The rows are written to a file beside it that takes its name when the run is complete; a run that fails leaves
-    /// the old file as it was.
+    /// The run's rows take the place of what it holds. With `visible: committed` they are written to a file beside it
+    /// that takes its name when the run is complete; a run that fails or is stopped leaves the old file as it was.
     Replace,
-    /// The rows are written after what it holds, and are in the file as soon as they are processed.
+    /// The rows are written after what it holds, and stay when the run fails or is stopped.
     Append,
 }
 
-/// The directory in plain text that a path begins with, and the rest: rows decide nothing outside of it.
-fn split(path: &str) -> (&str, &str) {
-    let plain = path.find("{{").or_else(|| path.find("{%")).unwrap_or(path.len());
-    let end = path.get(..plain).and_then(|p| p.rfind('/')).map_or(0, |slash| slash + 1);
-    path.split_at(end)
+/// When readers see what is written.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Visible {
+    /// When it will stay. With `mode: replace` that is when the run is complete. With `mode: append` rows are written in
+    /// whole pieces: when no more come for the moment, about every second otherwise, and at the end; a packed file can be
+    /// unpacked after each.
+    #[default]
+    Committed,
+    /// As soon as they are processed. With `mode: replace` the old file is emptied when the run begins, and rows of a run
+    /// that fails stay in it. Packed, every piece is packed for itself, which makes larger files.
+    AtOnce,
 }
 
-fn is_template(path: &str) -> bool {
-    path.contains("{{") || path.contains("{%")
+/// When a further file is begun: by size, by event time, or both. The name of each goes before the first dot of the
+/// path's file name, so `rows.ndjson` becomes `rows-20260101T100000Z.ndjson`, `rows-000001.ndjson` or
+/// `rows-20260101T100000Z-000001.ndjson`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// Bytes that a file has at most, before it is packed: `100MB`. Rows are never split; one that is larger has a file of
+    /// its own. Files are numbered from 1. With `mode: append` the last one goes on if it has room and is not packed; with
+    /// `mode: replace` those with higher numbers, which an earlier run left, are removed when the run is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// A file for each period of event time, of the row and not of the clock, named by the period's start in UTC: `1h`.
+    /// Periods are aligned to the Unix epoch. A row that comes late goes to the file of its own period; one without an
+    /// event time cannot be processed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
 }
 
 impl SinkConnector for FileSink {
     const NAME: &'static str = "file";
+    const PATHS: bool = true;
     type Options = Options;
 
     fn check(options: &Options, node: &Node, context: &CheckContext, found: &mut Diagnostics) {
@@ -69,8 +102,13 @@ impl SinkConnector for FileSink {
             wrong("the path names a directory", "add a file name, for example `rows.ndjson`");
         } else if !is_template(path) && context.directory.join(path).is_dir() {
             wrong("there is a directory of this name", "add a file name, for example `/rows.ndjson`");
-        } else if is_template(path) && Path::new(split(path).1).components().any(|c| c == Component::ParentDir) {
+        } else if is_template(path)
+            && Path::new(split(path).1).components().any(|c| c == std::path::Component::ParentDir)
+        {
             wrong("`..` after a `{{ field }}` could lead anywhere", "write the directory before the first `{{`");
+        }
+        if let Some(rotate) = &options.rotate {
+            rotate.check(node.get("rotate").unwrap_or(node), found);
         }
     }
 
@@ -78,36 +116,62 @@ impl SinkConnector for FileSink {
         if is_template(&options.path) { vec![options.path.clone()] } else { Vec::new() }
     }
 
+    fn timed(options: &Options) -> bool {
+        options.rotate.is_some_and(|rotate| rotate.every.is_some())
+    }
+
     fn open(options: Options, context: OpenContext) -> Result<Box<dyn Sink>, SinkError> {
         let mode = options.mode.unwrap_or(if context.bounded { Mode::Replace } else { Mode::Append });
-        let opening = Opening { mode, header: context.header.unwrap_or_default() };
-        if is_template(&options.path) {
-            let plain = split(&options.path).0.to_owned();
-            return Ok(Box::new(ManyFiles {
-                directory: context.directory,
-                plain,
-                opening,
-                files: HashMap::new(),
-                uses: 0,
-            }));
+        let header = context.header.unwrap_or_default();
+        let opening = Opening { mode, visible: options.visible, packing: options.compression, header };
+        if is_template(&options.path) || options.rotate.is_some() {
+            let rotation = Rotation {
+                size: options.rotate.and_then(|r| r.size).map(|size| size.0),
+                every: options.rotate.and_then(|r| r.every).map(|every| every.0.0),
+            };
+            let path = (!is_template(&options.path)).then_some(options.path);
+            return Ok(Box::new(ManyFiles(OutputFiles::new(context.directory, path, opening, rotation))));
         }
         let file = OutputFile::open(&context.directory.join(&options.path), &opening).map_err(SinkError::Fatal)?;
-        Ok(Box::new(OneFile { file, mode }))
+        Ok(Box::new(OneFile { file, opening }))
+    }
+}
+
+impl Rotate {
+    fn check(&self, node: &Node, found: &mut Diagnostics) {
+        let place = |key: &str| Some(node.get(key).unwrap_or(node).span.clone());
+        if self.size.is_none() && self.every.is_none() {
+            let wrong = Diagnostic::error("bad-rotate", "`rotate` needs `size` or `every`", place(""));
+            found.push(wrong.help("write `rotate: { size: 100MB }` or `rotate: { every: 1h }`"));
+        }
+        if self.size.is_some_and(|size| size.0 == 0) {
+            found.push(Diagnostic::error("bad-rotate", "`size` has to be more than nothing", place("size")));
+        }
+        if self.every.is_some_and(|every| every.0 < TimeSpan::seconds(1) || every.0.0 % 1_000_000 != 0) {
+            let wrong = Diagnostic::error("bad-rotate", "`every` has to be whole seconds", place("every"));
+            found.push(wrong.help("files are named by the second in which their period begins"));
+        }
     }
 }
 
 /// A file whose path is plain text.
 struct OneFile {
     file: OutputFile,
-    mode: Mode,
+    opening: Opening,
 }
 
 impl Sink for OneFile {
     fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.file.write(&rows.text).map_err(SinkError::Fatal)?;
-            if self.mode == Mode::Append { self.file.flush().map_err(SinkError::Fatal) } else { Ok(()) }
+            if self.opening.visible == Visible::AtOnce { self.file.flush().map_err(SinkError::Fatal) } else { Ok(()) }
         })
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        // What is written beside the old file is seen by nobody until it is complete.
+        let seen = self.opening.mode == Mode::Append;
+        Box::pin(async move { if seen { self.file.flush().map_err(SinkError::Fatal) } else { Ok(()) } })
     }
 
     fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
@@ -115,125 +179,55 @@ impl Sink for OneFile {
     }
 }
 
-/// Files whose paths the rows decide.
-struct ManyFiles {
-    directory: PathBuf,
-    /// The directory that the author wrote in plain text, with its `/`; empty for the pipeline's own.
-    plain: String,
-    opening: Opening,
-    /// Every file of this run by its rendered path, with the number of its last use.
-    files: HashMap<Arc<str>, (OutputFile, u64)>,
-    uses: u64,
-}
-
-/// Why a rendered path cannot be taken, if it cannot.
-fn refuse(plain: &str, path: &str) -> Option<String> {
-    let because =
-        |why: &str| Some(format!("the row's path `{path}` {why}; files of this sink stay inside `{}`", home(plain)));
-    let Some(inner) = path.strip_prefix(plain) else { return because("begins elsewhere") };
-    if inner.is_empty() || inner.ends_with('/') {
-        return because("has no file name");
-    }
-    if inner.contains('\0') {
-        return because("holds a zero byte");
-    }
-    if inner.starts_with('/') {
-        return because("is absolute");
-    }
-    let mut parts = Path::new(inner).components();
-    if !parts.all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return because("leads out of its directory");
-    }
-    None
-}
-
-fn home(plain: &str) -> &str {
-    if plain.is_empty() { "the pipeline's directory" } else { plain }
-}
-
-impl ManyFiles {
-    fn file(&mut self, path: &Arc<str>) -> Result<&mut OutputFile, String> {
-        self.uses += 1;
-        if !self.files.contains_key(path) {
-            if let Some(why) = refuse(&self.plain, path) {
-                return Err(why);
-            }
-            self.make_room()?;
-            let file = OutputFile::open(&self.directory.join(path.as_ref()), &self.opening)?;
-            self.files.insert(Arc::clone(path), (file, 0));
-        } else if self.files.get(path).is_some_and(|(file, _)| !file.is_open()) {
-            self.make_room()?;
-        }
-        let uses = self.uses;
-        let entry = self.files.get_mut(path).ok_or_else(|| format!("`{path}` is not open"))?;
-        entry.1 = uses;
-        Ok(&mut entry.0)
-    }
-
-    /// Closes the file that was used least recently, if as many as may be are open.
-    fn make_room(&mut self) -> Result<(), String> {
-        let open = || self.files.iter().filter(|(_, (file, _))| file.is_open());
-        if open().count() < OPEN_FILES {
-            return Ok(());
-        }
-        let Some(oldest) = open().min_by_key(|(_, (_, used))| *used).map(|(path, _)| Arc::clone(path)) else {
-            return Ok(());
-        };
-        self.files.get_mut(&oldest).map_or(Ok(()), |(file, _)| file.close())
-    }
-
-    fn write(&mut self, rows: &Encoded) -> Result<(), String> {
-        let none = Vec::new();
-        let paths = rows.rendered.first().unwrap_or(&none);
-        if paths.len() != rows.ends.len() {
-            return Err("rows came without the path that each belongs to".into());
-        }
-        // Neighbours of one path are written together.
-        let mut start = 0;
-        let mut row = 0;
-        while let Some(path) = paths.get(row) {
-            let run = paths.iter().skip(row).take_while(|p| *p == path).count();
-            let end = rows.ends.get(row + run - 1).map_or(start, |e| *e as usize);
-            let text = rows.text.get(start..end).unwrap_or_default();
-            self.file(path)?.write(text)?;
-            (start, row) = (end, row + run);
-        }
-        if self.opening.mode == Mode::Append {
-            self.files.values_mut().try_for_each(|(file, _)| file.flush())?;
-        }
-        Ok(())
-    }
-}
+/// Files whose paths the rows decide, or that are rotated.
+struct ManyFiles(OutputFiles);
 
 impl Sink for ManyFiles {
     fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(async move { self.write(rows).map_err(SinkError::Fatal) })
+        Box::pin(async move { self.0.write(rows).map_err(SinkError::Fatal) })
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async move { self.0.flush().map_err(SinkError::Fatal) })
     }
 
     fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move {
-            // In the order of their paths, so that a run which fails here fails the same way again.
-            let mut files: Vec<_> = self.files.iter_mut().collect();
-            files.sort_by(|a, b| a.0.cmp(b.0));
-            files.into_iter().try_for_each(|(_, (file, _))| file.finish()).map_err(SinkError::Fatal)
-        })
+        Box::pin(async move { self.0.finish().map_err(SinkError::Fatal) })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limit::OPEN_FILES;
     use crate::connectors::conformance::{block_on, context, encoded};
+    use crate::connectors::unpack::unpack_all;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
 
-    fn sink(dir: &Path, path: &str, mode: Option<Mode>) -> Result<Box<dyn Sink>, String> {
-        let opened = FileSink::open(Options { path: path.into(), mode }, context(dir));
-        opened.map_err(|SinkError::Fatal(message)| message)
+    fn sink(dir: &Path, options: &Value) -> Result<Box<dyn Sink>, String> {
+        let options = serde_json::from_value(options.clone()).unwrap();
+        FileSink::open(options, context(dir)).map_err(SinkError::message)
     }
 
     fn rows(of: &[(&str, &str)]) -> Encoded {
         let mut rows = encoded(&of.iter().map(|(_, row)| *row).collect::<Vec<_>>());
         rows.rendered = vec![of.iter().map(|(path, _)| Arc::from(*path)).collect()];
         rows
+    }
+
+    /// Every file of a directory with what is in it, unpacked.
+    fn files(dir: &Path) -> Vec<(String, String)> {
+        let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+        let text = |path: &Path| String::from_utf8(unpack_all(path)).unwrap();
+        let mut all: Vec<_> =
+            entries.map(|p| (p.file_name().unwrap().to_string_lossy().into_owned(), text(&p))).collect();
+        all.sort();
+        all
+    }
+
+    fn named(all: &[(&str, &str)]) -> Vec<(String, String)> {
+        all.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
     }
 
     #[test]
@@ -243,33 +237,56 @@ mod tests {
         std::fs::create_dir(dir.path().join("out")).unwrap();
         std::fs::write(&path, "old\n").unwrap();
         let old = || std::fs::read_to_string(&path).unwrap();
+        let options = json!({ "path": "out/rows.ndjson" });
 
-        let mut failed = sink(dir.path(), "out/rows.ndjson", None).unwrap();
+        let mut failed = sink(dir.path(), &options).unwrap();
         block_on(failed.deliver(&encoded(&["new"]))).unwrap();
+        block_on(failed.flush()).unwrap();
         drop(failed);
         assert_eq!(old(), "old\n");
         assert_eq!(std::fs::read_dir(dir.path().join("out")).unwrap().count(), 1, "nothing is left beside it");
 
-        let mut complete = sink(dir.path(), "out/rows.ndjson", None).unwrap();
+        let mut complete = sink(dir.path(), &options).unwrap();
         block_on(complete.deliver(&encoded(&["new"]))).unwrap();
         assert_eq!(old(), "old\n");
         block_on(complete.finish()).unwrap();
         assert_eq!(old(), "new\n");
+
+        let mut at_once = sink(dir.path(), &json!({ "path": "out/rows.ndjson", "visible": "at_once" })).unwrap();
+        assert_eq!(old(), "");
+        block_on(at_once.deliver(&encoded(&["newer"]))).unwrap();
+        assert_eq!(old(), "newer\n");
+        drop(at_once);
+        assert_eq!(old(), "newer\n");
     }
 
     #[test]
-    fn appending_shows_rows_at_once() {
+    fn appended_rows_are_seen_at_once_or_when_flushed() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a"), "old\n").unwrap();
-        let mut sink = sink(dir.path(), "a", Some(Mode::Append)).unwrap();
-        block_on(sink.deliver(&encoded(&["1", "2"]))).unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("a")).unwrap(), "old\n1\n2\n");
+        for (compression, visible) in
+            [("none", "at_once"), ("gzip", "at_once"), ("none", "committed"), ("zstd", "committed")]
+        {
+            let path = dir.path().join(format!("{compression}-{visible}"));
+            let options = json!({
+                "path": path, "mode": "append", "visible": visible, "compression": compression
+            });
+            let mut first = sink(dir.path(), &options).unwrap();
+            block_on(first.deliver(&encoded(&["1", "2"]))).unwrap();
+            block_on(first.finish()).unwrap();
+            let mut second = sink(dir.path(), &options).unwrap();
+            block_on(second.deliver(&encoded(&["3"]))).unwrap();
+            if visible == "committed" {
+                assert_eq!(unpack_all(&path), b"1\n2\n");
+                block_on(second.flush()).unwrap();
+            }
+            assert_eq!(unpack_all(&path), b"1\n2\n3\n");
+        }
     }
 
     #[test]
     fn rows_decide_the_file_and_only_so_many_are_open() {
         let dir = tempfile::tempdir().unwrap();
-        let mut sink = sink(dir.path(), "by/{{ id }}.txt", None).unwrap();
+        let mut sink = sink(dir.path(), &json!({ "path": "by/{{ id }}.txt" })).unwrap();
         let count = OPEN_FILES + 3;
         for round in 0..2 {
             for i in 0..count {
@@ -285,32 +302,58 @@ mod tests {
     }
 
     #[test]
-    fn paths_stay_inside() {
-        for (plain, path) in [
-            ("by/", "by/../x"),
-            ("by/", "by//etc/passwd"),
-            ("", "/etc/passwd"),
-            ("", "a/../../x"),
-            ("by/", "by/"),
-            ("by/", "by/a/"),
-            ("by/", "elsewhere/a"),
-            ("", "a\0b"),
-        ] {
-            assert!(refuse(plain, path).is_some(), "{plain} {path}");
+    fn a_file_that_is_full_is_followed_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = |mode: &str, compression: &str| {
+            let path = format!("{mode}-{compression}/r.x.gz");
+            json!({ "path": path, "mode": mode, "compression": compression, "rotate": { "size": "6B" } })
+        };
+        let run = |options: &Value, pieces: &[&[&str]]| {
+            let mut sink = sink(dir.path(), options).unwrap();
+            pieces.iter().for_each(|rows| block_on(sink.deliver(&encoded(rows))).unwrap());
+            block_on(sink.finish()).unwrap();
+        };
+        let whole = named(&[("r-000001.x.gz", "12\n34\n"), ("r-000002.x.gz", "1234567\n"), ("r-000003.x.gz", "5\n")]);
+        for (mode, compression) in [("replace", "none"), ("replace", "zstd"), ("append", "none"), ("append", "gzip")] {
+            run(&options(mode, compression), &[&["12"], &["34", "1234567"], &["5"]]);
+            assert_eq!(files(&dir.path().join(format!("{mode}-{compression}"))), whole);
         }
-        for (plain, path) in [("by/", "by/a.txt"), ("", "a/b..c"), ("../out/", "../out/x"), ("/abs/", "/abs/x")] {
-            assert_eq!(refuse(plain, path), None);
-        }
-        assert_eq!(split("a/b-{{ x }}/c"), ("a/", "b-{{ x }}/c"));
-        assert_eq!(split("{{ x }}/c"), ("", "{{ x }}/c"));
-        assert_eq!(split("/a/b.txt"), ("/a/", "b.txt"));
+        run(&options("append", "none"), &[&["6"], &["7", "8"]]);
+        let more = named(&[("r-000003.x.gz", "5\n6\n7\n"), ("r-000004.x.gz", "8\n")]);
+        assert_eq!(files(&dir.path().join("append-none"))[2..], more);
+        run(&options("append", "gzip"), &[&["6"]]);
+        assert_eq!(
+            files(&dir.path().join("append-gzip"))[2..],
+            named(&[("r-000003.x.gz", "5\n"), ("r-000004.x.gz", "6\n")])
+        );
+        run(&options("replace", "zstd"), &[&["6"]]);
+        assert_eq!(files(&dir.path().join("replace-zstd")), named(&[("r-000001.x.gz", "6\n")]), "others are removed");
+    }
+
+    #[test]
+    fn event_time_decides_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = json!({ "path": "out/r.txt", "rotate": { "every": "1h", "size": "4B" } });
+        let mut sink = sink(dir.path(), &options).unwrap();
+        let mut rows = encoded(&["a", "b", "c", "late", "before"]);
+        let hour = 3_600_000_000;
+        rows.times = [hour, hour + 1, 2 * hour, 2 * hour - 1, -1].map(crate::base::time::Timestamp).to_vec();
+        block_on(sink.deliver(&rows)).unwrap();
+        block_on(sink.finish()).unwrap();
+        let expected = named(&[
+            ("r-19691231T230000Z-000001.txt", "before\n"),
+            ("r-19700101T010000Z-000001.txt", "a\nb\n"),
+            ("r-19700101T010000Z-000002.txt", "late\n"),
+            ("r-19700101T020000Z-000001.txt", "c\n"),
+        ]);
+        assert_eq!(files(&dir.path().join("out")), expected);
     }
 
     #[test]
     fn two_writers_of_one_file_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = sink(dir.path(), "a", None).unwrap();
-        let second = sink(dir.path(), "a", None).err().unwrap();
+        let _first = sink(dir.path(), &json!({ "path": "a" })).unwrap();
+        let second = sink(dir.path(), &json!({ "path": "a" })).err().unwrap();
         assert!(second.contains("is being written by another sink or another run"), "{second}");
     }
 }

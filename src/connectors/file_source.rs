@@ -1,20 +1,24 @@
-//! Source `file`: reads files from their beginning to their end, each one a partition.
+//! Source `file`: reads files, each one a partition, to their ends or for as long as they grow.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{glob, io_reason};
+use super::follow::{Followed, Follower, Following, Known};
+use super::glob::{self, Found};
+use super::input_file::{InputFile, cannot};
+use super::unpack::Compression;
+use super::written::Duration;
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::CHUNK_BYTES;
+use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Partition, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Read, Source, SourceConnector, SourceError, Watch,
 };
 
 /// Partitions beyond which files are not kept open between reads: far below the usual limit of 1,024 descriptors.
@@ -23,17 +27,56 @@ const KEPT_OPEN: usize = 200;
 const BLOCKS_BYTES: usize = 64 << 20;
 /// The least a block shrinks to.
 const LEAST_BLOCK: usize = 16 << 10;
+/// How often a file without news is looked at, if the author does not say.
+const POLL: TimeSpan = TimeSpan(250_000);
+/// How often new files are looked for at most: looking through directories costs more than looking at a file.
+const WATCH: std::time::Duration = std::time::Duration::from_millis(500);
+/// How long a renamed file is waited for, if the author does not say.
+const ROTATE_WAIT: TimeSpan = TimeSpan::seconds(2);
 
 /// The source `file`.
 pub struct FileSource;
 
-/// Reads files, each from its beginning to its end. The run ends when all of them have been read.
+/// Reads files, each from its beginning to its end, and the run ends when all of them have been read; or, with `follow`,
+/// for as long as they grow.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// A path, a pattern or a list of them, relative to the pipeline's file: `data/readings.csv`, `data/*.csv`,
     /// `logs/**/*.ndjson`. Files are taken in the order of their names; each is a partition of its own.
     pub path: Paths,
+    /// How files are packed. Several gzip members or zstd frames one after the other are one file; offsets count unpacked
+    /// bytes.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Whether files are followed as they grow, so that the run goes on until it is stopped. A line that is not
+    /// finished waits for its end. Files that come to match the path become partitions as they are found. One that is
+    /// renamed is read to its end before the one that took its name is read from its beginning; one that is cut begins
+    /// again; one that is deleted ends. A renamed file that the path matches, too, is not read twice, but a copy is: with
+    /// rotation by copying, let the path match no copies. Every file that is followed is kept open.
+    #[serde(default)]
+    pub follow: bool,
+    /// With `follow`: where files begin that are there when the run starts. Those found later are read from their
+    /// beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+    /// With `follow`: how often a file without news is looked at. Default `250ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Duration>,
+    /// With `follow`: how long a file that was renamed or deleted must bring nothing more until it is left, since
+    /// whoever writes it may learn of that late. Default `2s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_wait: Option<Duration>,
+}
+
+/// Where a file begins that is there when the run starts.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// With its first line.
+    Beginning,
+    /// With the first line that is not finished when the run starts.
+    End,
 }
 
 /// One path or several; written as text or as a list of texts.
@@ -102,107 +145,83 @@ impl SourceConnector for FileSource {
                 found.push(Diagnostic::error("bad-pattern", message, Some(item.span.clone())));
             }
         }
-    }
-
-    fn bounded(_: &Options) -> bool {
-        true
-    }
-
-    fn open(options: Options, context: OpenContext) -> Result<Vec<Partition>, SourceError> {
-        let files = glob::expand(&context.directory, &options.path.0).map_err(|message| SourceError { message })?;
-        let count = files.len();
-        let block = (BLOCKS_BYTES / count.max(1)).clamp(LEAST_BLOCK, CHUNK_BYTES);
-        let mut partitions = Vec::with_capacity(count);
-        for glob::Found { name, path } in files {
-            // Whoever runs the pipeline learns at the start that a file cannot be read, not hours later.
-            let regular = std::fs::metadata(&path).map_err(|e| cannot("read", &name, &e))?.is_file();
-            if regular {
-                File::open(&path).map_err(|e| cannot("read", &name, &e))?;
-            }
-            let shown = name.clone();
-            let open = move |position| {
-                let keep = count <= KEPT_OPEN || !regular;
-                let reader = Reader {
-                    path: path.clone(),
-                    name: shown.clone(),
-                    regular,
-                    keep,
-                    block,
-                    position,
-                    file: None,
-                    ended: false,
-                };
-                Ok(Box::new(reader) as Box<dyn Source>)
-            };
-            partitions.push(Partition { name, open: Box::new(open) });
+        let place = |key: &str| Some(node.get(key).unwrap_or(node).span.clone());
+        for key in ["start", "poll", "rotate_wait"].into_iter().filter(|k| !options.follow && node.get(k).is_some()) {
+            let message = format!("`{key}` says how files are followed, and `follow` is not set");
+            let wrong = Diagnostic::error("needs-follow", message, place(key));
+            found.push(wrong.help(format!("add `follow: true`, or leave `{key}` out")));
         }
-        Ok(partitions)
+        if options.poll.is_some_and(|poll| poll.0 < TimeSpan(1_000)) {
+            let wrong = Diagnostic::error("bad-poll", "`poll` has to be at least 1ms", place("poll"));
+            found.push(wrong.help("the default is `250ms`"));
+        }
+        if options.rotate_wait.is_some_and(|wait| wait.0 < TimeSpan::ZERO) {
+            found.push(Diagnostic::error("bad-wait", "`rotate_wait` cannot be negative", place("rotate_wait")));
+        }
+    }
+
+    fn bounded(options: &Options) -> bool {
+        !options.follow
+    }
+
+    fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
+        if options.follow { follow(options, context) } else { read_once(options, &context) }
     }
 }
 
-fn cannot(what: &str, name: &str, error: &std::io::Error) -> SourceError {
-    SourceError { message: format!("cannot {what} `{name}`: {}", io_reason(error)) }
+fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceError> {
+    let files = glob::expand(&context.directory, &options.path.0).map_err(|message| SourceError { message })?;
+    let count = files.len();
+    let block = (BLOCKS_BYTES / count.max(1)).clamp(LEAST_BLOCK, CHUNK_BYTES);
+    let compression = options.compression;
+    let mut partitions = Vec::with_capacity(count);
+    for Found { name, path } in files {
+        // Whoever runs the pipeline learns at the start that a file cannot be read, not hours later.
+        if std::fs::metadata(&path).map_err(|e| cannot("read", &name, &e))?.is_file() {
+            File::open(&path).map_err(|e| cannot("read", &name, &e))?;
+        }
+        let shown = name.clone();
+        let open = move |position| {
+            let mut input = InputFile::open(&path, &shown, compression)?;
+            if !input.seek(position)? {
+                let message = format!(
+                    "`{shown}` is shorter than the {position} bytes that were read before: it was cut or replaced; start afresh to read it from its beginning"
+                );
+                return Err(SourceError { message });
+            }
+            let keep = count <= KEPT_OPEN || !input.is_regular();
+            Ok(Box::new(Reader { input, keep, block, ended: false }) as Box<dyn Source>)
+        };
+        partitions.push(Partition { name, start: 0, open: Box::new(open) });
+    }
+    Ok(Opened { partitions, watch: None })
 }
 
-/// One file, being read.
+/// One file, read to its end.
 struct Reader {
-    path: PathBuf,
-    name: String,
-    /// A file proper, not a pipe or a device: it has a length and can be opened again.
-    regular: bool,
+    input: InputFile,
     /// Whether it stays open between reads.
     keep: bool,
     block: usize,
-    position: u64,
-    file: Option<File>,
     ended: bool,
 }
 
 impl Reader {
-    fn open(&self) -> Result<File, SourceError> {
-        let mut file = File::open(&self.path).map_err(|e| cannot("read", &self.name, &e))?;
-        if self.position > 0 {
-            let length = file.metadata().map_err(|e| cannot("read", &self.name, &e))?.len();
-            if self.regular && length < self.position {
-                let message = format!(
-                    "`{}` has {length} bytes, but {} were read before: it was cut or replaced; start afresh to read it from its beginning",
-                    self.name, self.position
-                );
-                return Err(SourceError { message });
-            }
-            file.seek(SeekFrom::Start(self.position)).map_err(|e| cannot("go on reading", &self.name, &e))?;
-        }
-        Ok(file)
-    }
-
     fn read(&mut self) -> Result<Read, SourceError> {
         if self.ended {
             return Ok(Read::End);
         }
-        let mut file = match self.file.take() {
-            Some(file) => file,
-            None => self.open()?,
-        };
-        let mut bytes = Vec::with_capacity(self.block);
-        let read = if self.regular {
-            (&mut file).take(self.block as u64).read_to_end(&mut bytes)
-        } else {
-            // A pipe hands on what it has and does not wait for a whole block.
-            bytes.resize(self.block, 0);
-            file.read(&mut bytes)
-        };
-        let count = read.map_err(|e| cannot("read", &self.name, &e))?;
-        bytes.truncate(count);
-        self.ended = count == 0 || (self.regular && count < self.block);
-        if self.keep && !self.ended {
-            self.file = Some(file);
+        let position = self.input.position();
+        let bytes = self.input.read(self.block, true)?;
+        // A file proper gives less than was asked for only at its end.
+        self.ended = bytes.is_empty() || (self.input.is_plain() && self.input.is_regular() && bytes.len() < self.block);
+        if !self.keep || self.ended {
+            self.input.close();
         }
-        if count == 0 {
-            return Ok(Read::End);
+        if bytes.is_empty() {
+            return self.input.cut_short().map_or(Ok(Read::End), Err);
         }
-        let chunk = Chunk { bytes, ends: None, position: self.position };
-        self.position += count as u64;
-        Ok(Read::Chunk(chunk))
+        Ok(Read::Chunk(Chunk { bytes, ends: None, position }))
     }
 }
 
@@ -213,13 +232,99 @@ impl Source for Reader {
     }
 }
 
+fn follow(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
+    let span = |given: Option<Duration>, default: TimeSpan| {
+        let micros = given.map_or(default, |d| d.0).0;
+        std::time::Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+    };
+    let how = Following {
+        compression: options.compression,
+        poll: span(options.poll, POLL),
+        rotate_wait: span(options.rotate_wait, ROTATE_WAIT),
+        block: CHUNK_BYTES,
+        followed: Followed::default(),
+    };
+    let patterns = options.path.0;
+    let every = how.poll.max(WATCH);
+    let mut finder = Finder { directory: context.directory, patterns, how };
+    let mut partitions = finder.look()?;
+    if options.start == Some(Start::End) {
+        for (partition, path) in &mut partitions {
+            partition.start = end_of_lines(path, &partition.name, finder.how.compression)?.max(partition.start);
+        }
+    }
+    let partitions = partitions.into_iter().map(|(partition, _)| partition).collect();
+    let look = move || finder.look().map(|found| found.into_iter().map(|(partition, _)| partition).collect());
+    Ok(Opened { partitions, watch: Some(Watch { every, look: Box::new(look) }) })
+}
+
+/// Finds files to follow.
+struct Finder {
+    directory: PathBuf,
+    patterns: Vec<String>,
+    how: Following,
+}
+
+impl Finder {
+    /// Partitions for files that are not followed yet, with their paths.
+    fn look(&mut self) -> Result<Vec<(Partition, PathBuf)>, SourceError> {
+        let found = glob::existing(&self.directory, &self.patterns).map_err(|message| SourceError { message })?;
+        let paths: Vec<&Path> = found.iter().map(|f| f.path.as_path()).collect();
+        self.how.followed.keep_only(&paths);
+        let mut partitions = Vec::new();
+        for Found { name, path } in found {
+            let Known::From(start) = self.how.followed.take(&name, &path) else { continue };
+            let (how, shown, at) = (self.how.clone(), name.clone(), path.clone());
+            let open = move |position| Ok(Box::new(Follower::new(&at, &shown, &how, position)) as Box<dyn Source>);
+            partitions.push((Partition { name, start, open: Box::new(open) }, path));
+        }
+        Ok(partitions)
+    }
+}
+
+/// Where the first line begins that is not finished.
+fn end_of_lines(path: &Path, name: &str, compression: Compression) -> Result<u64, SourceError> {
+    let mut input = InputFile::open(path, name, compression)?;
+    let mut after = 0;
+    loop {
+        let position = input.position();
+        let bytes = input.read(CHUNK_BYTES, false)?;
+        if bytes.is_empty() {
+            return Ok(after);
+        }
+        if let Some(file) = input.file().filter(|_| input.is_plain()) {
+            return last_line_end(file).map_err(|e| cannot("read", name, &e));
+        }
+        if let Some(end) = memchr::memrchr(b'\n', &bytes) {
+            after = position + end as u64 + 1;
+        }
+    }
+}
+
+/// One past the last line end of a file, looked for from its end.
+fn last_line_end(file: &File) -> std::io::Result<u64> {
+    use std::os::unix::fs::FileExt as _;
+    let mut to = file.metadata()?.len();
+    let mut piece = vec![0; LEAST_BLOCK];
+    while to > 0 {
+        let from = to.saturating_sub(piece.len() as u64);
+        let room = piece.get_mut(..usize::try_from(to - from).unwrap_or_default()).unwrap_or_default();
+        file.read_exact_at(room, from)?;
+        if let Some(end) = memchr::memrchr(b'\n', room) {
+            return Ok(from + end as u64 + 1);
+        }
+        to = from;
+    }
+    Ok(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connectors::conformance::{context, read_all};
 
-    fn open(dir: &std::path::Path, path: &str) -> Result<Vec<Partition>, SourceError> {
-        FileSource::open(Options { path: Paths(vec![path.into()]) }, context(dir))
+    fn open(dir: &Path, options: &serde_json::Value) -> Result<Opened, SourceError> {
+        FileSource::open(serde_json::from_value(options.clone()).unwrap(), context(dir))
     }
 
     #[test]
@@ -227,9 +332,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = "line\n".repeat(8_000);
         for i in 0..KEPT_OPEN + 1 {
-            std::fs::write(dir.path().join(format!("{i:04}.txt")), &text).unwrap();
+            let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+            let bytes = if i % 2 == 0 { text.as_bytes() } else { &packed };
+            std::fs::write(dir.path().join(format!("{i:04}.txt")), bytes).unwrap();
         }
-        let mut partitions = open(dir.path(), "*.txt").unwrap();
+        let mut partitions = open(dir.path(), &serde_json::json!({ "path": "*.txt" })).unwrap().partitions;
         assert_eq!(partitions.len(), KEPT_OPEN + 1);
         let mut sources: Vec<_> = partitions.iter_mut().map(|p| (p.open)(0).unwrap()).collect();
         for source in &mut sources {
@@ -241,11 +348,51 @@ mod tests {
     fn a_file_that_shrank_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.txt"), "1\n2\n").unwrap();
-        let mut partitions = open(dir.path(), "a.txt").unwrap();
-        let mut source = (partitions[0].open)(9).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let error = runtime.block_on(source.next()).unwrap_err();
-        assert!(error.message.contains("has 4 bytes, but 9 were read before"), "{}", error.message);
+        let mut partitions = open(dir.path(), &serde_json::json!({ "path": "a.txt" })).unwrap().partitions;
+        let error = (partitions[0].open)(9).err().unwrap();
+        assert!(error.message.contains("`a.txt` is shorter than the 9 bytes"), "{}", error.message);
+    }
+
+    #[test]
+    fn what_is_cut_or_damaged_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = zstd::encode_all(&b"some rows\n".repeat(99)[..], 1).unwrap();
+        std::fs::write(dir.path().join("a.zst"), &whole[..whole.len() - 2]).unwrap();
+        std::fs::write(dir.path().join("b.gz"), b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x07damage").unwrap();
+        std::fs::write(dir.path().join("c.txt"), b"plain").unwrap();
+        let error = |options: serde_json::Value| {
+            let mut source = (open(dir.path(), &options).unwrap().partitions[0].open)(0).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            loop {
+                match runtime.block_on(source.next()) {
+                    Ok(Read::Chunk(_)) => {}
+                    Ok(_) => panic!("no error"),
+                    Err(e) => return e.message,
+                }
+            }
+        };
+        let cut = error(serde_json::json!({ "path": "a.zst" }));
+        assert!(cut.contains("`a.zst` ends in the middle of its zstd data, after byte"), "{cut}");
+        let damaged = error(serde_json::json!({ "path": "b.gz" }));
+        assert!(damaged.contains("cannot unpack `b.gz` as gzip after byte 0: the data is damaged"), "{damaged}");
+        let plain = error(serde_json::json!({ "path": "c.txt", "compression": "gzip" }));
+        assert!(plain.contains("these bytes are no gzip"), "{plain}");
+    }
+
+    #[test]
+    fn the_end_is_where_the_unfinished_line_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "x".repeat(3 * LEAST_BLOCK);
+        for (text, expected) in
+            [(String::new(), 0), ("a\nb".into(), 2), ("a\nb\n".into(), 4), (format!("a\n{long}"), 2), (long, 0)]
+        {
+            let (plain, packed) = (dir.path().join("plain"), dir.path().join("packed"));
+            std::fs::write(&plain, &text).unwrap();
+            std::fs::write(&packed, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+            for path in [plain, packed] {
+                assert_eq!(end_of_lines(&path, "a", Compression::Auto).unwrap(), expected);
+            }
+        }
     }
 
     #[test]

@@ -43,15 +43,28 @@ fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
 pub fn expand(directory: &Path, patterns: &[String]) -> Result<Vec<Found>, String> {
     let mut all = Vec::new();
     for pattern in patterns {
-        let found = expand_one(directory, pattern.trim_start_matches("./"))?;
+        let found = expand_one(directory, pattern.trim_start_matches("./"), true)?;
         if found.is_empty() {
             return Err(format!("no file matches `{pattern}` in {}", shown(directory)));
         }
         all.extend(found);
     }
+    Ok(in_order(all))
+}
+
+/// Like [`expand`], but a path or pattern may mean none: what it means may come later.
+pub fn existing(directory: &Path, patterns: &[String]) -> Result<Vec<Found>, String> {
+    let mut all = Vec::new();
+    for pattern in patterns {
+        all.extend(expand_one(directory, pattern.trim_start_matches("./"), false)?);
+    }
+    Ok(in_order(all))
+}
+
+fn in_order(mut all: Vec<Found>) -> Vec<Found> {
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.dedup_by(|a, b| a.name == b.name);
-    Ok(all)
+    all
 }
 
 fn shown(directory: &Path) -> String {
@@ -59,7 +72,7 @@ fn shown(directory: &Path) -> String {
     if text.is_empty() || text == "." { "the current directory".into() } else { text }
 }
 
-fn expand_one(directory: &Path, pattern: &str) -> Result<Vec<Found>, String> {
+fn expand_one(directory: &Path, pattern: &str, must_exist: bool) -> Result<Vec<Found>, String> {
     let literal = directory.join(pattern);
     if literal.is_dir() {
         return Err(format!(
@@ -72,7 +85,7 @@ fn expand_one(directory: &Path, pattern: &str) -> Result<Vec<Found>, String> {
         return Ok(vec![Found { name: name_of(directory, &literal, pattern), path: literal }]);
     }
     if !is_pattern(pattern) {
-        return Err(not_there(directory, pattern, &literal));
+        return if must_exist { Err(not_there(directory, pattern, &literal)) } else { Ok(Vec::new()) };
     }
     walk(directory, pattern)
 }

@@ -4,12 +4,17 @@
 pub mod discard;
 pub mod file_sink;
 pub mod file_source;
+mod follow;
 pub mod generate;
 mod glob;
+mod input_file;
 mod output_file;
+mod output_files;
+mod pack;
 pub mod stdin;
 pub mod stdout;
 mod table;
+mod unpack;
 mod written;
 
 #[cfg(test)]

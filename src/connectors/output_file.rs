@@ -4,16 +4,23 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::file_sink::Mode;
+use super::file_sink::{Mode, Visible};
 use super::io_reason;
+use super::pack::{Packer, Packing};
+use super::unpack::whole_members;
 
 /// Bytes gathered before they are written; a larger piece is written at once, without being copied.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// How a sink opens its files.
+#[derive(Clone)]
 pub struct Opening {
     /// What becomes of a file that is there already.
     pub mode: Mode,
+    /// When readers see what is written.
+    pub visible: Visible,
+    /// How files are packed.
+    pub packing: Packing,
     /// What a new file begins with.
     pub header: Vec<u8>,
 }
@@ -26,6 +33,13 @@ pub struct OutputFile {
     written: PathBuf,
     /// `None` while it is closed to save descriptors, and when it is complete.
     file: Option<BufWriter<File>>,
+    packer: Packer,
+    /// Bytes in it before they are packed; of a packed file that was there already only what was added.
+    length: u64,
+    /// Whether rows are in it, of this run or an earlier one.
+    has_rows: bool,
+    /// A device or a pipe: it has no length and is never renamed over.
+    special: bool,
     complete: bool,
 }
 
@@ -44,25 +58,40 @@ impl OutputFile {
         let old = std::fs::metadata(&target).ok();
         // A device or a pipe must never be renamed over.
         let special = old.as_ref().is_some_and(|m| !m.is_file());
-        let beside = opening.mode == Mode::Replace && !special;
+        let replace = opening.mode == Mode::Replace && !special;
+        let beside = replace && opening.visible == Visible::Committed;
         let written = if beside { partial(&target) } else { target.clone() };
         let options = OpenOptions::new().append(true).create(true).clone();
         let file = options.open(&written).map_err(|e| cannot("write", &written, &e))?;
         if !special {
             lock(&file, &target)?;
         }
-        let mut this = OutputFile { target, written, file: None, complete: false };
-        if beside {
-            // What a killed run left.
-            file.set_len(0).map_err(|e| cannot("write", &this.written, &e))?;
-            if let Some(old) = old {
-                file.set_permissions(old.permissions()).map_err(|e| cannot("write", &this.written, &e))?;
-            }
+        if replace {
+            // What a killed run left, or what is replaced in place.
+            file.set_len(0).map_err(|e| cannot("write", &written, &e))?;
+        } else if opening.packing != Packing::None && !special {
+            cut_unfinished(&file, &written)?;
         }
-        let fresh = file.metadata().is_ok_and(|m| m.is_file() && m.len() == 0);
+        let packer = Packer::new(opening.packing);
+        let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
+        let fresh = length == Some(0);
+        let mut this = OutputFile {
+            target,
+            written,
+            file: None,
+            packer,
+            length: length.filter(|_| opening.packing == Packing::None).unwrap_or(0),
+            has_rows: !fresh,
+            special,
+            complete: false,
+        };
+        if let Some(old) = old.filter(|_| beside) {
+            file.set_permissions(old.permissions()).map_err(|e| cannot("write", &this.written, &e))?;
+        }
         this.file = Some(BufWriter::with_capacity(BUFFER_BYTES, file));
         if fresh {
             this.write(&opening.header)?;
+            this.has_rows = false;
         }
         Ok(this)
     }
@@ -70,6 +99,16 @@ impl OutputFile {
     /// Whether it holds a descriptor.
     pub fn is_open(&self) -> bool {
         self.file.is_some()
+    }
+
+    /// Whether rows are in it.
+    pub fn has_rows(&self) -> bool {
+        self.has_rows
+    }
+
+    /// Bytes that it may grow by within a limit, before they are packed.
+    pub fn room(&self, limit: u64) -> u64 {
+        limit.saturating_sub(self.length)
     }
 
     /// Adds bytes at the end; opens the file again if it was closed.
@@ -82,15 +121,16 @@ impl OutputFile {
                 self.file.insert(BufWriter::with_capacity(BUFFER_BYTES, opened))
             }
         };
-        file.write_all(bytes).map_err(|e| cannot("write", &self.target, &e))
+        self.length += bytes.len() as u64;
+        self.has_rows |= !bytes.is_empty();
+        self.packer.write(bytes, file).map_err(|e| cannot("write", &self.target, &e))
     }
 
-    /// Everything written so far is in the file, though perhaps not yet on the disk.
+    /// Everything written so far is in the file and can be read, though perhaps not yet on the disk.
     pub fn flush(&mut self) -> Result<(), String> {
-        match &mut self.file {
-            Some(file) => file.flush().map_err(|e| cannot("write", &self.target, &e)),
-            None => Ok(()),
-        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let flushed = self.packer.end(file).and_then(|()| file.flush());
+        flushed.map_err(|e| cannot("write", &self.target, &e))
     }
 
     /// Gives the descriptor back until the next write.
@@ -100,26 +140,63 @@ impl OutputFile {
         Ok(())
     }
 
-    /// Everything is written: the file gets its name.
+    /// Everything is written and on the disk: the file gets its name.
     pub fn finish(&mut self) -> Result<(), String> {
-        self.flush()?;
-        if self.written != self.target {
-            std::fs::rename(&self.written, &self.target).map_err(|e| cannot("write", &self.target, &e))?;
+        if std::mem::replace(&mut self.complete, true) {
+            return Ok(());
         }
-        self.complete = true;
-        self.file = None;
-        Ok(())
+        let done = self.make_whole();
+        self.complete = done.is_ok();
+        done
+    }
+
+    fn make_whole(&mut self) -> Result<(), String> {
+        self.flush()?;
+        let file = self.file.take();
+        if self.special {
+            return Ok(());
+        }
+        let failed = |e: &std::io::Error| cannot("write", &self.target, e);
+        match file {
+            Some(file) => file.get_ref().sync_all(),
+            // It was closed in between.
+            None => File::open(&self.written).and_then(|file| file.sync_all()),
+        }
+        .map_err(|e| failed(&e))?;
+        if self.written != self.target {
+            std::fs::rename(&self.written, &self.target).map_err(|e| failed(&e))?;
+        }
+        // A name is on the disk when its directory is.
+        let parent = self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match File::open(parent).and_then(|directory| directory.sync_all()) {
+            // Some file systems know no such thing.
+            Err(e) if e.kind() != std::io::ErrorKind::InvalidInput => Err(failed(&e)),
+            _ => Ok(()),
+        }
     }
 }
 
 /// A run that did not complete leaves nothing beside the old file.
 impl Drop for OutputFile {
     fn drop(&mut self) {
+        // Nobody is left to be told; the next run would cut what remains.
         if !self.complete && self.written != self.target {
-            // Nobody is left to be told; the next run would cut what remains.
             let _ = std::fs::remove_file(&self.written);
+        } else if !self.complete {
+            let _ = self.flush();
         }
     }
+}
+
+/// A run that was killed may have left a member or frame without its end, behind which nothing could be unpacked.
+fn cut_unfinished(file: &File, path: &Path) -> Result<(), String> {
+    let length = file.metadata().map_err(|e| cannot("write", path, &e))?.len();
+    let read = File::open(path).map_err(|e| cannot("read", path, &e))?;
+    let whole = whole_members(read).map_err(|e| format!("cannot add to `{}`: {e}", path.display()))?;
+    if whole < length {
+        file.set_len(whole).map_err(|e| cannot("write", path, &e))?;
+    }
+    Ok(())
 }
 
 /// The file that is written until it can take the target's name: hidden, in the same directory, so that renaming is one step.
@@ -144,19 +221,52 @@ fn lock(file: &File, target: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connectors::unpack::unpack_all;
+
+    fn opening(mode: Mode, packing: Packing, header: &[u8]) -> Opening {
+        Opening { mode, visible: Visible::Committed, packing, header: header.to_vec() }
+    }
 
     #[test]
     fn headers_begin_new_files_only() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.csv");
-        let opening = Opening { mode: Mode::Append, header: b"x,y\n".to_vec() };
-        for row in [&b"1,2\n"[..], b"3,4\n"] {
-            let mut file = OutputFile::open(&path, &opening).unwrap();
-            file.write(row).unwrap();
-            file.close().unwrap();
-            file.finish().unwrap();
+        for packing in [Packing::None, Packing::Gzip, Packing::Zstd] {
+            let path = dir.path().join(format!("{packing:?}"));
+            let opening = opening(Mode::Append, packing, b"x,y\n");
+            for row in [&b"1,2\n"[..], b"3,4\n"] {
+                let mut file = OutputFile::open(&path, &opening).unwrap();
+                file.write(row).unwrap();
+                file.close().unwrap();
+                file.finish().unwrap();
+            }
+            assert_eq!(unpack_all(&path), b"x,y\n1,2\n3,4\n");
         }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x,y\n1,2\n3,4\n");
+    }
+
+    #[test]
+    fn packed_files_can_be_read_after_every_flush() {
+        let dir = tempfile::tempdir().unwrap();
+        for packing in [Packing::Gzip, Packing::Zstd] {
+            let path = dir.path().join(format!("{packing:?}"));
+            let mut file = OutputFile::open(&path, &opening(Mode::Append, packing, b"")).unwrap();
+            let mut expected = String::new();
+            for i in 0..20 {
+                let row = format!("{i}\n").repeat(1 + i * 1000);
+                file.write(row.as_bytes()).unwrap();
+                expected += &row;
+                file.flush().unwrap();
+                assert!(unpack_all(&path) == expected.as_bytes());
+            }
+            // A run that was killed leaves the beginning of a member.
+            let whole = std::fs::read(&path).unwrap();
+            drop(file);
+            std::fs::write(&path, [whole.as_slice(), &whole[..whole.len() / 2]].concat()).unwrap();
+            let mut file = OutputFile::open(&path, &opening(Mode::Append, packing, b"")).unwrap();
+            file.write(b"more\n").unwrap();
+            file.finish().unwrap();
+            assert!(unpack_all(&path).starts_with(expected.as_bytes()));
+            assert!(unpack_all(&path).ends_with(b"more\n"));
+        }
     }
 
     #[cfg(unix)]
@@ -166,7 +276,7 @@ mod tests {
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         std::fs::write(&real, "old").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let opening = Opening { mode: Mode::Replace, header: Vec::new() };
+        let opening = opening(Mode::Replace, Packing::None, b"");
         let mut file = OutputFile::open(&link, &opening).unwrap();
         file.write(b"new").unwrap();
         file.finish().unwrap();

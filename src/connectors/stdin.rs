@@ -11,7 +11,7 @@ use crate::base::diag::Diagnostics;
 use crate::base::limit::CHUNK_BYTES;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Partition, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Read, Source, SourceConnector, SourceError,
 };
 
 /// Chunks read ahead of the engine; more would only keep memory.
@@ -38,7 +38,7 @@ impl SourceConnector for StdinSource {
         true
     }
 
-    fn open(_: Options, context: OpenContext) -> Result<Vec<Partition>, SourceError> {
+    fn open(_: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let name = context.name;
         let open = move |position| {
             if position > 0 {
@@ -51,7 +51,7 @@ impl SourceConnector for StdinSource {
             }
             spawn(std::io::stdin()).map(|source| Box::new(source) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), open: Box::new(open) }])
+        Ok(vec![Partition { name: String::new(), start: 0, open: Box::new(open) }].into())
     }
 }
 

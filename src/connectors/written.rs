@@ -1,4 +1,4 @@
-//! Times and spans of time as they are written in a connector's options.
+//! Times, spans of time and sizes as they are written in a connector's options.
 
 use std::borrow::Cow;
 
@@ -14,6 +14,66 @@ pub struct Duration(pub TimeSpan);
 /// An instant, written `2026-01-01T00:00:00Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instant(pub Timestamp);
+
+/// A number of bytes, written `64KiB`, `10MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// Units of sizes; of two that fit the longer one comes first.
+const UNITS: [(&str, u64); 8] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}B", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl serde::de::Visitor<'_> for Written {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a size with its unit, like `64KiB` or `100MB`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Size, E> {
+                let size = UNITS.iter().find_map(|(unit, bytes)| {
+                    let number = text.strip_suffix(unit)?.trim_end().parse::<u64>().ok()?;
+                    number.checked_mul(*bytes)
+                });
+                let wrong = || E::custom(format!("`{text}` is not a size; write it like `64KiB` or `100MB`"));
+                size.map(Size).ok_or_else(wrong)
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A number of bytes: `64KiB`, `10MB`, `1GB`.",
+            "pattern": "^[0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)$",
+            "examples": ["64KiB", "100MB"]
+        })
+    }
+}
 
 impl Serialize for Duration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -394,6 +394,7 @@ pub fn weave_lines(parts: &[&Encoded], order: &[weave::Pick]) -> Encoded {
         for (texts, from) in woven.rendered.iter_mut().zip(&part.rendered) {
             texts.extend(from.get(row).cloned());
         }
+        woven.times.extend(part.times.get(row));
     }
     woven
 }

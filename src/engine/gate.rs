@@ -5,8 +5,6 @@
 //! written, then the partition's name). Live ones are taken as they arrive. An ordinal is a row's place in its tick; the
 //! end of a partition takes an ordinal too, so that what it releases has its place.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::time::{TimeSpan, Timestamp};
@@ -55,6 +53,8 @@ pub struct Gate {
     used: Vec<usize>,
     target: u32,
     finished: bool,
+    /// Sources that may bring further partitions and never come to an end by themselves.
+    open: Vec<usize>,
     /// For each set whose partitions are all idle, the wall clock up to which its watermark has gone on.
     passed_to: Vec<Option<Timestamp>>,
 }
@@ -63,24 +63,10 @@ impl Gate {
     /// For these partitions, in the order written, then by name; `sets` are the sources each reader's watermark depends
     /// on; a tick is cut when it has `target` rows.
     pub fn new(specs: Vec<PartitionSpec>, sets: Vec<Vec<usize>>, target: u32, now: Timestamp) -> Self {
-        let partition = |spec| Partition {
-            spec,
-            early: BTreeMap::new(),
-            next: 0,
-            queue: VecDeque::new(),
-            taken: 0,
-            rises_taken: 0,
-            kept: None,
-            greatest: Timestamp::MIN,
-            position: 0,
-            ended: false,
-            idle: false,
-            last_arrival: now,
-        };
         let current = vec![Timestamp::MIN; sets.len()];
         let passed_to = vec![None; sets.len()];
         let watermarks = current.iter().map(|at| Watermarks::still(*at)).collect();
-        let partitions: Vec<Partition> = specs.into_iter().map(partition).collect();
+        let partitions: Vec<Partition> = specs.into_iter().map(|spec| Partition::new(spec, now)).collect();
         let mut standing = Standing::new(&sets);
         partitions.iter().enumerate().for_each(|(index, p)| standing.enter(index, p));
         Gate {
@@ -97,8 +83,27 @@ impl Gate {
             used: Vec::new(),
             target: target.max(1),
             finished: false,
+            open: Vec::new(),
             passed_to,
         }
+    }
+
+    /// A source never comes to an end by itself, whatever its partitions do: no end of them closes anything.
+    pub fn keep_open(&mut self, source: usize) {
+        self.open.push(source);
+    }
+
+    /// A partition that was found while the run goes on, with where it stood if it was read before: its number. It counts
+    /// from now on, but what was handed on stays: its rows are judged against that.
+    pub fn add(&mut self, spec: PartitionSpec, state: Option<&PartitionState>, now: Timestamp) -> usize {
+        let mut partition = Partition::new(spec, now);
+        if let Some(state) = state {
+            partition.restore(state);
+        }
+        let index = self.partitions.len();
+        self.standing.enter(index, &partition);
+        self.partitions.push(partition);
+        index
     }
 
     /// Goes on from where partitions stood and what watermark each set had reached. Partitions that are not among them are
@@ -107,9 +112,7 @@ impl Gate {
         for state in states {
             let same = |p: &&mut Partition| p.spec.source == state.source && p.spec.name == state.name;
             if let Some(partition) = self.partitions.iter_mut().find(same) {
-                partition.greatest = state.greatest;
-                partition.position = state.position;
-                partition.ended = state.ended;
+                partition.restore(state);
             }
         }
         self.standing = Standing::new(&self.sets);
@@ -161,7 +164,7 @@ impl Gate {
                 ticks.push(self.cut(join));
             }
         }
-        let complete = self.standing.is_over();
+        let complete = self.open.is_empty() && self.standing.is_over();
         if self.length > 0 || (complete && !self.finished) {
             let mut tick = self.cut(join);
             if complete {
@@ -243,7 +246,7 @@ impl Gate {
         if self.of_set(set).any(|(_, p)| p.counts()) {
             return None;
         }
-        let idle = self.of_set(set).filter(|(_, p)| !p.ended);
+        let idle = self.of_set(set).filter(|(_, p)| !p.ended || self.open.contains(&p.spec.source));
         idle.map(|(_, p)| p.last_arrival.plus(p.spec.idle_after)).max()
     }
 
@@ -263,7 +266,9 @@ impl Gate {
             greatest: p.greatest,
             ended: p.ended,
         };
-        self.partitions.iter().map(state).collect()
+        // What is gone from a source that goes on is not there to be resumed.
+        let there = |p: &&Partition| !p.ended || !self.open.contains(&p.spec.source);
+        self.partitions.iter().filter(there).map(state).collect()
     }
 
     /// The partition whose turn it is, if what it brings is here.
@@ -392,12 +397,16 @@ impl Gate {
         }
     }
 
-    /// The least watermark of a set's partitions that count. When none counts but some are idle it stands still; when all
-    /// have ended it is at the end of time.
+    /// The least watermark of a set's partitions that count. When none counts but some are idle, or may still come, it
+    /// stands still; when all have ended it is at the end of time.
     fn minimum(&self, set: usize) -> Timestamp {
         self.standing.least(set).unwrap_or_else(|| {
-            let idle = self.of_set(set).any(|(_, p)| p.idle);
-            if idle { self.current.get(set).copied().unwrap_or(Timestamp::MIN) } else { Timestamp::MAX }
+            let open = self.sets.get(set).is_some_and(|sources| sources.iter().any(|s| self.open.contains(s)));
+            if open || self.of_set(set).any(|(_, p)| p.idle) {
+                self.current.get(set).copied().unwrap_or(Timestamp::MIN)
+            } else {
+                Timestamp::MAX
+            }
         })
     }
 

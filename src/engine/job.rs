@@ -178,6 +178,16 @@ impl Job {
         Ok(self.arrive(at, Arrival::Block(Arc::new(mapped)), now))
     }
 
+    /// A source never comes to an end by itself.
+    pub fn keep_open(&self, source: usize) {
+        lock(&self.gate).keep_open(source);
+    }
+
+    /// A partition that was found while the run goes on, with where it stood if it was read before: its number.
+    pub fn add_partition(&self, spec: PartitionSpec, state: Option<&PartitionState>, now: Timestamp) -> usize {
+        lock(&self.gate).add(spec, state, now)
+    }
+
     /// Takes what a partition brought.
     pub fn arrive(&self, (partition, number): (usize, u64), arrival: Arrival, now: Timestamp) -> Vec<Ready> {
         let mut gate = lock(&self.gate);

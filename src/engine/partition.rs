@@ -105,6 +105,29 @@ pub(super) struct Partition {
 }
 
 impl Partition {
+    pub(super) fn new(spec: PartitionSpec, now: Timestamp) -> Self {
+        Partition {
+            spec,
+            early: BTreeMap::new(),
+            next: 0,
+            queue: VecDeque::new(),
+            taken: 0,
+            rises_taken: 0,
+            kept: None,
+            greatest: Timestamp::MIN,
+            position: 0,
+            ended: false,
+            idle: false,
+            last_arrival: now,
+        }
+    }
+
+    pub(super) fn restore(&mut self, state: &PartitionState) {
+        self.greatest = state.greatest;
+        self.position = state.position;
+        self.ended = state.ended;
+    }
+
     pub(super) fn watermark(&self) -> Timestamp {
         if self.ended { Timestamp::MAX } else { self.greatest.minus(self.spec.out_of_order) }
     }

@@ -76,6 +76,8 @@ fn watcher(inputs: &[Input]) -> Node {
             options: serde_json::Value::Null,
             format: Format::Json,
             templates: Vec::new(),
+            paths: false,
+            timed: false,
         }),
     }
 }

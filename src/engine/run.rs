@@ -9,16 +9,18 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::connector::{Encoded, Partition, Sink};
+use crate::connector::{Encoded, Partition, Sink, Watch};
 
 use super::job::{Job, Snapshot, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
 use super::shared::{Polled, Queue, Shared, SinkSlot, Slot};
-use super::source_task::{SourceTask, read_source};
+use super::source_task::{SourceTask, read_live, read_source};
 use super::worker::{deliver, guarded, pass_time, work};
 
 /// Rows at which a tick is cut where partitions meet.
@@ -35,6 +37,8 @@ pub struct Options {
 pub struct Input {
     /// Its partitions, in the order of their names.
     pub partitions: Vec<Partition>,
+    /// How more of them are found while the run goes on.
+    pub watch: Option<Watch>,
     /// Whether they end by themselves.
     pub bounded: bool,
     /// How far behind the greatest time seen events may come.
@@ -50,6 +54,8 @@ pub enum Outcome {
     Complete,
     /// It was told to stop.
     Stopped,
+    /// It stopped because whoever read its output has gone.
+    ReaderGone,
     /// It could not go on; one sentence for whoever runs it.
     Failed(String),
 }
@@ -74,8 +80,7 @@ pub struct Handle {
 impl Handle {
     /// Asks the run to stop: sources stop, what was read goes through, nothing closes.
     pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.wake_all();
+        self.shared.stop();
     }
 
     /// Counts by node of the plan.
@@ -104,7 +109,7 @@ pub fn run(
     started: &mut dyn FnMut(Handle),
 ) -> Summary {
     let specs = partition_specs(&graph, &inputs);
-    let live = specs.iter().any(|p| !p.bounded);
+    let live = inputs.iter().any(|input| !input.bounded);
     let now = wall_clock();
     let job = Job::new(graph, specs, TICK_ROWS, now);
     if let Some(snapshot) = from {
@@ -115,6 +120,9 @@ pub fn run(
         Ok(made) => made,
         Err(why) => return failed(&job, why),
     };
+    for (source, _) in inputs.iter().enumerate().filter(|(_, input)| !input.bounded) {
+        job.keep_open(source);
+    }
     let count: usize = inputs.iter().map(|i| i.partitions.len()).sum();
     let per_partition = ((options.workers as i64 * 2 + 2) / count.max(1) as i64).max(1);
     let mut senders = Vec::new();
@@ -132,9 +140,13 @@ pub fn run(
         sinks: Mutex::new(senders),
         leave: Mutex::new(vec![per_partition; count]),
         leave_given: Condvar::new(),
+        leave_told: Notify::new(),
+        ending_told: Notify::new(),
+        per_partition,
         polled: Mutex::new(vec![Polled::default(); count]),
         failure: Mutex::new(None),
         stopping: AtomicBool::new(false),
+        reader_gone: AtomicBool::new(false),
         complete: AtomicBool::new(false),
         over: AtomicBool::new(false),
     });
@@ -143,6 +155,7 @@ pub fn run(
     let failure = lock(&shared.failure).take();
     let outcome = match failure {
         Some(why) => Outcome::Failed(why),
+        None if shared.reader_gone.load(Ordering::Acquire) => Outcome::ReaderGone,
         None if shared.complete.load(Ordering::Acquire) => Outcome::Complete,
         None => Outcome::Stopped,
     };
@@ -171,9 +184,13 @@ fn threads<'scope>(
     for (source, input) in inputs.into_iter().enumerate() {
         let count = input.partitions.len();
         let states = from.map(|s| s.partitions.clone()).unwrap_or_default();
-        let task = SourceTask { source, first, partitions: input.partitions, states };
+        let spec = spec_of(&shared.job.graph, source, &input);
+        let task = SourceTask { source, first, partitions: input.partitions, states, spec, watch: input.watch };
         first += count;
-        sources.push(scope.spawn(move || guarded(shared, |shared| read_source(shared, task))));
+        let bounded = input.bounded;
+        sources.push(scope.spawn(move || {
+            guarded(shared, |_| if bounded { read_source(shared, task) } else { read_live(shared, task) });
+        }));
     }
     // Without a partition, or with all of them at their end already, nothing will ever arrive.
     shared.hand_out(shared.job.pass_end());
@@ -223,17 +240,22 @@ fn failed(job: &Job, why: String) -> Summary {
 fn partition_specs(graph: &Graph, inputs: &[Input]) -> Vec<PartitionSpec> {
     let mut specs = Vec::new();
     for (source, input) in inputs.iter().enumerate() {
-        let timed = graph.sources.get(source).is_some_and(|s| s.spec.time.is_some());
-        specs.extend(input.partitions.iter().map(|p| PartitionSpec {
-            source,
-            name: p.name.clone(),
-            bounded: input.bounded,
-            timed,
-            out_of_order: input.out_of_order,
-            idle_after: input.idle_after,
-        }));
+        let spec = spec_of(graph, source, input);
+        specs.extend(input.partitions.iter().map(|p| PartitionSpec { name: p.name.clone(), ..spec.clone() }));
     }
     specs
+}
+
+/// What the partitions of a source have in common.
+fn spec_of(graph: &Graph, source: usize, input: &Input) -> PartitionSpec {
+    PartitionSpec {
+        source,
+        name: String::new(),
+        bounded: input.bounded,
+        timed: graph.sources.get(source).is_some_and(|s| s.spec.time.is_some()),
+        out_of_order: input.out_of_order,
+        idle_after: input.idle_after,
+    }
 }
 
 /// The queue with every share of every step, and the readers that are sinks.

@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};
 
+use tokio::sync::Notify;
+
+use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 
 use super::job::{Job, Ready, lock};
 use super::map::MapInput;
+use super::partition::{PartitionSpec, PartitionState};
 use super::stage::{Stage, StageInput};
 
 /// One share of a step, and the ticks that wait for it.
@@ -71,11 +75,19 @@ pub(super) struct Shared {
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
     pub(super) leave_given: Condvar,
+    /// The same for readers that wait side by side on one thread.
+    pub(super) leave_told: Notify,
+    /// Tells such readers that the run is ending.
+    pub(super) ending_told: Notify,
+    /// Blocks that a partition's reader has leave for at first.
+    pub(super) per_partition: i64,
     /// By partition: what the clock must know of its reader. One held by back-pressure is not idle.
     pub(super) polled: Mutex<Vec<Polled>>,
     pub(super) failure: Mutex<Option<String>>,
     /// The run was told to stop.
     pub(super) stopping: AtomicBool,
+    /// It stops because whoever read its output has gone.
+    pub(super) reader_gone: AtomicBool,
     pub(super) complete: AtomicBool,
     pub(super) over: AtomicBool,
 }
@@ -99,7 +111,19 @@ impl Shared {
         self.wake.notify_all();
         self.ending.notify_all();
         drop(lock(&self.leave));
+        self.tell_leave();
+        self.ending_told.notify_waiters();
+    }
+
+    fn tell_leave(&self) {
         self.leave_given.notify_all();
+        self.leave_told.notify_waiters();
+    }
+
+    /// Asks the run to stop: sources stop, what was read goes through, nothing closes.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake_all();
     }
 
     /// Whether sources should read no more.
@@ -127,13 +151,54 @@ impl Shared {
         }
     }
 
+    /// Waits until one partition may be read; false if the run is ending.
+    pub(super) async fn leave_for(&self, partition: usize) -> bool {
+        loop {
+            let told = self.leave_told.notified();
+            tokio::pin!(told);
+            // From here on nothing that is told is missed.
+            told.as_mut().enable();
+            if self.is_ending() {
+                return false;
+            }
+            if let Some(n) = lock(&self.leave).get_mut(partition).filter(|n| **n > 0) {
+                *n -= 1;
+                return true;
+            }
+            told.await;
+        }
+    }
+
+    /// Waits until the run is ending.
+    pub(super) async fn until_ending(&self) {
+        loop {
+            let told = self.ending_told.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            if self.is_ending() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Takes in a partition that was found while the run goes on: its number.
+    pub(super) fn add_partition(&self, spec: PartitionSpec, state: Option<&PartitionState>, now: Timestamp) -> usize {
+        // Numbers are the same everywhere, whoever else adds one at the same time.
+        let mut leave = lock(&self.leave);
+        let number = self.job.add_partition(spec, state, now);
+        leave.push(self.per_partition);
+        lock(&self.polled).push(Polled::default());
+        number
+    }
+
     /// Corrects the leave of a partition by blocks that were read beside the one counted, or not read.
     pub(super) fn correct_leave(&self, partition: usize, by: i64) {
         if by != 0 {
             if let Some(n) = lock(&self.leave).get_mut(partition) {
                 *n += by;
             }
-            self.leave_given.notify_all();
+            self.tell_leave();
         }
     }
 
@@ -205,7 +270,7 @@ impl Shared {
                 }
             }
             drop(leave);
-            self.leave_given.notify_all();
+            self.tell_leave();
         }
         if info.last {
             self.complete.store(info.complete, Ordering::Release);

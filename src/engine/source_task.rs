@@ -1,14 +1,17 @@
 //! Reads one source: asks its partitions for bytes as leave is given, cuts records, and hands blocks to the workers.
+//! Partitions of a bounded source are read one at a time, as the gate wants them; those of a live one wait side by side.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::connector::{Partition, Read, Source, SourceError};
+use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::time::MissedTickBehavior;
+
+use crate::connector::{Partition, Read, Source, SourceError, Watch};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
 use super::map::MapInput;
-use super::partition::{Arrival, PartitionState};
+use super::partition::{Arrival, PartitionSpec, PartitionState};
 use super::run::wall_clock;
 use super::shared::{MapWork, Shared};
 
@@ -22,6 +25,16 @@ pub(super) struct SourceTask {
     pub partitions: Vec<Partition>,
     /// Where partitions stood, if the run goes on from a snapshot.
     pub states: Vec<PartitionState>,
+    /// What its partitions have in common.
+    pub spec: PartitionSpec,
+    /// How more partitions are found.
+    pub watch: Option<Watch>,
+}
+
+impl SourceTask {
+    fn state(&self, name: &str) -> Option<&PartitionState> {
+        self.states.iter().find(|s| s.source == self.source && s.name == name)
+    }
 }
 
 /// A partition being read.
@@ -36,33 +49,34 @@ struct Reading {
     position: u64,
 }
 
-/// How often a source that waits for input looks whether the run is ending.
-const STOP_CHECK: Duration = Duration::from_millis(50);
+impl Reading {
+    fn new(partition: Partition, format: &Format, state: Option<&PartitionState>) -> Self {
+        Reading {
+            name: Arc::from(partition.name.as_str()),
+            position: state.map_or(partition.start, |s| s.position),
+            partition,
+            source: None,
+            framer: Framer::new(format),
+            format: format.clone(),
+            number: 0,
+        }
+    }
+}
 
 /// Reads until every partition has ended or the run is ending.
-pub(super) fn read_source(shared: &Shared, task: SourceTask) {
+pub(super) fn read_source(shared: &Shared, mut task: SourceTask) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return shared.fail(format!("no runtime for a source: {e}")),
     };
     let Some(format) = shared.job.graph.sources.get(task.source).map(|s| s.spec.format.clone()) else { return };
     let count = task.partitions.len();
-    let mut ended = vec![false; count];
+    let mut ended = Vec::with_capacity(count);
     let mut readings = Vec::with_capacity(count);
-    for (index, partition) in task.partitions.into_iter().enumerate() {
-        let state = task.states.iter().find(|s| s.source == task.source && s.name == partition.name);
-        if let Some(flag) = ended.get_mut(index) {
-            *flag = state.is_some_and(|s| s.ended);
-        }
-        readings.push(Reading {
-            name: Arc::from(partition.name.as_str()),
-            partition,
-            source: None,
-            framer: Framer::new(&format),
-            format: format.clone(),
-            number: 0,
-            position: state.map_or(0, |s| s.position),
-        });
+    for partition in std::mem::take(&mut task.partitions) {
+        let state = task.state(&partition.name);
+        ended.push(state.is_some_and(|s| s.ended));
+        readings.push(Reading::new(partition, &format, state));
     }
     while ended.iter().any(|e| !e) {
         let Some(at) = shared.wait_for_leave(task.first..task.first + count, &ended) else { return };
@@ -81,25 +95,99 @@ pub(super) fn read_source(shared: &Shared, task: SourceTask) {
     }
 }
 
+/// Reads a live source's partitions, and those that are found, until the run is ending.
+pub(super) fn read_live(shared: &Arc<Shared>, task: SourceTask) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return shared.fail(format!("no runtime for a source: {e}")),
+    };
+    let mut readers = JoinSet::new();
+    let read = LocalSet::new().block_on(&runtime, read_side_by_side(shared, task, &mut readers));
+    match read {
+        Ok(()) => {}
+        Err(Failed::Source(e)) => shared.fail(e.message),
+        // Goes on to where panics end a run.
+        Err(Failed::Reader(e)) => {
+            if let Ok(panic) = e.try_into_panic() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// Why a live source is read no more.
+enum Failed {
+    Source(SourceError),
+    Reader(JoinError),
+}
+
+async fn read_side_by_side(
+    shared: &Arc<Shared>,
+    mut task: SourceTask,
+    readers: &mut JoinSet<Result<(), SourceError>>,
+) -> Result<(), Failed> {
+    let Some(format) = shared.job.graph.sources.get(task.source).map(|s| s.spec.format.clone()) else { return Ok(()) };
+    for (at, partition) in (task.first..).zip(std::mem::take(&mut task.partitions)) {
+        let state = task.states.iter().find(|s| s.source == task.source && s.name == partition.name);
+        let reading = Reading::new(partition, &format, state);
+        readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source, at));
+    }
+    let mut watch = task.watch.take();
+    let mut looks = tokio::time::interval(watch.as_ref().map_or(NO_LOOK, |w| w.every));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shared.until_ending() => return Ok(()),
+            Some(read) = readers.join_next() => read.map_err(Failed::Reader)?.map_err(Failed::Source)?,
+            _ = looks.tick(), if watch.is_some() => {
+                let Some(watch) = &mut watch else { continue };
+                for partition in (watch.look)().map_err(Failed::Source)? {
+                    let state = task.state(&partition.name);
+                    let spec = PartitionSpec { name: partition.name.clone(), ..task.spec.clone() };
+                    let at = shared.add_partition(spec, state, wall_clock());
+                    let reading = Reading::new(partition, &format, state);
+                    readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source, at));
+                }
+            }
+        }
+    }
+}
+
+/// Stands for the time between looks where nothing is looked for.
+const NO_LOOK: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Reads a partition of a live source.
+async fn read_to_end(shared: Arc<Shared>, mut reading: Reading, source: usize, at: usize) -> Result<(), SourceError> {
+    while shared.leave_for(at).await {
+        if read_on(&shared, &mut reading, source, at).await? {
+            return Ok(());
+        }
+        // A partition that always has more must not keep the others waiting.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
 /// Reads one chunk of a partition and hands on its blocks; true at its end.
 async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usize) -> Result<bool, SourceError> {
     let opened = match &mut reading.source {
         Some(opened) => opened,
         None => {
             if reading.position > 0 {
-                read_header(reading).await?;
+                tokio::select! {
+                    () = shared.until_ending() => return Ok(false),
+                    read = read_header(reading) => read?,
+                }
             }
             let opened = (reading.partition.open)(reading.position)?;
             reading.source.insert(opened)
         }
     };
     shared.polls(at, true);
-    let read = loop {
-        match tokio::time::timeout(STOP_CHECK, opened.next()).await {
-            Ok(read) => break read?,
-            Err(_) if shared.is_ending() => return Ok(false),
-            Err(_) => {}
-        }
+    let read = tokio::select! {
+        biased;
+        () = shared.until_ending() => return Ok(false),
+        read = opened.next() => read?,
     };
     shared.polls(at, false);
     let mut blocks = Vec::new();
@@ -109,6 +197,10 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
             Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
             None => blocks = reading.framer.push(chunk.bytes, chunk.position),
         },
+        Read::Renewed => {
+            blocks.extend(reading.framer.finish());
+            reading.framer = Framer::new(&reading.format);
+        }
         Read::End => {
             blocks.extend(reading.framer.finish());
             ended = true;
@@ -139,7 +231,7 @@ async fn read_header(reading: &mut Reading) -> Result<(), SourceError> {
     while from_start.header().is_none() {
         match source.next().await? {
             Read::Chunk(chunk) => drop(from_start.push(chunk.bytes, chunk.position)),
-            Read::End => break,
+            Read::Renewed | Read::End => break,
         }
     }
     reading.framer = Framer::resume(&reading.format, from_start.header().cloned());

@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use crate::connector::{Encoded, Sink, SinkError};
 
@@ -14,6 +14,11 @@ use super::stage::{Stage, StageInput};
 
 /// How often silent live sources are looked at.
 const IDLE_CHECK: Duration = Duration::from_millis(100);
+
+/// How long no rows come until a sink is asked to show those it has.
+const QUIET: Duration = Duration::from_millis(50);
+/// How often it is asked while rows keep coming.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Turns a panic into a failed run.
 pub(super) fn guarded(shared: &Shared, task: impl FnOnce(&Shared)) {
@@ -91,28 +96,62 @@ fn next_work(shared: &Shared) -> Option<Work> {
 }
 
 /// A sink's thread.
-pub(super) fn deliver(shared: &Shared, mut sink: Box<dyn Sink>, lines: &Receiver<(u64, Encoded)>) {
+pub(super) fn deliver(shared: &Shared, sink: Box<dyn Sink>, lines: &Receiver<(u64, Encoded)>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
     };
-    let failure = |e: SinkError| match e {
-        SinkError::Fatal(why) => why,
-    };
-    while let Ok((sequence, encoded)) = lines.recv() {
-        if !encoded.ends.is_empty()
-            && let Err(e) = runtime.block_on(sink.deliver(&encoded))
-        {
-            return shared.fail(failure(e));
+    let mut sink = Some(sink);
+    // Since when rows were delivered that may not be visible yet.
+    let mut since: Option<Instant> = None;
+    loop {
+        let received = match since {
+            None => lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(_) => lines.recv_timeout(QUIET),
+        };
+        let flushes = |since: &Option<Instant>| since.is_some_and(|at| at.elapsed() >= FLUSH_EVERY);
+        let (sequence, result) = match (received, &mut sink) {
+            (Err(RecvTimeoutError::Disconnected), _) => break,
+            (Err(RecvTimeoutError::Timeout), Some(sink)) => {
+                since = None;
+                (None, runtime.block_on(sink.flush()))
+            }
+            (Ok((sequence, encoded)), Some(sink)) if !encoded.ends.is_empty() => {
+                let mut result = runtime.block_on(sink.deliver(&encoded));
+                since.get_or_insert_with(Instant::now);
+                if result.is_ok() && flushes(&since) {
+                    since = None;
+                    result = runtime.block_on(sink.flush());
+                }
+                (Some(sequence), result)
+            }
+            (Ok((sequence, _)), _) => (Some(sequence), Ok(())),
+            (Err(RecvTimeoutError::Timeout), None) => {
+                since = None;
+                continue;
+            }
+        };
+        match result {
+            Ok(()) => {}
+            Err(SinkError::Gone) => {
+                // What is under way still goes to the other sinks.
+                sink = None;
+                shared.reader_gone.store(true, Ordering::Release);
+                shared.stop();
+            }
+            Err(e) => return shared.fail(e.message()),
         }
-        shared.done(sequence);
+        if let Some(sequence) = sequence {
+            shared.done(sequence);
+        }
     }
-    let failed = lock(&shared.failure).is_some();
-    if !failed
-        && shared.complete.load(Ordering::Acquire)
-        && let Err(e) = runtime.block_on(sink.finish())
-    {
-        shared.fail(failure(e));
+    let Some(mut sink) = sink else { return };
+    let complete = lock(&shared.failure).is_none() && shared.complete.load(Ordering::Acquire);
+    let last = if complete { runtime.block_on(sink.finish()) } else { runtime.block_on(sink.flush()) };
+    match last {
+        Ok(()) => {}
+        Err(SinkError::Gone) => shared.reader_gone.store(true, Ordering::Release),
+        Err(e) => shared.fail(e.message()),
     }
 }
 

@@ -332,6 +332,10 @@ pub struct Sink {
     pub format: Format,
     /// Templates among its options whose result depends on the row (a path), in the connector's order.
     pub templates: Vec<Template>,
+    /// Whether they are paths, which stay inside the directory that each begins with in plain text.
+    pub paths: bool,
+    /// Whether it needs the event time of rows.
+    pub timed: bool,
 }
 
 /// A text with `{{ field }}` in it.

@@ -330,6 +330,8 @@ mod tests {
             options: serde_json::Value::Null,
             format: crate::data::format::Format::Json,
             templates: Vec::new(),
+            paths: false,
+            timed: false,
         };
         Plan {
             name: "p & q".into(),

@@ -16,7 +16,7 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Partition, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Read, Source, SourceConnector, SourceError,
 };
 
 /// The first row's event time where none is written, 2026-01-01T00:00:00Z: fixed, so that runs agree.
@@ -142,7 +142,7 @@ impl SourceConnector for GenerateSource {
         options.count.is_some()
     }
 
-    fn open(options: Options, context: OpenContext) -> Result<Vec<Partition>, SourceError> {
+    fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let first = |wrong: Vec<(Vec<String>, String)>| {
             let (path, message) = wrong.into_iter().next().unwrap_or_default();
             SourceError { message: format!("`fields.{}`: {message}", path.join(".")) }
@@ -163,7 +163,7 @@ impl SourceConnector for GenerateSource {
             let rules = std::sync::Arc::clone(&rules);
             Ok(Box::new(Generator { rules, next: position, begun: None }) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), open: Box::new(open) }])
+        Ok(vec![Partition { name: String::new(), start: 0, open: Box::new(open) }].into())
     }
 }
 
@@ -270,7 +270,8 @@ mod tests {
     }
 
     fn rows(json: &str) -> Vec<String> {
-        let mut partitions = GenerateSource::open(options(json), context(std::path::Path::new("."))).unwrap();
+        let mut partitions =
+            GenerateSource::open(options(json), context(std::path::Path::new("."))).unwrap().partitions;
         let mut source = (partitions[0].open)(0).unwrap();
         let mut rows = Vec::new();
         while let Read::Chunk(chunk) = block_on(source.next()).unwrap() {

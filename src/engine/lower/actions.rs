@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::connector::path;
 use crate::connector::template::Template;
 use crate::data::format::Format;
 use crate::data::layout::{FieldId, FieldPath, Layout};
 use crate::data::value::Value;
-use crate::engine::action::{Action, CsvColumns, Encode, Prepare};
+use crate::engine::action::{Action, CsvColumns, Encode, Prepare, RowText};
 use crate::engine::actions::sample::Sampler;
 use crate::expr::{Expr, Program};
 use crate::plan::{Operator, Port, Sink};
@@ -97,7 +98,9 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
     let mut templates = Vec::new();
     for template in &sink.templates {
         let (parsed, _) = Template::parse(&template.text)?;
-        templates.push((parsed, template.fields.clone()));
+        let inside = sink.paths.then(|| Arc::from(path::split(&template.text).0));
+        templates.push(RowText { template: parsed, fields: template.fields.clone(), inside });
     }
-    Ok(Box::new(move || Ok(Action::Encode(Encode { csv: csv.clone(), templates: templates.clone() }))))
+    let timed = sink.timed;
+    Ok(Box::new(move || Ok(Action::Encode(Encode { csv: csv.clone(), templates: templates.clone(), timed }))))
 }

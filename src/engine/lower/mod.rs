@@ -257,7 +257,11 @@ impl Lower<'_> {
             format: source.format.clone(),
             meta: needed.values.iter().filter_map(meta).collect(),
             timed: time.is_some()
-                || self.plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Step(o) if o.has_state())),
+                || self.plan.nodes.iter().any(|n| match &n.kind {
+                    NodeKind::Step(operator) => operator.has_state(),
+                    NodeKind::Sink(sink) => sink.timed,
+                    NodeKind::Source(_) => false,
+                }),
             time,
             flow,
             name: node.name.clone(),

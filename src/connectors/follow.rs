@@ -1,0 +1,318 @@
+//! Following a file that grows: what is appended comes as it is written; a file that is renamed away is read to its end
+//! before the one that took its name, one that is cut begins again, one that is deleted ends.
+//!
+//! A file is known by its device and number, and by its first bytes, so that a file that was cut and has grown past the
+//! old length is still seen to be another.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::{self, Seek as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::input_file::{InputFile, cannot};
+use super::unpack::Compression;
+use crate::connector::{BoxFuture, Chunk, Read, Source, SourceError};
+
+/// First bytes that are remembered of a file.
+const HEAD_BYTES: usize = 256;
+
+/// What a file is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    device: u64,
+    number: u64,
+}
+
+impl Identity {
+    /// That of an existing file.
+    pub fn of(metadata: &Metadata) -> Self {
+        Identity { device: metadata.dev(), number: metadata.ino() }
+    }
+}
+
+/// A file that was read to its end under a name that now belongs to another.
+#[derive(Clone, Debug)]
+struct Left {
+    head: Vec<u8>,
+    /// Bytes of the file itself that were read, and what position they unpack to.
+    raw: u64,
+    position: u64,
+}
+
+/// What the followers of one source know of each other's files.
+#[derive(Clone, Default)]
+pub struct Followed(Arc<Mutex<Files>>);
+
+#[derive(Default)]
+struct Files {
+    /// What is being read, by name.
+    current: HashMap<String, Identity>,
+    left: HashMap<Identity, Left>,
+}
+
+/// What is to be done with a file that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is being read, or was.
+    Read,
+    /// It is new, or has grown after it was left; where to begin.
+    From(u64),
+}
+
+impl Followed {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Whether a file that was found under a name that nobody follows must be read; if so, it is that name's from now on.
+    pub fn take(&self, name: &str, path: &Path) -> Known {
+        if self.files().current.contains_key(name) {
+            return Known::Read;
+        }
+        // What is gone by now is found again when it is back.
+        std::fs::metadata(path).map_or(Known::Read, |metadata| self.claim(name, path, &metadata))
+    }
+
+    /// Takes a file for a name, unless it is being read under another, or was.
+    fn claim(&self, name: &str, path: &Path, metadata: &Metadata) -> Known {
+        let mut files = self.files();
+        let identity = Identity::of(metadata);
+        if files.current.iter().any(|(other, i)| *i == identity && other != name) {
+            return Known::Read;
+        }
+        let from = match files.left.get(&identity) {
+            // The number of a deleted file is given to another soon.
+            Some(left) if metadata.len() >= left.raw && head_of(path, left.head.len()).as_ref() == Some(&left.head) => {
+                if metadata.len() == left.raw {
+                    return Known::Read;
+                }
+                left.position
+            }
+            _ => 0,
+        };
+        files.left.remove(&identity);
+        files.current.insert(name.to_owned(), identity);
+        Known::From(from)
+    }
+
+    /// Forgets files that were left and are not among those that exist.
+    pub fn keep_only(&self, paths: &[&Path]) {
+        let mut files = self.files();
+        if !files.left.is_empty() {
+            let there = paths.iter().filter_map(|p| std::fs::metadata(p).ok()).map(|m| Identity::of(&m));
+            let there: std::collections::HashSet<Identity> = there.collect();
+            files.left.retain(|identity, _| there.contains(identity));
+        }
+    }
+}
+
+fn head_of(path: &Path, length: usize) -> Option<Vec<u8>> {
+    head(&File::open(path).ok()?, length).ok()
+}
+
+/// The first bytes of a file, fewer if it has fewer.
+fn head(file: &File, length: usize) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; length];
+    let mut have = 0;
+    while let Some(room) = head.get_mut(have..).filter(|r| !r.is_empty()) {
+        match file.read_at(room, have as u64) {
+            Ok(0) => break,
+            Ok(count) => have += count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    head.truncate(have);
+    Ok(head)
+}
+
+/// How files are followed.
+#[derive(Clone)]
+pub struct Following {
+    /// How they are packed.
+    pub compression: Compression,
+    /// How often a file without news is looked at.
+    pub poll: Duration,
+    /// How long a file whose name is gone must be silent until it is left.
+    pub rotate_wait: Duration,
+    /// The most bytes read at once.
+    pub block: usize,
+    /// What the source's other followers read.
+    pub followed: Followed,
+}
+
+/// One path, being followed.
+pub struct Follower {
+    path: PathBuf,
+    name: String,
+    how: Following,
+    /// Where to begin in the file that is opened next.
+    from: u64,
+    current: Option<Current>,
+    /// When to look again.
+    next_look: Option<Instant>,
+    ended: bool,
+}
+
+/// The file that a path leads to, or led to until it was renamed.
+struct Current {
+    input: InputFile,
+    identity: Identity,
+    head: Vec<u8>,
+    /// Its length and time when it was last read to its end.
+    drained: Option<(u64, i64, i64)>,
+    /// Since when it brings nothing while the path leads elsewhere or nowhere.
+    silent_since: Option<Instant>,
+}
+
+impl Follower {
+    /// Follows a path from a position in the file that it leads to now.
+    pub fn new(path: &Path, name: &str, how: &Following, from: u64) -> Self {
+        Follower {
+            path: path.into(),
+            name: name.into(),
+            how: how.clone(),
+            from,
+            current: None,
+            next_look: None,
+            ended: false,
+        }
+    }
+
+    /// What there is to read now, if anything.
+    fn look(&mut self) -> Result<Option<Read>, SourceError> {
+        if self.ended || (self.current.is_none() && !self.open()?) {
+            self.ended = true;
+            self.how.followed.files().current.remove(&self.name);
+            return Ok(Some(Read::End));
+        }
+        let Some(current) = &mut self.current else { return Ok(None) };
+        let stands = match current.input.file().map(File::metadata) {
+            Some(metadata) => metadata.map_err(|e| cannot("read", &self.name, &e))?,
+            None => return Ok(None),
+        };
+        let stands = (stands.len(), stands.mtime(), stands.mtime_nsec());
+        if current.drained == Some(stands) {
+            return self.at_end();
+        }
+        if current.was_cut(stands.0).map_err(|e| cannot("read", &self.name, &e))? {
+            // What it holds now is read from its beginning.
+            self.current = None;
+            return Ok(Some(Read::Renewed));
+        }
+        let position = current.input.position();
+        let bytes = current.input.read(self.how.block, false)?;
+        if bytes.is_empty() {
+            current.drained = Some(stands);
+            return self.at_end();
+        }
+        current.silent_since = None;
+        if let Some(file) = current.input.file().filter(|_| current.head.len() < HEAD_BYTES) {
+            current.head = head(file, HEAD_BYTES).map_err(|e| cannot("read", &self.name, &e))?;
+        }
+        Ok(Some(Read::Chunk(Chunk { bytes, ends: None, position })))
+    }
+
+    /// Opens what the path leads to; false if that is nothing.
+    fn open(&mut self) -> Result<bool, SourceError> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(cannot("read", &self.name, &e)),
+        };
+        let metadata = file.metadata().map_err(|e| cannot("read", &self.name, &e))?;
+        if !metadata.is_file() {
+            let message =
+                format!("`{}` is a pipe or a device, which cannot be followed; leave `follow` out", self.name);
+            return Err(SourceError { message });
+        }
+        let identity = Identity::of(&metadata);
+        let mut from = std::mem::take(&mut self.from);
+        if self.how.followed.files().current.get(&self.name) != Some(&identity) {
+            // Where names are passed on (`a.log` to `a.log.1`), what has this one now may be read already.
+            match self.how.followed.claim(&self.name, &self.path, &metadata) {
+                Known::Read => return Ok(false),
+                Known::From(position) => from = from.max(position),
+            }
+        }
+        let again = file.try_clone().map_err(|e| cannot("read", &self.name, &e))?;
+        let mut input = InputFile::new(file, &self.path, &self.name, self.how.compression)?;
+        if !input.seek(from)? {
+            // It is not the file that was read before: that one was longer.
+            (&again).seek(io::SeekFrom::Start(0)).map_err(|e| cannot("read", &self.name, &e))?;
+            input = InputFile::new(again, &self.path, &self.name, self.how.compression)?;
+        }
+        self.current = Some(Current { input, identity, head: Vec::new(), drained: None, silent_since: None });
+        Ok(true)
+    }
+
+    /// The file has no more for now: it may be that its name is another's.
+    fn at_end(&mut self) -> Result<Option<Read>, SourceError> {
+        let Some(current) = &mut self.current else { return Ok(None) };
+        let there = match std::fs::metadata(&self.path) {
+            Ok(metadata) => Some(Identity::of(&metadata)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(cannot("read", &self.name, &e)),
+        };
+        if there == Some(current.identity) {
+            current.silent_since = None;
+            return Ok(None);
+        }
+        // Whoever writes it may not know yet that it was renamed.
+        let now = Instant::now();
+        if now.duration_since(*current.silent_since.get_or_insert(now)) < self.how.rotate_wait {
+            return Ok(None);
+        }
+        if let Some(error) = current.input.cut_short() {
+            return Err(error);
+        }
+        let left = Left {
+            head: std::mem::take(&mut current.head),
+            raw: current.input.raw(),
+            position: current.input.position(),
+        };
+        // A deleted file comes under no other name.
+        if current.input.file().and_then(|file| file.metadata().ok()).is_some_and(|m| m.nlink() > 0) {
+            self.how.followed.files().left.insert(current.identity, left);
+        }
+        self.current = None;
+        // Nothing there: the next look ends it.
+        if there.is_none() { self.look() } else { Ok(Some(Read::Renewed)) }
+    }
+}
+
+impl Current {
+    /// Whether the file is no longer what was read of it.
+    fn was_cut(&self, length: u64) -> io::Result<bool> {
+        if length < self.input.raw() {
+            return Ok(true);
+        }
+        match self.input.file() {
+            Some(file) if !self.head.is_empty() => Ok(head(file, self.head.len())? != self.head),
+            _ => Ok(false),
+        }
+    }
+}
+
+impl Source for Follower {
+    fn next(&mut self) -> BoxFuture<'_, Result<Read, SourceError>> {
+        Box::pin(async move {
+            loop {
+                // When to look again outlives this future, which may be dropped while it waits.
+                if let Some(at) = self.next_look {
+                    tokio::time::sleep_until(at).await;
+                    self.next_look = None;
+                }
+                if let Some(read) = self.look()? {
+                    return Ok(read);
+                }
+                self.next_look = Some(Instant::now() + self.how.poll);
+            }
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! One file that a source reads, unpacked on the way. Positions count unpacked bytes.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::io_reason;
+use super::unpack::{Compression, Unpack};
+use crate::connector::SourceError;
+
+/// Packed bytes read at once.
+const PACKED_BYTES: usize = 64 << 10;
+/// Bytes that are enough to tell how a file is packed.
+const TELLING: usize = 4;
+
+/// A file being read.
+pub struct InputFile {
+    path: PathBuf,
+    /// For messages.
+    name: String,
+    /// `None` while it is closed to save descriptors.
+    file: Option<File>,
+    unpack: Unpack,
+    /// How many bytes of the file itself were read.
+    raw: u64,
+    /// Bytes of the file that are not unpacked yet, from `used` on.
+    held: Vec<u8>,
+    used: usize,
+    /// Unpacked bytes that nobody has asked for yet.
+    ahead: Vec<u8>,
+    /// Position of the next byte.
+    position: u64,
+    /// A file proper, not a pipe or a device: it has a length and can be opened again.
+    regular: bool,
+}
+
+/// The error of a file that cannot be read.
+pub fn cannot(what: &str, name: &str, error: &io::Error) -> SourceError {
+    SourceError { message: format!("cannot {what} `{name}`: {}", io_reason(error)) }
+}
+
+impl InputFile {
+    /// Opens a file at its beginning.
+    pub fn open(path: &Path, name: &str, compression: Compression) -> Result<Self, SourceError> {
+        Self::new(File::open(path).map_err(|e| cannot("read", name, &e))?, path, name, compression)
+    }
+
+    /// Reads an open file from where it stands, which is its beginning.
+    pub fn new(file: File, path: &Path, name: &str, compression: Compression) -> Result<Self, SourceError> {
+        let unpack = Unpack::new(compression).map_err(|e| cannot("unpack", name, &e))?;
+        let regular = file.metadata().map_err(|e| cannot("read", name, &e))?.is_file();
+        Ok(InputFile {
+            path: path.into(),
+            name: name.into(),
+            file: Some(file),
+            unpack,
+            raw: 0,
+            held: Vec::new(),
+            used: 0,
+            ahead: Vec::new(),
+            position: 0,
+            regular,
+        })
+    }
+
+    /// The file, if it is open.
+    pub fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// How many bytes of the file itself were read.
+    pub fn raw(&self) -> u64 {
+        self.raw
+    }
+
+    /// Position of the next byte.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether it is read as it is.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.unpack, Unpack::Plain)
+    }
+
+    /// Whether it is a file proper, not a pipe or a device.
+    pub fn is_regular(&self) -> bool {
+        self.regular
+    }
+
+    /// Gives the descriptor back until the next read.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Goes on at a position; what is packed is unpacked up to there. False if the file does not reach so far.
+    pub fn seek(&mut self, position: u64) -> Result<bool, SourceError> {
+        if position == 0 {
+            return Ok(true);
+        }
+        if matches!(self.unpack, Unpack::Undecided) {
+            self.fill(PACKED_BYTES)?;
+            self.decide(true)?;
+        }
+        if self.is_plain() {
+            let file = self.opened()?;
+            let length = file.metadata().map(|m| m.len());
+            let length = length.map_err(|e| cannot("read", &self.name, &e))?;
+            if self.regular && length < position {
+                return Ok(false);
+            }
+            let file = self.opened()?;
+            let sought = file.seek(SeekFrom::Start(position));
+            sought.map_err(|e| cannot("go on reading", &self.name, &e))?;
+            (self.raw, self.position) = (position, position);
+            (self.held, self.used) = (Vec::new(), 0);
+            return Ok(true);
+        }
+        while self.position < position {
+            let wanted = usize::try_from(position - self.position).unwrap_or(usize::MAX).min(PACKED_BYTES);
+            if self.read(wanted, true)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Up to about `most` bytes; none when the file has no more for now. `whole`: it will not grow.
+    pub fn read(&mut self, most: usize, whole: bool) -> Result<Vec<u8>, SourceError> {
+        if matches!(self.unpack, Unpack::Undecided) {
+            let none = self.fill(most)? == 0;
+            let telling = self.held.len() - self.used >= TELLING;
+            if !self.decide(telling || (whole && none))? {
+                return Ok(Vec::new());
+            }
+        }
+        if self.is_plain() {
+            if self.used == self.held.len() {
+                self.fill(most)?;
+            }
+            let bytes = if self.used == 0 { std::mem::take(&mut self.held) } else { self.held.split_off(self.used) };
+            (self.held, self.used) = (Vec::new(), 0);
+            self.position += bytes.len() as u64;
+            return Ok(bytes);
+        }
+        self.read_packed(most)
+    }
+
+    fn read_packed(&mut self, most: usize) -> Result<Vec<u8>, SourceError> {
+        let mut out = std::mem::take(&mut self.ahead);
+        while out.len() < most {
+            let before = out.len();
+            let held = self.held.get(self.used..).unwrap_or_default();
+            let step = self.unpack.step(held, &mut out);
+            let taken = step.map_err(|e| {
+                let (packed, at) = (self.unpack.name(), self.position + before as u64);
+                SourceError { message: format!("cannot unpack `{}` as {packed} after byte {at}: {e}", self.name) }
+            })?;
+            self.used += taken;
+            if self.used == self.held.len() && out.len() == before && self.fill(PACKED_BYTES)? == 0 {
+                break;
+            }
+        }
+        // A position may be asked for exactly, so what goes beyond waits for the next call.
+        if out.len() > most {
+            self.ahead = out.split_off(most);
+        }
+        self.position += out.len() as u64;
+        Ok(out)
+    }
+
+    /// Why the file may not end where it does.
+    pub fn cut_short(&self) -> Option<SourceError> {
+        (!self.unpack.may_end()).then(|| {
+            let message = format!(
+                "`{}` ends in the middle of its {} data, after byte {}: it was cut, or is still being written (`follow: true` waits for more)",
+                self.name,
+                self.unpack.name(),
+                self.position
+            );
+            SourceError { message }
+        })
+    }
+
+    fn decide(&mut self, whole: bool) -> Result<bool, SourceError> {
+        let first = self.held.get(self.used..).unwrap_or_default();
+        self.unpack.decide(first, whole).map_err(|e| cannot("unpack", &self.name, &e))
+    }
+
+    fn opened(&mut self) -> Result<&mut File, SourceError> {
+        if self.file.is_none() {
+            let mut file = File::open(&self.path).map_err(|e| cannot("go on reading", &self.name, &e))?;
+            file.seek(SeekFrom::Start(self.raw)).map_err(|e| cannot("go on reading", &self.name, &e))?;
+            self.file = Some(file);
+        }
+        self.file.as_mut().ok_or_else(|| SourceError { message: format!("`{}` is closed", self.name) })
+    }
+
+    /// Reads bytes of the file behind those held: how many.
+    fn fill(&mut self, most: usize) -> Result<usize, SourceError> {
+        self.held.drain(..self.used);
+        self.used = 0;
+        let mut held = std::mem::take(&mut self.held);
+        let start = held.len();
+        let (most, regular) = (most.max(1), self.regular);
+        let file = self.opened()?;
+        let read = if regular {
+            held.reserve(most);
+            file.take(most as u64).read_to_end(&mut held)
+        } else {
+            // A pipe hands on what it has and does not wait for a whole block.
+            held.resize(start + most, 0);
+            let room = held.get_mut(start..).unwrap_or_default();
+            loop {
+                match file.read(room) {
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other,
+                }
+            }
+        };
+        let count = match read {
+            Ok(count) => count,
+            Err(e) => return Err(cannot("read", &self.name, &e)),
+        };
+        held.truncate(start + count);
+        self.held = held;
+        self.raw += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,276 @@
+//! Following real files with the real binary: writers append, rotate, cut and delete while it reads. Nothing is timed;
+//! what is waited for is looked at until it is there.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A pipeline that follows files, running.
+struct Run {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    home: TempDir,
+}
+
+impl Run {
+    /// `options` of the source beside `follow`; `rest` are steps and sinks.
+    fn start(options: &str, rest: &str, files: &[(&str, &[u8])]) -> Run {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("in")).unwrap();
+        for (name, bytes) in files {
+            fs::write(home.path().join("in").join(name), bytes).unwrap();
+        }
+        let yaml =
+            format!("name: p\nsources:\n  in:\n    file:\n      follow: true\n      poll: 5ms\n{options}\n{rest}");
+        fs::write(home.path().join("p.yaml"), yaml).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+        command.args(["run", "-q", "--workers", "2", "p.yaml"]).current_dir(home.path());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Run { child, output, home }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join("in").join(name)
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        append(&self.path(name), text.as_bytes());
+    }
+
+    /// The next line, however long it takes.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        if line.is_empty() {
+            let mut said = String::new();
+            self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("the run ended: {said}");
+        }
+        line.trim_end().to_owned()
+    }
+
+    fn lines(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.line()).collect()
+    }
+
+    /// Interrupts the run: what it still wrote to standard output.
+    fn stop(mut self) -> (String, TempDir) {
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(130), "{said}");
+        assert_eq!(said, "");
+        (rest, self.home)
+    }
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(bytes).unwrap();
+}
+
+/// Looks until it holds.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+const SHOW: &str = "sinks:\n  out: { stdout: { as: json } }\n";
+const ONE: &str = "      path: in/a.log\n      rotate_wait: 300ms\n";
+
+#[test]
+fn lines_come_when_they_are_finished() {
+    let mut run = Run::start(ONE, SHOW, &[("a.log", b"{\"n\":1}\n{\"n\"")]);
+    assert_eq!(run.line(), "{\"n\":1}");
+    run.append("a.log", ":2");
+    run.append("a.log", "}\n{\"n\":3}\n");
+    assert_eq!(run.lines(2), ["{\"n\":2}", "{\"n\":3}"]);
+    run.append("a.log", "{\"n\":4");
+    assert_eq!(run.stop().0, "", "a line that is not finished is no row");
+}
+
+#[test]
+fn a_renamed_file_is_read_to_its_end_before_the_next() {
+    let mut run = Run::start(ONE, SHOW, &[("a.log", b"{\"n\":1}\n")]);
+    assert_eq!(run.line(), "{\"n\":1}");
+    // Who writes it has it open and does not know that it was renamed.
+    let mut old = OpenOptions::new().append(true).open(run.path("a.log")).unwrap();
+    fs::rename(run.path("a.log"), run.path("a.log.1")).unwrap();
+    run.append("a.log", "{\"n\":4}\n");
+    old.write_all(b"{\"n\":2}\n{\"n\":").unwrap();
+    old.write_all(b"3}").unwrap();
+    assert_eq!(run.lines(3), ["{\"n\":2}", "{\"n\":3}", "{\"n\":4}"], "the last line of the old file needs no end");
+    for n in 5..9 {
+        fs::rename(run.path("a.log"), run.path("a.log.1")).unwrap();
+        run.append("a.log", &format!("{{\"n\":{n}}}\n"));
+        assert_eq!(run.line(), format!("{{\"n\":{n}}}"));
+    }
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn a_file_that_was_cut_begins_again() {
+    let mut run = Run::start(ONE, SHOW, &[("a.log", b"{\"n\":1}\n{\"n\":2}\n")]);
+    assert_eq!(run.lines(2).len(), 2);
+    fs::copy(run.path("a.log"), run.path("a.log.1")).unwrap();
+    File::create(run.path("a.log")).unwrap();
+    run.append("a.log", "{\"n\":3}\n");
+    assert_eq!(run.line(), "{\"n\":3}");
+    // Cut and longer than before by the time that it is looked at.
+    fs::write(run.path("a.log"), "{\"m\":4}\n{\"m\":5}\n{\"m\":6}\n").unwrap();
+    assert_eq!(run.lines(3), ["{\"m\":4}", "{\"m\":5}", "{\"m\":6}"]);
+    fs::remove_file(run.path("a.log")).unwrap();
+    run.append("a.log", "{\"n\":7}\n");
+    assert_eq!(run.line(), "{\"n\":7}");
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn files_that_come_later_are_found_and_those_that_go_end() {
+    let options = "      path: 'in/*.log'\n      rotate_wait: 50ms\n";
+    let mut run = Run::start(options, SHOW, &[]);
+    for round in 0..3 {
+        run.append("b.log", &format!("{{\"b\":{round}}}\n"));
+        assert_eq!(run.line(), format!("{{\"b\":{round}}}"));
+        run.append("a.log", &format!("{{\"a\":{round}}}\n"));
+        assert_eq!(run.line(), format!("{{\"a\":{round}}}"));
+        fs::remove_file(run.path("b.log")).unwrap();
+        // Renamed, it still matches and is not read twice.
+        fs::rename(run.path("a.log"), run.path(&format!("old-{round}.log"))).unwrap();
+    }
+    let (rest, _home) = run.stop();
+    assert_eq!(rest, "");
+}
+
+#[test]
+fn a_run_may_begin_where_files_end() {
+    let options = "      path: 'in/*.csv'\n      start: end\n    format: csv\n";
+    let mut run = Run::start(options, SHOW, &[("a.csv", b"n,m\n1,2\n3,")]);
+    // What is there when the run starts is what it finds first: it is ready when it reads what comes later.
+    until("the run is under way", || {
+        run.append("b.csv", "");
+        fs::read_dir(format!("/proc/{}/fd", run.child.id()))
+            .is_ok_and(|all| all.flatten().filter_map(|e| fs::read_link(e.path()).ok()).any(|p| p.ends_with("a.csv")))
+    });
+    run.append("b.csv", "n\n9\n");
+    assert_eq!(run.line(), "{\"n\":9}");
+    run.append("a.csv", "4\n5,6\n");
+    assert_eq!(run.lines(2), ["{\"n\":3,\"m\":4}", "{\"n\":5,\"m\":6}"]);
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn every_file_of_a_path_has_its_own_header() {
+    let options = "      path: in/a.csv\n      rotate_wait: 50ms\n    format: csv\n";
+    let mut run = Run::start(options, SHOW, &[("a.csv", b"a,b\n1,2\n")]);
+    assert_eq!(run.line(), "{\"a\":1,\"b\":2}");
+    fs::rename(run.path("a.csv"), run.path("a.csv.1")).unwrap();
+    fs::write(run.path("a.csv"), "b,c\n3,4\n").unwrap();
+    assert_eq!(run.line(), "{\"b\":3,\"c\":4}");
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn packed_files_are_read_as_they_grow() {
+    let options = "      path: 'in/*'\n      rotate_wait: 50ms\n";
+    let mut run = Run::start(options, SHOW, &[]);
+    let shared = |path: PathBuf| OpenOptions::new().append(true).create(true).open(path).unwrap();
+    let mut n = 0;
+    let mut row = |run: &mut Run, write: &mut dyn FnMut(&[u8])| {
+        n += 1;
+        write(format!("{{\"n\":{n}}}\n").as_bytes());
+        assert_eq!(run.line(), format!("{{\"n\":{n}}}"));
+    };
+    for _member in 0..3 {
+        let mut gzip = flate2::write::GzEncoder::new(shared(run.path("a.gz")), flate2::Compression::fast());
+        let mut zstd = zstd::stream::write::Encoder::new(shared(run.path("b.zst")), 1).unwrap();
+        for _flush in 0..3 {
+            row(&mut run, &mut |bytes| {
+                gzip.write_all(bytes).unwrap();
+                gzip.flush().unwrap();
+            });
+            row(&mut run, &mut |bytes| {
+                zstd.write_all(bytes).unwrap();
+                zstd.flush().unwrap();
+            });
+        }
+        gzip.finish().unwrap();
+        zstd.finish().unwrap();
+    }
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn a_file_found_later_does_not_move_the_watermark_back() {
+    let options = "      path: 'in/*.log'\n    time: { field: ts, format: unix }\n";
+    let rest = "steps:\n  w:\n    window: { tumbling: 10s, aggregate: { n: count() } }\nsinks:\n  out: { from: [w, w.late], stdout: { as: json } }\n";
+    let mut run = Run::start(options, rest, &[("a.log", b"{\"ts\":1000000001}\n{\"ts\":1000000015}\n")]);
+    assert!(run.line().ends_with("\"n\":1}"), "the first window closes");
+    run.append("b.log", "{\"ts\":1000000002}\n{\"ts\":1000000016}\n{\"ts\":1000000021}\n");
+    assert_eq!(run.line(), "{\"ts\":1000000002}", "it is late");
+    // From now on both count.
+    run.append("a.log", "{\"ts\":1000000020}\n");
+    let second = run.line();
+    assert!(second.contains("01:46:50Z") && second.ends_with("\"n\":2}"), "{second}");
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn writers_that_rotate_lose_nothing_and_nothing_comes_twice() {
+    const WRITERS: u64 = 3;
+    const ROWS: u64 = 3_000;
+    let options = "      path: 'in/*.log'\n      rotate_wait: 400ms\n";
+    let rest = "sinks:\n  out: { file: { path: out.ndjson } }\n";
+    let run = Run::start(options, rest, &[]);
+    let writers = (0..WRITERS).map(|writer| {
+        let path = run.path(&format!("w{writer}.log"));
+        std::thread::spawn(move || {
+            let open = || OpenOptions::new().append(true).create(true).open(&path).unwrap();
+            let mut file = open();
+            for row in 0..ROWS {
+                let line =
+                    format!("{{\"writer\":{writer},\"row\":{row},\"fill\":\"{}\"}}\n", "x".repeat(row as usize % 90));
+                // In two pieces, so that lines are found unfinished.
+                let (first, second) = line.split_at(line.len() / 2);
+                file.write_all(first.as_bytes()).unwrap();
+                file.write_all(second.as_bytes()).unwrap();
+                if row % 500 == 499 && row + 1 < ROWS {
+                    // The renamed file still matches the pattern; some lines go there before the new one is opened.
+                    fs::rename(&path, path.with_file_name(format!("w{writer}-{row}.log"))).unwrap();
+                    file.write_all(b"").unwrap();
+                    file = open();
+                }
+            }
+        })
+    });
+    writers.collect::<Vec<_>>().into_iter().for_each(|w| w.join().unwrap());
+    let out = run.home.path().join("out.ndjson");
+    let rows = || fs::read_to_string(&out).unwrap_or_default();
+    until("every row is there", || rows().lines().count() as u64 >= WRITERS * ROWS);
+    let (_, home) = run.stop();
+    let text = fs::read_to_string(home.path().join("out.ndjson")).unwrap();
+    let mut next: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for line in text.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        next.entry(row["writer"].as_u64().unwrap()).or_default().push(row["row"].as_u64().unwrap());
+    }
+    for (writer, mut rows) in next {
+        rows.sort_unstable();
+        assert_eq!(rows, (0..ROWS).collect::<Vec<_>>(), "of writer {writer}");
+    }
+}
