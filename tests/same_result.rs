@@ -97,6 +97,11 @@ const KINDS: &[Kind] = &[
         balances: false,
     },
     Kind {
+        body: "window:\n      sliding: { size: 6s, every: 4s }\n      by: key\n      allow_late: 3s\n      aggregate:\n        v: median(v)\n        high: count_if(v > 3)\n        different: distinct(site)\n        nearly: approx_distinct(v)\n        often: top(v, 2)\n        early: collect(v, 3)",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
         body: "window:\n      session: { gap: 4s }\n      by: [key, site.floor]\n      allow_late: 3s\n      aggregate:\n        n: count()\n        v: avg(v)",
         ports: &["errors", "late"],
         balances: false,

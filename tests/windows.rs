@@ -49,6 +49,7 @@ const AGGREGATES: &str = "
         one: first(v)
         end: last(v)
         spread: variance_pop(v)
+        kept: collect(v, 1000)
 sinks:
   out: { discard: {}, from: w }
   late: { discard: {}, from: w.late }
@@ -155,6 +156,8 @@ fn aggregates(events: &[(i64, Option<Value>)], row: &mut Map<String, Value>) {
     let mean = sum / count;
     let variance = numbers.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
     row.insert("spread".into(), null_or(json!(variance)));
+    let kept: Vec<&Value> = values.iter().map(|(_, v)| *v).collect();
+    row.insert("kept".into(), null_or(json!(kept)));
 }
 
 impl Reference {
@@ -394,6 +397,6 @@ fn fields_come_in_the_order_of_the_contract() {
     let rows = vec![Row { at: 3, key: Some(json!("a")), value: Some(json!(2)) }];
     let feed = Feed { block: 10, target: 10, shares: 1, restarts: vec![] };
     let out = run_direct(&case(&setting, &[rows]), &feed);
-    let expected = r#"{"key":"a","window_start":"2026-01-01T00:00:00Z","window_end":"2026-01-01T00:00:10Z","n":1,"values":1,"total":2,"mean":2.0,"least":2,"most":2,"one":2,"end":2,"spread":0.0}"#;
+    let expected = r#"{"key":"a","window_start":"2026-01-01T00:00:00Z","window_end":"2026-01-01T00:00:10Z","n":1,"values":1,"total":2,"mean":2.0,"least":2,"most":2,"one":2,"end":2,"spread":0.0,"kept":[2]}"#;
     assert_eq!(out[0], format!("{expected}\n"));
 }

@@ -44,3 +44,18 @@ pub const KEPT_PATTERNS: usize = 64;
 pub const PATTERN_BYTES: usize = 1 << 20;
 /// Characters of texts that are compared character by character, where the work grows with their product.
 pub const COMPARED_CHARACTERS: usize = 1_000;
+/// Numbers of which quantiles are exact: they are kept as they are, in less room than a sketch of them.
+pub const QUANTILE_EXACT: usize = 64;
+/// Bins of a quantile sketch on each side of zero: at 1 % they span seventeen decades. Smaller numbers count as the least.
+pub const QUANTILE_BINS: usize = 2_048;
+/// Different values that `distinct` counts in one window: each is kept, for the number is exact.
+pub const DISTINCT_VALUES: usize = 100_000;
+/// Hashes that `approx_distinct` keeps before it turns to registers, in half their room; up to here it is exact.
+pub const APPROX_DISTINCT_EXACT: usize = 256;
+/// Values that `top` counts in one window. Beyond, rare ones are forgotten, and counts may be too small by one in
+/// 1,024 of the window's values, half of this.
+pub const TOP_COUNTERS: usize = 2_048;
+/// The largest `n` of `top(x, n)`: a longer list is no top, and must be well below [`TOP_COUNTERS`].
+pub const TOP_VALUES: u32 = 500;
+/// The largest limit of `collect(x, limit)`: as many elements as a script may make a list of.
+pub const COLLECT_VALUES: u32 = 10_000;

@@ -1,16 +1,16 @@
 //! Where configuration meets expressions: the only file here that calls [`crate::expr`].
 
 use crate::base::diag::{Diagnostic, Diagnostics, Severity};
-use crate::expr::{self, Expr, Kind, Scope};
-use crate::plan::window::Function;
+use crate::data::value::Value;
+use crate::expr::{self, Expr, Kind, Scope, Unconstant};
+use crate::plan::aggregate::Function;
 
 use super::context::{Context, listed};
 use super::eaten;
 use super::read::Code;
 
 /// Aggregates of later versions.
-pub const LATER_AGGREGATES: [&str; 10] =
-    ["count_if", "median", "quantile", "distinct", "approx_distinct", "top", "collect", "any", "all", "fold"];
+pub const LATER_AGGREGATES: [&str; 1] = ["fold"];
 
 /// One expression with a value. `None` after a mistake, which has been reported.
 pub fn expression(code: &Code, context: &mut Context<'_>) -> Option<Expr> {
@@ -45,7 +45,7 @@ pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<expr::Aggrega
     if cut(code, context) {
         return None;
     }
-    let functions = Function::ALL.map(|(name, _)| name);
+    let functions = Function::NAMES;
     let vars = std::mem::take(&mut context.vars);
     let scope = Scope { vars: &vars, state: false, ports: &[] };
     let mut found = Diagnostics::default();
@@ -56,20 +56,24 @@ pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<expr::Aggrega
         of_a_later_version(diagnostic, &functions);
     }
     hand_on(code, found, context);
-    let aggregate = aggregate?;
-    let mut right = true;
-    for call in &aggregate.calls {
-        let name = &call.function;
-        if !call.extra.is_empty() || (call.argument.is_none() && name != "count") {
-            let count = usize::from(call.argument.is_some()) + call.extra.len();
-            let takes = if name == "count" { "none or one" } else { "one" };
-            let plural = if count == 1 { "" } else { "s" };
-            let message = format!("`{name}` has {count} argument{plural} and takes {takes}");
-            context.error("wrong-arguments", message, &call.span).help(format!("write `{name}(x)`"));
-            right = false;
+    aggregate
+}
+
+/// The value of an argument that must be the same for every event; `what` is the function that takes it.
+pub fn constant(expr: &Expr, what: &str, context: &mut Context<'_>) -> Option<Value> {
+    match expr::constant(expr, &context.layout, &context.vars) {
+        Ok(value) => Some(value),
+        Err(Unconstant::Reads(field)) => {
+            let message = format!("`{what}` takes a constant here, and `{field}` is read from each event");
+            let help = "write a number, or a constant of the pipeline: `vars.name`";
+            context.error("not-constant", message, &expr.origin.span).help(help);
+            None
+        }
+        Err(Unconstant::Fails(diagnostic)) => {
+            context.found.push(*diagnostic);
+            None
         }
     }
-    right.then_some(aggregate)
 }
 
 /// What is not known here may be an aggregate of a later version.

@@ -1,6 +1,7 @@
 //! Pipeline files: YAML to a checked [`Plan`], or everything that is wrong with it, each with its place. The only layer that
 //! knows YAML. Pure apart from reading the file and the secrets it names.
 
+mod aggregates;
 pub mod cases;
 mod context;
 mod document;

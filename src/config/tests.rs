@@ -10,7 +10,8 @@ use crate::base::tree::Node;
 use crate::connector::{
     CheckContext, OpenContext, Opened, Sink, SinkConnector, SinkError, SourceConnector, SourceError,
 };
-use crate::plan::window::{Function, Output, Shape};
+use crate::plan::aggregate::{Function, Output};
+use crate::plan::window::Shape;
 use crate::plan::{NodeKind, Operator, Port};
 
 struct TestIn;
@@ -104,7 +105,7 @@ fn a_window_pipeline_becomes_a_plan() {
     let NodeKind::Step(Operator::Window(window)) = &step.kind else { panic!() };
     let Shape::Tumbling { size, .. } = window.shape else { panic!() };
     assert_eq!(size.to_string(), "10s");
-    let functions: Vec<Function> = window.calls.iter().map(|c| c.function).collect();
+    let functions: Vec<Function> = window.calls.iter().map(|c| c.function.clone()).collect();
     assert_eq!(functions, [Function::Count, Function::Avg, Function::Min, Function::Max]);
     assert!(matches!(window.outputs.as_slice(), [(_, Output::Call(0)), ..]));
     assert_eq!(sink.inputs.len(), 1);

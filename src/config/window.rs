@@ -1,20 +1,17 @@
 //! The step `window`.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-
 use crate::base::diag::Span;
 use crate::base::limit;
 use crate::base::time::TimeSpan;
-use crate::base::tree::{Data, Node};
-use crate::data::layout::{FieldId, FieldPath};
-use crate::expr::{Aggregate, AggregateOutput};
+use crate::base::tree::Node;
+use crate::data::layout::FieldPath;
 use crate::plan::KeyPart;
-use crate::plan::window::{Bounds, Call, Function, Late, Output, Shape, Window};
+use crate::plan::window::{Bounds, Late, Shape, Window};
 
+use super::aggregates::{self, Aggregates, Made};
 use super::context::{Context, listed};
-use super::expressions;
-use super::read::{Code, Duration, Named, Read, Text, keys, words, wrong_type};
-use super::step::{By, field, key_parts};
+use super::read::{Duration, Read, keys, words};
+use super::step::{By, key_parts};
 
 keys! {
     /// Groups events by key and time. A window closes when the watermark reaches its end and then emits one row for each
@@ -79,61 +76,6 @@ words! {
 /// The keys of a window.
 pub const KEYS: [&str; 8] = ["tumbling", "sliding", "session", "by", "allow_late", "late", "offset", "aggregate"];
 
-/// `aggregate`: names and expressions over aggregate calls.
-#[derive(Clone, Debug)]
-pub struct Aggregates(Vec<(Text, AggregateCode)>);
-
-#[derive(Clone, Debug)]
-struct AggregateCode(Code);
-
-impl Read for AggregateCode {
-    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        if matches!(&node.data, Data::Map(_)) {
-            if node.get("init").is_some() || node.get("fold").is_some() {
-                context.error("not-in-this-version", "aggregate `fold` is not in this version", key);
-            } else {
-                wrong_type(node, "an aggregate like `avg(temperature)`", context);
-            }
-            return None;
-        }
-        Code::read(node, key, context).map(AggregateCode)
-    }
-}
-
-impl Read for Aggregates {
-    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        Named::read(node, key, context).map(|named| Aggregates(named.0))
-    }
-
-    fn failed() -> Option<Self> {
-        Some(Aggregates(Vec::new()))
-    }
-}
-
-impl JsonSchema for Aggregates {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Aggregates".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let functions = Function::ALL.map(|(name, _)| name);
-        json_schema!({
-            "type": "object",
-            "additionalProperties": {
-                "type": "string",
-                "description": format!(
-                    "An expression over aggregate calls: `max(temperature) - min(temperature)`. {}. Null and missing are passed over.",
-                    listed("The aggregates are", &functions)
-                ),
-            },
-        })
-    }
-}
-
 /// Reads a window.
 pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window> {
     let options = WindowOptions::read(node, key, context)?;
@@ -152,7 +94,7 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window
         replaces: bound("window_replaces")?,
     };
     let apart = by.as_deref().is_none_or(|by| keys_apart(by, bounds, context));
-    let aggregates = aggregates(options.aggregate, by.as_deref().unwrap_or_default(), bounds, context);
+    let aggregates = aggregates::read(options.aggregate, by.as_deref().unwrap_or_default(), bounds, context);
     let Made { calls, outputs } = aggregates?;
     let by = by.filter(|_| apart);
     Some(Window { shape: shape?, by: by?, allow_late: allow_late?, late, calls, outputs, bounds })
@@ -235,77 +177,4 @@ fn keys_apart(by: &[KeyPart], bounds: Bounds, context: &mut Context<'_>) -> bool
         apart = false;
     }
     apart
-}
-
-/// The calls of a window and the fields made of them.
-struct Made {
-    calls: Vec<Call>,
-    outputs: Vec<(FieldId, Output)>,
-}
-
-/// Reads the aggregates of a window.
-fn aggregates(named: Aggregates, by: &[KeyPart], bounds: Bounds, context: &mut Context<'_>) -> Option<Made> {
-    let mut calls: Vec<Call> = Vec::new();
-    let mut outputs: Vec<(FieldId, Output)> = Vec::with_capacity(named.0.len());
-    let mut whole = true;
-    for (name, AggregateCode(code)) in named.0 {
-        let field = field(&name, context).filter(|field| free(*field, &name, by, &outputs, bounds, context));
-        match (field, expressions::aggregate(&code, context)) {
-            (Some(field), Some(aggregate)) => match output(aggregate, &mut calls) {
-                Some(output) => outputs.push((field, output)),
-                None => whole = false,
-            },
-            _ => whole = false,
-        }
-    }
-    whole.then_some(Made { calls, outputs })
-}
-
-/// Whether no other field of the row is this one, holds it or lies inside it; reports it if so.
-fn free(
-    field: FieldId,
-    name: &Text,
-    by: &[KeyPart],
-    outputs: &[(FieldId, Output)],
-    bounds: Bounds,
-    context: &mut Context<'_>,
-) -> bool {
-    let path = context.layout.path(field).cloned();
-    let taken = |other: FieldId| {
-        let overlaps = path.as_ref().zip(context.layout.path(other)).is_some_and(|(a, b)| a.overlaps(b));
-        other == field || overlaps
-    };
-    let by_whom = if by.iter().any(|part| taken(part.field)) {
-        "a field of `by`"
-    } else if [bounds.start, bounds.end, bounds.revision, bounds.replaces].into_iter().any(&taken) {
-        "a field that every window writes"
-    } else if outputs.iter().any(|(other, _)| taken(*other)) {
-        "another aggregate"
-    } else {
-        return true;
-    };
-    let message = format!("the aggregate `{}` would overwrite {by_whom}", name.text);
-    context.error("duplicate-field", message, &name.span).help("give it another name");
-    false
-}
-
-/// Adds an aggregate's calls to those of the step, each distinct one once.
-fn output(aggregate: Aggregate, calls: &mut Vec<Call>) -> Option<Output> {
-    let mut places = Vec::with_capacity(aggregate.calls.len());
-    for call in aggregate.calls {
-        let (_, function) = Function::ALL.iter().find(|(name, _)| *name == call.function)?;
-        let same = |other: &Call| {
-            let argument = other.argument.as_ref().map(|a| &a.text) == call.argument.as_ref().map(|a| &a.text);
-            other.function == *function && argument && other.result == call.result
-        };
-        let place = calls.iter().position(same).unwrap_or(calls.len());
-        if place == calls.len() {
-            calls.push(Call { function: *function, argument: call.argument, result: call.result });
-        }
-        places.push(place);
-    }
-    match aggregate.output {
-        AggregateOutput::Call(index) => places.get(index).copied().map(Output::Call),
-        AggregateOutput::Expr(expr) => Some(Output::Expr(expr)),
-    }
 }

@@ -18,6 +18,7 @@
 mod aggregate;
 mod analyse;
 mod checks;
+mod constant;
 mod dynamic;
 mod effects;
 mod facts;
@@ -44,6 +45,7 @@ mod walk;
 
 pub use aggregate::{Aggregate, AggregateCall, AggregateOutput, analyse_aggregate};
 pub use analyse::{analyse, is_reserved_word};
+pub use constant::{Unconstant, constant};
 pub use effects::{EFFECTS, Effect, of_rhai as functions_of_rhai};
 pub use functions::{Function, functions};
 pub use overlap::Overlaps;

@@ -28,6 +28,8 @@ const ARENA_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(super) inner: Arc<Inner>,
+    /// Whether its values must be bools.
+    condition: bool,
 }
 
 #[derive(Debug)]
@@ -156,28 +158,43 @@ impl Program {
             tops,
             whole,
         };
-        Ok(Program { inner: Arc::new(inner) })
+        Ok(Program { inner: Arc::new(inner), condition: false })
+    }
+
+    /// The same as a condition: a value that is neither a bool nor null is an error of its row.
+    #[must_use]
+    pub fn as_condition(self) -> Program {
+        Program { condition: true, ..self }
     }
 
     /// The field, if the expression is nothing but one: its column can be shared instead of computed.
     pub fn column_of(&self) -> Option<FieldId> {
-        self.inner.path
+        self.inner.path.filter(|_| !self.condition)
     }
 
     /// Adds one cell a row: the value, [`Cell::Missing`] where it is `()` or has no value because of an error.
     pub fn evaluate(&self, batch: &Batch, scratch: &mut Scratch, out: &mut ColumnBuilder, errors: &mut Vec<RowError>) {
         if let Way::Compiled(compiled) = &self.inner.way
             && let Node::Vector(0) = compiled.root
+            && !self.condition
         {
             self.evaluate_numbers(compiled, batch, scratch, out, errors);
             return;
         }
-        self.each(batch, scratch, |row, result| match result {
-            Ok(Val::Unit) => out.push_cell(Cell::Missing),
-            Ok(value) => out.push(value),
-            Err(stop) => {
-                out.push_cell(Cell::Missing);
-                self.report(row, stop, errors);
+        let inner = &*self.inner;
+        self.each(batch, scratch, |row, result| {
+            let fits = result.and_then(|value| match value {
+                Val::Unit | Val::Bool(_) => Ok(value),
+                _ if self.condition => Err(Stop::fault(&inner.sites, inner.root, &Fault::NotBool(value.kind()))),
+                _ => Ok(value),
+            });
+            match fits {
+                Ok(Val::Unit) => out.push_cell(Cell::Missing),
+                Ok(value) => out.push(value),
+                Err(stop) => {
+                    out.push_cell(Cell::Missing);
+                    self.report(row, stop, errors);
+                }
             }
         });
     }

@@ -162,8 +162,7 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
             }
         }
         Operator::Window(window) => {
-            window.by.iter().for_each(|part| read(&part.expr, &mut needed));
-            window.calls.iter().filter_map(|c| c.argument.as_ref()).for_each(|e| read(e, &mut needed));
+            window.row_expressions().for_each(|expr| read(expr, &mut needed));
             needed.values.retain(|f| layout.path(*f).is_some_and(|p| p.root != Root::Computed));
         }
     }

@@ -6,8 +6,9 @@ mod pace;
 
 use std::fmt::Write as _;
 
+use super::aggregate::Output;
 use super::graph::{kind_word, numbered, readers};
-use super::window::{Late, Output, Shape, Window};
+use super::window::{Late, Shape, Window};
 use super::{KeyPart, Node, NodeId, NodeKind, OnError, Operator, Plan, Port, Sink, Source};
 use crate::base::time::TimeSpan;
 use crate::data::format::{Format, TimeFormat};
@@ -165,8 +166,7 @@ fn of_window(window: &Window, layout: &Layout, lines: &mut Vec<String>) {
     for (field, output) in &window.outputs {
         lines.push(format!("{} is {}", names(layout, &[*field]), output_words(window, output)));
     }
-    let arguments = window.calls.iter().filter_map(|call| call.argument.as_ref());
-    expression_modes(window.by.iter().map(|part| &part.expr).chain(arguments), lines);
+    expression_modes(window.row_expressions(), lines);
     lines.push("a row leaves when the watermark reaches its window's end".into());
     if window.allow_late > TimeSpan::ZERO {
         lines.push(format!("for {} after that a late event makes a revised row", window.allow_late));
@@ -183,7 +183,7 @@ fn output_words(window: &Window, output: &Output) -> String {
             None => "an aggregate".into(),
             Some(call) => {
                 let argument = call.argument.as_ref().map(|e| one_line(&e.text)).unwrap_or_default();
-                format!("{}({argument})", call.function.name())
+                call.function.call(&argument)
             }
         },
     }

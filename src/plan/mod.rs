@@ -2,6 +2,7 @@
 //! options. Knows no YAML, no threads and no connectors; whatever runs, explains or draws a pipeline reads this.
 
 pub mod about;
+pub mod aggregate;
 pub mod demand;
 pub mod explain;
 pub mod graph;
@@ -171,10 +172,7 @@ impl NodeKind {
                 on.chain(join.select.iter().map(|(_, expr)| expr)).collect()
             }
             Operator::Tag(_) => Vec::new(),
-            Operator::Window(window) => {
-                let by = window.by.iter().map(|part| &part.expr);
-                by.chain(window.calls.iter().filter_map(|call| call.argument.as_ref())).collect()
-            }
+            Operator::Window(window) => window.row_expressions().collect(),
             Operator::Keep { .. } | Operator::Drop { .. } | Operator::Rename { .. } => Vec::new(),
         }
     }

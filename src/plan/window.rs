@@ -2,9 +2,9 @@
 
 use crate::base::time::TimeSpan;
 use crate::data::layout::FieldId;
-use crate::expr::Expr;
 
 use super::KeyPart;
+use super::aggregate::{Call, Output};
 
 /// A window step.
 #[derive(Clone, PartialEq, Debug)]
@@ -72,73 +72,4 @@ pub enum Late {
     DeadLetter,
     /// It is counted and gone.
     Drop,
-}
-
-/// One aggregate call.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Call {
-    /// What is computed.
-    pub function: Function,
-    /// Of what; `None` for `count()`.
-    pub argument: Option<Expr>,
-    /// The computed column in which output expressions find the result.
-    pub result: FieldId,
-}
-
-/// An aggregate function. Null and missing are passed over; with no value left the result is null, a count 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Function {
-    /// Rows, or rows whose argument is not null.
-    Count,
-    /// Exact for integers (128 bits inside).
-    Sum,
-    /// Arithmetic mean, a float.
-    Avg,
-    /// Least, in the order of values.
-    Min,
-    /// Greatest, in the order of values.
-    Max,
-    /// By event time, ties by arrival.
-    First,
-    /// By event time, ties by arrival.
-    Last,
-    /// Sample standard deviation.
-    Stddev,
-    /// Population standard deviation.
-    StddevPop,
-    /// Sample variance.
-    Variance,
-    /// Population variance.
-    VariancePop,
-}
-
-impl Function {
-    /// Every function of this version by name.
-    pub const ALL: [(&'static str, Function); 11] = [
-        ("count", Function::Count),
-        ("sum", Function::Sum),
-        ("avg", Function::Avg),
-        ("min", Function::Min),
-        ("max", Function::Max),
-        ("first", Function::First),
-        ("last", Function::Last),
-        ("stddev", Function::Stddev),
-        ("stddev_pop", Function::StddevPop),
-        ("variance", Function::Variance),
-        ("variance_pop", Function::VariancePop),
-    ];
-
-    /// The name an author writes.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, f)| *f == self).map_or("", |(name, _)| name)
-    }
-}
-
-/// What an aggregate field of the output is made of.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Output {
-    /// A call's result as it is: an index into [`Window::calls`].
-    Call(usize),
-    /// An expression over computed columns.
-    Expr(Expr),
 }

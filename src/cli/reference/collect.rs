@@ -9,7 +9,7 @@ use crate::cli::exit;
 use crate::config::{Registry, schema};
 use crate::expr::{EFFECTS, functions, functions_of_rhai};
 use crate::plan::about;
-use crate::plan::window::Function;
+use crate::plan::aggregate::Function;
 
 /// The sections of a file with the definitions of their entries.
 const SECTIONS: [(Family, &str); 3] = [(Family::Source, "Source"), (Family::Step, "Step"), (Family::Sink, "Sink")];
@@ -171,7 +171,7 @@ fn windows(schemas: &Schemas) -> Vec<Entry> {
 }
 
 fn aggregates() -> Vec<Entry> {
-    let names: Vec<&str> = Function::ALL.iter().map(|(name, _)| *name).collect();
+    let names = Function::NAMES;
     let here = about::AGGREGATES.iter().filter(|about| names.contains(&about.name));
     let entry = |about: &about::About| {
         let mut entry = Entry::new(Family::Aggregate, about.name, about.summary);

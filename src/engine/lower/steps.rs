@@ -11,9 +11,10 @@ use crate::engine::ops::script::{KeyedScript, ScriptSpec};
 use crate::engine::ops::window::accumulate::Aggregate;
 use crate::engine::ops::window::{OutputField, WindowSpec, WindowStep};
 use crate::expr::{Expr, Program};
+use crate::plan::aggregate::{Call, Output};
 use crate::plan::demand::stale_after;
 use crate::plan::pace::{Dedupe, THROTTLED, Throttle};
-use crate::plan::window::{Late, Output, Window};
+use crate::plan::window::{Late, Window};
 use crate::plan::{Input, KeyPart, Node, NodeId, Operator, Port};
 
 use super::Lower;
@@ -92,16 +93,43 @@ impl Lower<'_> {
         Ok(field)
     }
 
+    /// The column of what a call aggregates. What is written twice is computed once.
+    fn argument(
+        &mut self,
+        name: &str,
+        index: usize,
+        window: &Window,
+        before: &[(Aggregate, FieldId)],
+        compute: &mut Vec<(Program, FieldId)>,
+    ) -> Result<Option<FieldId>, String> {
+        let Some(call) = window.calls.get(index) else { return Ok(None) };
+        let Some(expr) = &call.argument else { return Ok(None) };
+        let condition = call.function.takes_condition();
+        let same = |other: &Call| {
+            other.function.takes_condition() == condition
+                && other.argument.as_ref().is_some_and(|a| a.text == expr.text)
+        };
+        let earlier = window.calls.iter().zip(before).find(|(call, _)| same(call));
+        if let Some((_, (aggregate, _))) = earlier {
+            return Ok(aggregate.argument);
+        }
+        let what = format!("argument{index}");
+        if !condition {
+            return self.column(name, &what, expr, compute).map(Some);
+        }
+        let field = self.field(FieldPath { root: Root::Computed, names: vec![name.into(), what.into()] })?;
+        compute.push((self.compile(expr)?.as_condition(), field));
+        Ok(Some(field))
+    }
+
     fn window(&mut self, id: NodeId, node: &Node, window: &Window) -> Result<(Stateful, ActionMaker), String> {
         let mut compute = Vec::new();
         let key = self.key(&node.name, &window.by, &mut compute)?;
-        let mut calls = Vec::with_capacity(window.calls.len());
+        let mut calls: Vec<(Aggregate, FieldId)> = Vec::with_capacity(window.calls.len());
         for (index, call) in window.calls.iter().enumerate() {
-            let argument = match &call.argument {
-                Some(expr) => Some(self.column(&node.name, &format!("argument{index}"), expr, &mut compute)?),
-                None => None,
-            };
-            calls.push((Aggregate::new(call.function, argument), call.result));
+            let argument = self.argument(&node.name, index, window, &calls, &mut compute)?;
+            let place = call.argument.as_ref().map_or(String::new(), |expr| expr.origin.span.place());
+            calls.push((Aggregate { function: call.function.clone(), argument, place }, call.result));
         }
         let mut outputs = Vec::with_capacity(window.outputs.len());
         for (field, output) in &window.outputs {

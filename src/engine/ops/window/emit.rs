@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::time::{RFC3339_LEN, Timestamp, write_rfc3339};
-use crate::data::batch::{Batch, Edit};
+use crate::data::batch::{Batch, Edit, RowError};
 use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
 use crate::data::json;
 use crate::data::layout::{FieldId, Layout};
@@ -60,6 +60,8 @@ pub(super) struct Emitter {
     replaces: ColumnBuilder,
     revised: bool,
     calls: Vec<ColumnBuilder>,
+    /// Rows for which an aggregate has no answer.
+    unanswered: Vec<RowError>,
 }
 
 impl Emitter {
@@ -79,6 +81,7 @@ impl Emitter {
             replaces: ColumnBuilder::default(),
             revised: false,
             calls: builders(spec.calls.len()),
+            unanswered: Vec::new(),
             spec: spec.clone(),
         }
     }
@@ -121,7 +124,7 @@ impl Emitter {
         }
         self.revised |= emission.revision.is_some();
         for (call, builder) in self.calls.iter_mut().enumerate() {
-            accumulators.results(call, emission.groups, emission.slots, builder);
+            accumulators.results(call, emission.groups, emission.slots, builder, &mut self.unanswered);
         }
     }
 
@@ -163,7 +166,7 @@ impl Emitter {
 
     /// Writes the aggregate fields; rows whose expression fails are taken out.
     fn outputs(&mut self, batch: &mut Batch, out: &mut TickOutput) {
-        let mut failed = Vec::new();
+        let mut failed = std::mem::take(&mut self.unanswered);
         for (field, output) in &self.spec.outputs {
             let column = match output {
                 OutputField::Call(result) => batch.columns.get(result.index()).cloned().flatten(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::base::time::TimeSpan;
 use crate::data::layout::{FieldId, Layout};
 use crate::expr::Program;
-use crate::plan::window::{Bounds, Function, Shape};
+use crate::plan::window::{Bounds, Shape};
 
 use super::{Operator, TickInput, TickOutput};
 use crate::engine::state::{State, StateError, StateRow};
@@ -69,8 +69,7 @@ enum Groups {
 impl WindowStep {
     /// With no state.
     pub fn new(spec: &WindowSpec, layout: &Arc<Layout>) -> Self {
-        let aggregates: Vec<Aggregate> = spec.calls.iter().map(|(a, _)| *a).collect();
-        let accumulators = Accumulators::new(&aggregates);
+        let accumulators = Accumulators::new(spec.calls.iter().map(|(aggregate, _)| aggregate.clone()));
         let groups = match spec.shape {
             Shape::Tumbling { size, offset } => Groups::Panes(Panes::new(spec, size, size, offset, accumulators)),
             Shape::Sliding { size, every, offset } => {
@@ -109,12 +108,5 @@ impl State for WindowStep {
             Groups::Panes(panes) => panes.restore(row),
             Groups::Sessions(sessions) => sessions.restore(row),
         }
-    }
-}
-
-impl Aggregate {
-    /// A call of a function.
-    pub fn new(function: Function, argument: Option<FieldId>) -> Self {
-        Aggregate { function, argument }
     }
 }

@@ -1,0 +1,229 @@
+//! Aggregates against a plain reference: on windows of every shape, over random streams with disorder and late events,
+//! however blocks are cut, keys shared and runs restarted. Each window collects its values, so that the reference of all
+//! other aggregates is a few lines; that `collect` is right is held by `tests/windows.rs`.
+
+#![allow(clippy::expect_used, reason = "a reference that meets nonsense should say so")]
+
+mod support;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use support::{Case, Feed, rows_of, run_direct};
+
+/// 2026-01-01T00:00:00Z in seconds.
+const BASE: i64 = 1_767_225_600;
+
+const SHAPES: [&str; 4] =
+    ["tumbling: 10s", "sliding: { size: 10s, every: 2s }", "sliding: { size: 9s, every: 6s }", "session: { gap: 3s }"];
+
+const AGGREGATES: &str = "
+      aggregate:
+        numbers: collect(v, 1000)
+        words: collect(word, 1000)
+        verdicts: collect(ok, 1000)
+        three: collect(v, 3)
+        hot: count_if(v > 10)
+        oks: count_if(ok)
+        some: any(ok)
+        every: all(ok)
+        middle: median(v)
+        high: quantile(v, 0.9)
+        low: quantile(v, 0)
+        spread: quantile(v, 1) - quantile(v, 0)
+        different: distinct(word)
+        nearly: approx_distinct(word)
+        frequent: top(word, 2)
+sinks:
+  out: { discard: {}, from: w }
+  late: { discard: {}, from: w.late }
+  wrong: { discard: {}, from: w.errors }
+";
+
+fn yaml(shape: &str, keyed: bool, allow_late: i64) -> String {
+    let by = if keyed { "\n      by: key" } else { "" };
+    format!(
+        "name: t
+sources:
+  in:
+    file: {{ path: none.ndjson }}
+    time: {{ field: ts, format: unix, out_of_order: 4s }}
+steps:
+  w:
+    window:
+      {shape}{by}
+      allow_late: {allow_late}s{AGGREGATES}"
+    )
+}
+
+/// The values of a collected field, in order.
+fn collected<'a>(row: &'a Value, name: &str) -> Vec<&'a Value> {
+    row[name].as_array().map(|list| list.iter().collect()).unwrap_or_default()
+}
+
+/// The number at a part of the way through sorted numbers.
+fn quantile(numbers: &[f64], q: f64) -> Value {
+    let Some(last) = numbers.len().checked_sub(1) else { return Value::Null };
+    let place = q * last as f64;
+    let (low, high) = (numbers[place.floor() as usize], numbers[place.ceil() as usize]);
+    json!(low + (high - low) * place.fract())
+}
+
+fn expected(row: &Value) -> Map<String, Value> {
+    let (values, words, verdicts) = (collected(row, "numbers"), collected(row, "words"), collected(row, "verdicts"));
+    let mut numbers: Vec<f64> = values.iter().map(|v| v.as_f64().expect("numbers")).collect();
+    let hot = numbers.iter().filter(|v| **v > 10.0).count();
+    let three: Vec<&Value> = values.iter().take(3).copied().collect();
+    numbers.sort_by(f64::total_cmp);
+    let oks = verdicts.iter().filter(|v| **v == &json!(true)).count();
+    let or_null = |none: bool, value: Value| if none { Value::Null } else { value };
+    let mut counts: Vec<(&Value, usize)> = Vec::new();
+    for word in &words {
+        match counts.iter_mut().find(|(w, _)| w == word) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((word, 1)),
+        }
+    }
+    let different = counts.len();
+    counts.sort_by(|(a, x), (b, y)| y.cmp(x).then(a.as_str().cmp(&b.as_str())));
+    let top: Vec<Value> = counts.iter().take(2).map(|(v, count)| json!({ "value": v, "count": count })).collect();
+    let spread = numbers.first().zip(numbers.last()).map(|(least, most)| most - least);
+    let expected = json!({
+        "three": or_null(three.is_empty(), json!(three)),
+        "hot": hot,
+        "oks": oks,
+        "some": or_null(verdicts.is_empty(), json!(oks > 0)),
+        "every": or_null(verdicts.is_empty(), json!(oks == verdicts.len())),
+        "middle": quantile(&numbers, 0.5),
+        "high": quantile(&numbers, 0.9),
+        "low": quantile(&numbers, 0.0),
+        "spread": spread,
+        "different": different,
+        "nearly": different,
+        "frequent": or_null(top.is_empty(), json!(top)),
+    });
+    expected.as_object().cloned().unwrap_or_default()
+}
+
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * a.abs().max(1.0),
+        _ => a == b,
+    }
+}
+
+/// Lines of events whose times mostly rise.
+fn stream() -> impl Strategy<Value = Vec<String>> {
+    let number = prop_oneof![
+        6 => (-50i64..50).prop_map(|v| json!(v)),
+        2 => (-50i64..50).prop_map(|v| json!(v as f64 / 4.0)),
+        1 => Just(Value::Null),
+    ];
+    let word = prop::sample::select(vec![json!("a"), json!("b"), json!("c"), json!("d"), Value::Null]);
+    let ok = prop::sample::select(vec![json!(true), json!(true), json!(false), Value::Null]);
+    let key = prop::sample::select(vec!["x", "y", "z"]);
+    let row = (0i64..3, 0i64..10, key, number, word, ok);
+    prop::collection::vec((row, any::<bool>()), 0..60).prop_map(|rows| {
+        let mut at = BASE;
+        let line = |((step, back, key, v, word, ok), whole): (_, bool)| {
+            at += step;
+            let mut event = Map::from_iter([("ts".to_owned(), json!(at - back)), ("key".to_owned(), json!(key))]);
+            if whole {
+                event.extend([("v".to_owned(), v), ("word".to_owned(), word), ("ok".to_owned(), ok)]);
+            } else {
+                event.extend([("v".to_owned(), v)]);
+            }
+            // A condition over a missing field is false; `v > 10` never fails.
+            Value::Object(event).to_string()
+        };
+        rows.into_iter().map(line).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn aggregates_are_those_of_the_reference_however_rows_come(
+        shape in prop::sample::select(SHAPES.to_vec()),
+        keyed in any::<bool>(),
+        allow_late in prop::sample::select(vec![0i64, 5]),
+        partitions in prop::collection::vec(stream(), 1..3),
+        block in 1usize..20,
+        target in 1u32..30,
+        shares in prop::sample::select(vec![1usize, 2, 4]),
+        restarts in prop::collection::vec(0usize..60, 0..3),
+    ) {
+        let yaml = yaml(shape, keyed, allow_late);
+        let case = Case { yaml: yaml.clone(), partitions, out_of_order: 4 };
+        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
+        let cut = run_direct(&case, &Feed { block, target, shares, restarts });
+        prop_assert_eq!(&plain, &cut, "{}", yaml);
+        for row in rows_of(&plain[0]) {
+            for (name, value) in expected(&row) {
+                prop_assert!(same(&row[&name], &value), "{name}: {value} in {row}\n{yaml}");
+            }
+        }
+    }
+}
+
+fn run(yaml: &str, rows: Vec<String>) -> Vec<Vec<Value>> {
+    let case = Case { yaml: yaml.to_owned(), partitions: vec![rows], out_of_order: 4 };
+    let out = run_direct(&case, &Feed { block: 7, target: 11, shares: 1, restarts: vec![3] });
+    out.iter().map(|text| rows_of(text)).collect()
+}
+
+fn event(at: i64, more: &Value) -> String {
+    let mut event = Map::from_iter([("ts".to_owned(), json!(BASE + at))]);
+    event.extend(more.as_object().cloned().unwrap_or_default());
+    Value::Object(event).to_string()
+}
+
+#[test]
+fn a_condition_that_is_no_bool_fails_its_event_and_null_is_passed_over() {
+    let rows = [json!({ "ok": true }), json!({ "ok": "yes" }), json!({ "ok": null }), json!({}), json!({ "ok": 1 })];
+    let yaml = yaml("tumbling: 10s", false, 0).replace("numbers:", "n: count()\n        numbers:");
+    let out = run(&yaml, rows.iter().map(|row| event(1, row)).collect());
+    assert_eq!((&out[0][0]["n"], &out[0][0]["oks"], &out[0][0]["every"]), (&json!(3), &json!(1), &json!(true)));
+    let reasons: Vec<&Value> = out[2].iter().map(|row| &row["reason"]).collect();
+    assert_eq!(reasons, ["`ok` is text, where a bool is needed", "`ok` is an integer, where a bool is needed"]);
+}
+
+#[test]
+fn many_values_are_counted_within_the_errors_that_are_stated() {
+    // Three panes of a window together have what none has alone.
+    let rows = (0..9_000i64).map(|i| {
+        let at = i / 1_000;
+        event(at, &json!({ "v": (i * 7_919) % 9_000 + 1, "word": format!("w{}", (i * 31) % 5_000) }))
+    });
+    let out = run(&yaml("sliding: { size: 9s, every: 3s }", false, 0), rows.collect());
+    let whole = out[0].iter().find(|row| row["window_start"] == "2026-01-01T00:00:00Z").expect("the window");
+    let near = |name: &str, exact: f64, error: f64| {
+        let found = whole[name].as_f64().expect("a number");
+        assert!((found / exact - 1.0).abs() <= error, "{name}: {found} for {exact}");
+    };
+    near("middle", 4_500.5, 0.01);
+    near("high", 8_100.1, 0.01);
+    assert_eq!((&whole["low"], &whole["spread"]), (&json!(1.0), &json!(8_999.0)));
+    assert_eq!(whole["different"], json!(5_000));
+    near("nearly", 5_000.0, 0.05);
+}
+
+#[test]
+fn a_window_with_too_many_distinct_values_has_no_answer_but_an_error() {
+    let limit = millstream::base::limit::DISTINCT_VALUES as i64;
+    let aggregates = "\n      aggregate: { n: distinct(v), most: max(v) }\nsinks:
+  out: { discard: {}, from: w }
+  wrong: { discard: {}, from: w.errors }\n";
+    let whole = yaml("sliding: { size: 4s, every: 2s }", false, 0);
+    let yaml = whole.replace(AGGREGATES, aggregates);
+    let rows = (0..=limit).map(|i| event(4 * i / (limit + 1), &json!({ "v": i }))).collect();
+    let case = Case { yaml, partitions: vec![rows], out_of_order: 4 };
+    let out = run_direct(&case, &Feed { block: 5_000, target: 5_000, shares: 1, restarts: vec![4, 14] });
+    let (rows, wrong) = (rows_of(&out[0]), rows_of(&out[1]));
+    assert_eq!(rows.iter().map(|row| row["n"].as_i64().expect("a count")).sum::<i64>(), limit + 1);
+    assert_eq!(wrong.len(), 1);
+    let reason = wrong[0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("`approx_distinct` counts any number"), "{reason}");
+    assert_eq!(wrong[0]["place"], "t.yaml:10:33");
+}
