@@ -48,7 +48,7 @@ pub fn explain(plan: &Plan, carried: Carried<'_>) -> String {
 }
 
 /// What there is to say of one entry, a line each.
-fn entry(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Vec<String> {
+pub fn entry(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(node.description.as_ref().map(|d| d.trim_end().to_owned()));
     if !node.inputs.is_empty() {

@@ -7,7 +7,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::place::{Piece, Rows};
 use super::{NAME, SMALL, wide};
-use crate::plan::explain::{Carried, carried_fields, one_line};
+use crate::data::layout::FieldId;
+use crate::plan::explain::{Carried, carried_fields, entry, one_line};
 use crate::plan::graph::{kind_word, numbered, readers};
 use crate::plan::{Node, NodeId, NodeKind, Operator, Plan, Port};
 
@@ -92,7 +93,7 @@ impl Drawing {
             parts: vec![Vec::new(); if plan.nodes.is_empty() { 0 } else { 2 * deepest + 1 }],
             rows: Rows::default(),
             heights: Vec::new(),
-            nodes: plan.nodes.iter().map(shown).collect(),
+            nodes: numbered(plan).map(|(id, node)| shown(plan, id, node, carried)).collect(),
             outputs: Vec::new(),
         };
         let mut places: BTreeMap<Part, (usize, usize)> = BTreeMap::new();
@@ -211,11 +212,19 @@ fn levels(plan: &Plan) -> Vec<usize> {
 }
 
 /// What a node shows.
-fn shown(node: &Node) -> Shown {
+fn shown(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Shown {
     let kind = kind_word(&node.kind).to_owned();
+    let names = |fields: &mut dyn Iterator<Item = &FieldId>| -> String {
+        fields.filter_map(|field| plan.layout.path(*field)).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
     let whole = match &node.kind {
         NodeKind::Step(Operator::Filter { condition }) => Some(condition.text.trim().to_owned()),
         NodeKind::Step(Operator::Script { script, .. }) => Some(script.text.trim().to_owned()),
+        NodeKind::Step(Operator::Set { fields }) => Some(names(&mut fields.iter().map(|(field, _)| field))),
+        NodeKind::Step(Operator::Keep { fields } | Operator::Drop { fields }) => Some(names(&mut fields.iter())),
+        NodeKind::Step(Operator::Rename { fields }) => {
+            Some(names(&mut fields.iter().map(|(from, _)| from)) + " → " + &names(&mut fields.iter().map(|(_, to)| to)))
+        }
         NodeKind::Step(operator) if !operator.by().is_empty() => {
             let by: Vec<&str> = operator.by().iter().map(|part| part.expr.text.trim()).collect();
             Some(format!("by {}", by.join(", ")))
@@ -226,9 +235,9 @@ fn shown(node: &Node) -> Shown {
     let widest = [Some(wide(&node.name, NAME)), Some(wide(&kind, SMALL)), detail.as_ref().map(|d| wide(d, SMALL))];
     let room = if matches!(node.kind, NodeKind::Step(_)) { 32.0 } else { 48.0 };
     let width = widest.into_iter().flatten().fold(0.0, f64::max) + room;
-    let about = node.description.as_deref().map(str::trim_end);
-    let head = format!("{}: {kind}", node.name);
-    let title: Vec<&str> = [Some(head.as_str()), about, whole.as_deref()].into_iter().flatten().collect();
+    // Pointing at an entry says what `explain` says of it.
+    let title: Vec<String> =
+        std::iter::once(format!("{}: {kind}", node.name)).chain(entry(plan, id, node, carried)).collect();
     Shown { width: width.max(96.0), title: title.join("\n"), kind, detail }
 }
 
