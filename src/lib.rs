@@ -40,6 +40,7 @@
 //! | what runs without Rhai | `expr::subset` |
 //! | a step without state | `plan::Operator`, `config::step`, `engine::action` |
 //! | windows and aggregates | `plan::window`, `engine::ops::window` |
+//! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
 //! | how partitions meet, watermarks, idleness | `engine::gate` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
 //! | reading and writing JSON | `data::json` |

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use support::{Feed, Input, run_inputs};
+use support::{Feed, Input, rows_of, run_inputs};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -321,4 +321,93 @@ proptest! {
         let plain = run_inputs(&setting.yaml(), &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
         prop_assert_eq!(&plain.outputs, &ran.outputs, "{}", setting.yaml());
     }
+}
+
+/// What a pipeline gives whose sources `l` and `r` are in order.
+fn run(step: &str, left: &[String], right: &[String]) -> Vec<String> {
+    let source =
+        |name: &str| format!("  {name}:\n    file: {{ path: none }}\n    time: {{ field: ts, format: unix }}\n");
+    let yaml = format!(
+        "name: t\nsources:\n{}{}steps:\n{step}sinks:\n  out: {{ discard: {{}}, from: j }}\n  wrong: {{ discard: {{}}, from: j.errors }}\n",
+        source("l"),
+        source("r"),
+    );
+    let input = |(source, rows): (usize, &[String])| Input {
+        source,
+        name: format!("p{source}"),
+        rows: rows.to_vec(),
+        out_of_order: 0,
+        header: None,
+    };
+    let inputs: Vec<Input> = [left, right].into_iter().enumerate().map(input).collect();
+    run_inputs(&yaml, &inputs, &Feed { block: 100, target: 100, shares: 2, restarts: vec![3] }).outputs
+}
+
+#[test]
+fn windows_that_begin_and_end_together_are_joined() {
+    let step = "  a: { from: l, window: { tumbling: 10s, by: key, aggregate: { n: count() } } }
+  b: { from: r, window: { tumbling: 10s, by: key, aggregate: { sum: sum(v) } } }
+  j:
+    join:
+      left: a
+      right: b
+      on: key
+      within: window
+      type: full
+      select: { key: \"if a.key == () { b.key } else { a.key }\", end: a.window_end, n: a.n, sum: b.sum }
+";
+    let row = |(at, key, v): &(i64, &str, i64)| format!("{{\"ts\":{at},\"key\":\"{key}\",\"v\":{v}}}");
+    let left: Vec<String> = [(1, "x", 1), (2, "x", 1), (3, "y", 1), (12, "x", 1)].iter().map(row).collect();
+    let right: Vec<String> = [(1, "x", 5), (9, "x", 6), (13, "y", 7), (14, "x", 8)].iter().map(row).collect();
+    let out = run(step, &left, &right);
+    let expected = [
+        r#"{"key":"x","end":"1970-01-01T00:00:10Z","n":2,"sum":11}"#,
+        r#"{"key":"y","end":"1970-01-01T00:00:10Z","n":1,"sum":null}"#,
+        r#"{"key":"x","end":"1970-01-01T00:00:20Z","n":1,"sum":8}"#,
+        r#"{"key":"y","end":null,"n":null,"sum":7}"#,
+    ];
+    let mut made = lines(&out[0]);
+    made.sort_unstable();
+    let mut expected = expected.map(str::to_owned).to_vec();
+    expected.sort_unstable();
+    assert_eq!(made, expected);
+}
+
+#[test]
+fn a_stream_joins_itself() {
+    let step = "  j:
+    join:
+      left: { first: l }
+      right: { then: l }
+      on: key
+      within: { after: 5s }
+      select: { from: first.v, to: then.v }
+";
+    let row = |(at, v): &(i64, i64)| format!("{{\"ts\":{at},\"key\":1,\"v\":{v}}}");
+    let rows: Vec<String> = [(0, 1), (3, 2), (9, 3)].iter().map(row).collect();
+    let yaml = format!(
+        "name: t\nsources:\n  l:\n    file: {{ path: none }}\n    time: {{ field: ts, format: unix }}\nsteps:\n{step}sinks:\n  out: {{ discard: {{}} }}\n"
+    );
+    let input = Input { source: 0, name: "p".into(), rows, out_of_order: 0, header: None };
+    let feed = Feed { block: 1, target: 10, shares: 2, restarts: vec![] };
+    let out = run_inputs(&yaml, &[input], &feed).outputs;
+    let expected = ["{\"from\":1,\"to\":1}", "{\"from\":1,\"to\":2}", "{\"from\":2,\"to\":2}", "{\"from\":3,\"to\":3}"];
+    assert_eq!(lines(&out[0]), expected);
+}
+
+#[test]
+fn rows_beyond_the_limit_and_rows_that_would_nest_too_deep_are_errors() {
+    let step = "  j:\n    join: { left: l, right: r, on: key, within: 1s }\n";
+    let row = |n: usize| format!("{{\"ts\":1,\"key\":1,\"n\":{n}}}");
+    let left: Vec<String> = (0..10_002).map(row).collect();
+    let deep = format!("{{\"ts\":1,\"key\":2,\"deep\":{}{}}}", "[".repeat(126), "]".repeat(126));
+    let flat = "{\"ts\":1,\"key\":2}".to_owned();
+    let out = run(step, &[left, vec![flat]].concat(), &[deep]);
+    assert_eq!(out[0], "");
+    let wrong = rows_of(&out[1]);
+    let reasons: Vec<&str> = wrong.iter().filter_map(|row| row["reason"].as_str()).collect();
+    let full = "`l` has 10000 rows of this key that wait for a match, which is the limit";
+    assert_eq!(reasons[..2], [full, full]);
+    assert_eq!((wrong[0]["original"].as_str(), reasons.len()), (Some("{\"ts\":1,\"key\":1,\"n\":10000}"), 3));
+    assert_eq!(reasons[2], "the two rows together: values are nested more than 127 deep");
 }

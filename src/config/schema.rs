@@ -250,7 +250,7 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
         plain("dedupe", "Holds back events that repeat one before them.", generator.subschema_for::<DedupeOptions>()),
         plain(
             "throttle",
-            "Lets at most so many events of a key go on in a span of time.",
+            "Lets at most `limit` events of a key go on in any span of `per`, in event time and in whatever order they come.",
             generator.subschema_for::<ThrottleOptions>(),
         ),
         plain("sample", "Lets a part of the events go on.", generator.subschema_for::<SampleOptions>()),

@@ -84,7 +84,8 @@ pub fn unread(graph: &Graph, context: &mut Context<'_>) {
 
 /// Whether the rows of an entry may all leave by ports that its author named.
 fn splits(draft: &Draft) -> bool {
-    draft.ports.named.as_ref().is_none_or(|named| !named.is_empty())
+    let held_back = matches!(draft.kind, Some(NodeKind::Step(Operator::Throttle(_))));
+    !held_back && draft.ports.named.as_ref().is_none_or(|named| !named.is_empty())
 }
 
 /// Warns of steps with state that read rows which a window may emit again.

@@ -148,12 +148,20 @@ impl JsonSchema for On {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let codes = generator.subschema_for::<OneOrMany<Code>>();
+        let of = |side: &str| {
+            let about =
+                format!("The key of the {side} side: a field, an expression over its events, or a list of them.");
+            let mut own = codes.clone();
+            own.insert("description".to_owned(), about.into());
+            own
+        };
+        let (left, right) = (of("left"), of("right"));
         json_schema!({
             "anyOf": [
                 codes,
                 {
                     "type": "object",
-                    "properties": { "left": codes, "right": codes },
+                    "properties": { "left": left, "right": right },
                     "required": ["left", "right"],
                     "additionalProperties": false,
                 },
@@ -217,13 +225,18 @@ impl JsonSchema for Within {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let span = generator.subschema_for::<Duration>();
+        let of = |word: &str| {
+            let about = format!("How long {word} the left event the right one may be. Default `0s`.");
+            json_schema!({ "description": about, "allOf": [span] })
+        };
+        let (before, after) = (of("before"), of("after"));
         json_schema!({
             "anyOf": [
                 { "const": "window" },
                 span,
                 {
                     "type": "object",
-                    "properties": { "before": span, "after": span },
+                    "properties": { "before": before, "after": after },
                     "minProperties": 1,
                     "additionalProperties": false,
                 },

@@ -96,7 +96,8 @@ impl JoinedRows {
         let refused = decoded.refused.into_iter().map(|r| Failed {
             ordinal: at(r.ordinal),
             time: time(r.ordinal),
-            reason: r.reason,
+            // Each of them was JSON.
+            reason: format!("the two rows together: {}", r.reason.trim_start_matches("this is not JSON: ")),
             place: r.place,
             original: String::from_utf8_lossy(&r.original).into_owned(),
         });
