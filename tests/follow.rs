@@ -158,6 +158,22 @@ fn files_that_come_later_are_found_and_those_that_go_end() {
 }
 
 #[test]
+fn names_that_are_passed_on_are_not_read_twice() {
+    let options = "      path: 'in/a.log*'\n      rotate_wait: 50ms\n";
+    let mut run = Run::start(options, SHOW, &[("a.log", b"{\"n\":0}\n")]);
+    assert_eq!(run.line(), "{\"n\":0}");
+    for n in 1..9 {
+        for old in (1..n).rev() {
+            fs::rename(run.path(&format!("a.log.{old}")), run.path(&format!("a.log.{}", old + 1))).unwrap();
+        }
+        fs::rename(run.path("a.log"), run.path("a.log.1")).unwrap();
+        run.append("a.log", &format!("{{\"n\":{n}}}\n"));
+        assert_eq!(run.line(), format!("{{\"n\":{n}}}"));
+    }
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
 fn a_run_may_begin_where_files_end() {
     let options = "      path: 'in/*.csv'\n      start: end\n    format: csv\n";
     let mut run = Run::start(options, SHOW, &[("a.csv", b"n,m\n1,2\n3,")]);

@@ -51,6 +51,9 @@ pub fn run(args: &Args) -> u8 {
 fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, String> {
     let graph = lower(&pipeline.plan, Lowering { shares: workers, track: false })?;
     let inputs = open_sources(pipeline)?;
+    if !quiet && !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
+        say(&format!("{}: there is nothing to read yet; the run waits for what comes", pipeline.plan.name));
+    }
     let sinks = open_sinks(pipeline, &graph.sink_nodes())?;
     let mut progress = Progress::new(&pipeline.plan);
     let on_signal = Signals::listen();

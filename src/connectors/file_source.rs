@@ -241,7 +241,7 @@ fn follow(options: Options, context: OpenContext) -> Result<Opened, SourceError>
         compression: options.compression,
         poll: span(options.poll, POLL),
         rotate_wait: span(options.rotate_wait, ROTATE_WAIT),
-        block: CHUNK_BYTES,
+        blocks: (BLOCKS_BYTES, LEAST_BLOCK..=CHUNK_BYTES),
         followed: Followed::default(),
     };
     let patterns = options.path.0;

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -140,8 +141,8 @@ pub struct Following {
     pub poll: Duration,
     /// How long a file whose name is gone must be silent until it is left.
     pub rotate_wait: Duration,
-    /// The most bytes read at once.
-    pub block: usize,
+    /// Bytes that the blocks of all files may hold together, and the least and the most that are read at once.
+    pub blocks: (usize, RangeInclusive<usize>),
     /// What the source's other followers read.
     pub followed: Followed,
 }
@@ -162,6 +163,8 @@ pub struct Follower {
 /// The file that a path leads to, or led to until it was renamed.
 struct Current {
     input: InputFile,
+    /// The most bytes read at once.
+    block: usize,
     identity: Identity,
     head: Vec<u8>,
     /// Its length and time when it was last read to its end.
@@ -206,7 +209,7 @@ impl Follower {
             return Ok(Some(Read::Renewed));
         }
         let position = current.input.position();
-        let bytes = current.input.read(self.how.block, false)?;
+        let bytes = current.input.read(current.block, false)?;
         if bytes.is_empty() {
             current.drained = Some(stands);
             return self.at_end();
@@ -247,7 +250,9 @@ impl Follower {
             (&again).seek(io::SeekFrom::Start(0)).map_err(|e| cannot("read", &self.name, &e))?;
             input = InputFile::new(again, &self.path, &self.name, self.how.compression)?;
         }
-        self.current = Some(Current { input, identity, head: Vec::new(), drained: None, silent_since: None });
+        let (all, each) = &self.how.blocks;
+        let block = (all / self.how.followed.files().current.len().max(1)).clamp(*each.start(), *each.end());
+        self.current = Some(Current { input, block, identity, head: Vec::new(), drained: None, silent_since: None });
         Ok(true)
     }
 

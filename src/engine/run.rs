@@ -124,7 +124,8 @@ pub fn run(
         job.keep_open(source);
     }
     let count: usize = inputs.iter().map(|i| i.partitions.len()).sum();
-    let per_partition = ((options.workers as i64 * 2 + 2) / count.max(1) as i64).max(1);
+    let leave_in_all = options.workers as i64 * 2 + 2;
+    let per_partition = (leave_in_all / count.max(1) as i64).max(1);
     let mut senders = Vec::new();
     let mut receivers = Vec::new();
     for reader in slots {
@@ -142,7 +143,7 @@ pub fn run(
         leave_given: Condvar::new(),
         leave_told: Notify::new(),
         ending_told: Notify::new(),
-        per_partition,
+        leave_in_all,
         polled: Mutex::new(vec![Polled::default(); count]),
         failure: Mutex::new(None),
         stopping: AtomicBool::new(false),

@@ -79,8 +79,8 @@ pub(super) struct Shared {
     pub(super) leave_told: Notify,
     /// Tells such readers that the run is ending.
     pub(super) ending_told: Notify,
-    /// Blocks that a partition's reader has leave for at first.
-    pub(super) per_partition: i64,
+    /// Blocks that all partitions share leave for; each has leave for one at least.
+    pub(super) leave_in_all: i64,
     /// By partition: what the clock must know of its reader. One held by back-pressure is not idle.
     pub(super) polled: Mutex<Vec<Polled>>,
     pub(super) failure: Mutex<Option<String>>,
@@ -187,7 +187,8 @@ impl Shared {
         // Numbers are the same everywhere, whoever else adds one at the same time.
         let mut leave = lock(&self.leave);
         let number = self.job.add_partition(spec, state, now);
-        leave.push(self.per_partition);
+        let share = self.leave_in_all / (leave.len() as i64 + 1);
+        leave.push(share.max(1));
         lock(&self.polled).push(Polled::default());
         number
     }
