@@ -4,6 +4,7 @@
 mod aggregates;
 pub mod cases;
 mod context;
+mod csv;
 mod document;
 mod eaten;
 mod expressions;

@@ -177,7 +177,7 @@ impl Framer {
     fn cut(&mut self, mut bytes: Vec<u8>, blocks: &mut Vec<Block>) {
         let cut = match &self.csv {
             None => memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1),
-            Some(csv) => self.quotes.look(&bytes, csv.delimiter, csv.quote),
+            Some(csv) => self.quotes.look(&bytes, csv),
         };
         let rest = split_off(&mut bytes, cut);
         let position = self.position;
@@ -256,7 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn csv() -> Format {
-        Format::Csv(Csv { delimiter: b',', quote: b'"', columns: None, infer: false })
+        Format::Csv(Csv::PLAIN)
     }
 
     /// The blocks of a stream that comes in pieces.
@@ -337,14 +337,20 @@ mod tests {
     proptest! {
         #[test]
         fn where_the_pieces_are_cut_does_not_matter(
-            text in r#"([a-c,"\n\r ]|"[a\n,]*"[,\n]){0,60}"#,
+            text in r#"([a-c,"\n\r #\\]|"[a\n,#]*"[,\n]|\n#[",a]*\n){0,60}"#,
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
-            json in any::<bool>(),
+            dialect in 0..5,
         ) {
             let bytes = text.as_bytes();
             let mut cuts: Vec<usize> = cuts.iter().map(|c| c.index(bytes.len() + 1)).collect();
             cuts.sort_unstable();
-            let format = if json { Format::Json } else { csv() };
+            let format = match dialect {
+                0 => Format::Json,
+                1 => csv(),
+                2 => Format::Csv(Csv { comment: Some(b'#'), ..Csv::PLAIN }),
+                3 => Format::Csv(Csv { comment: Some(b'#'), escape: Some(b'\\'), ..Csv::PLAIN }),
+                _ => Format::Csv(Csv { quote: None, comment: Some(b'#'), ..Csv::PLAIN }),
+            };
             let whole = framed(&mut Framer::new(&format), bytes, &[]);
             let pieces = framed(&mut Framer::new(&format), bytes, &cuts);
             prop_assert_eq!(joined(&whole), joined(&pieces));

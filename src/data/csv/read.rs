@@ -18,9 +18,18 @@ pub struct Decoder {
     csv: Csv,
     json: json::Decoder,
     fields: Fields,
-    /// The header of the last block, and what every member of a row begins with: `{"name":` or `,"name":`.
+    /// The header of the last block, and what is known of every member of a row.
     header: Option<Arc<Vec<String>>>,
-    heads: Vec<Vec<u8>>,
+    heads: Vec<Head>,
+}
+
+/// How a member of a row begins.
+#[derive(Debug)]
+struct Head {
+    /// `{"name":` or `,"name":`.
+    text: Vec<u8>,
+    /// Whether the value may be anything but text.
+    infer: bool,
 }
 
 /// The fields of one record, free of quotes.
@@ -65,7 +74,7 @@ impl Decoder {
                 None => bytes.len(),
             };
             if ends.is_none() {
-                at += bytes.get(at..).unwrap_or_default().iter().take_while(|b| matches!(b, b'\n' | b'\r')).count();
+                at += no_records(bytes.get(at..).unwrap_or_default(), &self.csv);
                 if at >= limit {
                     break;
                 }
@@ -103,10 +112,10 @@ impl Decoder {
         }
         self.heads.clear();
         for (i, name) in header.iter().flat_map(|h| h.iter()).enumerate() {
-            let mut head = vec![if i == 0 { b'{' } else { b',' }];
-            json::write_text(name, &mut head);
-            head.push(b':');
-            self.heads.push(head);
+            let mut text = vec![if i == 0 { b'{' } else { b',' }];
+            json::write_text(name, &mut text);
+            text.push(b':');
+            self.heads.push(Head { text, infer: self.csv.infer && !self.csv.as_text.contains(name) });
         }
         self.header = header;
     }
@@ -119,13 +128,13 @@ impl Decoder {
         }
         if last {
             let mut quotes = Quotes::default();
-            quotes.look(record, self.csv.delimiter, self.csv.quote);
-            if quotes.open_at_end(record) {
-                let opened = memchr::memrchr(self.csv.quote, record).unwrap_or_default();
+            quotes.look(record, &self.csv);
+            if let Some(quote) = self.csv.quote.filter(|_| quotes.open_at_end(record, &self.csv)) {
+                let opened = memchr::memrchr(quote, record).unwrap_or_default();
                 return Err(("a quote is opened and never closed".to_owned(), opened));
             }
         }
-        if *count != self.heads.len() {
+        if *count > self.heads.len() || (*count < self.heads.len() && !self.csv.fill) {
             let plural = if *count == 1 { "" } else { "s" };
             return Err((format!("the record has {count} field{plural}, the header {}", self.heads.len()), 0));
         }
@@ -133,14 +142,19 @@ impl Decoder {
             return Err(("this is not valid UTF-8".to_owned(), error.valid_up_to()));
         }
         let mut start = 0;
-        for (head, end) in self.heads.iter().zip(ends) {
-            out.extend_from_slice(head);
-            let field = std::str::from_utf8(bytes.get(start..*end).unwrap_or_default()).unwrap_or_default();
+        // What a short record lacks is missing from its event.
+        for (head, end) in self.heads.iter().zip(ends).take(*count) {
+            out.extend_from_slice(&head.text);
+            let mut field = std::str::from_utf8(bytes.get(start..*end).unwrap_or_default()).unwrap_or_default();
             start = *end;
+            if self.csv.trim {
+                field = field.trim_matches([' ', '\t']);
+            }
             match field {
-                "" if self.csv.infer => out.extend_from_slice(b"null"),
-                "true" | "false" if self.csv.infer => out.extend_from_slice(field.as_bytes()),
-                _ if self.csv.infer && json::is_number(field) => out.extend_from_slice(field.as_bytes()),
+                "" if head.infer => out.extend_from_slice(b"null"),
+                _ if self.csv.nulls.iter().any(|null| null == field) => out.extend_from_slice(b"null"),
+                "true" | "false" if head.infer => out.extend_from_slice(field.as_bytes()),
+                _ if head.infer && json::is_number(field) => out.extend_from_slice(field.as_bytes()),
                 _ => json::write_text(field, out),
             }
         }
@@ -149,9 +163,28 @@ impl Decoder {
     }
 }
 
+/// How many bytes at the front of `bytes`, where a record may begin, are blank lines and comments.
+fn no_records(bytes: &[u8], csv: &Csv) -> usize {
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        if matches!(byte, b'\n' | b'\r') {
+            at += 1;
+        } else if Some(*byte) == csv.comment {
+            let rest = bytes.get(at..).unwrap_or_default();
+            at += memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        } else {
+            break;
+        }
+    }
+    at
+}
+
 impl Fields {
     fn new(csv: &Csv) -> Self {
-        let reader = ReaderBuilder::new().delimiter(csv.delimiter).quote(csv.quote).build();
+        // Comments are passed over before a record is read.
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(csv.delimiter).escape(csv.escape).quoting(csv.quote.is_some());
+        let reader = builder.quote(csv.quote.unwrap_or(b'"')).build();
         Fields { reader, bytes: vec![0; 1 << 10], ends: vec![0; 64], count: 0 }
     }
 
@@ -185,7 +218,7 @@ fn without_line_end(record: &[u8]) -> &[u8] {
 
 /// The field names that the first record of `bytes` holds, and one past its end. `None` if there is no record.
 pub fn header(bytes: &[u8], csv: &Csv) -> (Option<Vec<String>>, usize) {
-    let blank = bytes.iter().take_while(|b| matches!(b, b'\n' | b'\r')).count();
+    let blank = no_records(bytes, csv);
     let rest = bytes.get(blank..).unwrap_or_default();
     if rest.is_empty() {
         return (None, bytes.len());
@@ -212,7 +245,9 @@ mod tests {
     use crate::data::value::Value;
     use proptest::prelude::*;
 
-    const DIALECT: Csv = Csv { delimiter: b',', quote: b'"', columns: None, infer: true };
+    fn dialect() -> Csv {
+        Csv { infer: true, ..Csv::PLAIN }
+    }
 
     fn decode(csv: &Csv, names: &[&str], bytes: &[u8]) -> (Decoded, Vec<FieldId>) {
         let mut layout = Layout::default();
@@ -225,7 +260,7 @@ mod tests {
 
     #[test]
     fn infers_what_is_spelled_like_json() {
-        let (decoded, _) = decode(&DIALECT, &["a", "b"], b"1,-2.50\ntrue,\r\n007,\"x \"\"y\"\"\nz\"\n\n+1,null");
+        let (decoded, _) = decode(&dialect(), &["a", "b"], b"1,-2.50\ntrue,\r\n007,\"x \"\"y\"\"\nz\"\n\n+1,null");
         let raw = decoded.batch.raw.as_ref().unwrap();
         let rows: Vec<_> = (0..decoded.batch.rows).map(|row| raw.row(row)).collect();
         let expected = [
@@ -241,7 +276,7 @@ mod tests {
 
     #[test]
     fn refuses_wrong_counts_open_quotes_and_bad_text() {
-        let (decoded, _) = decode(&DIALECT, &["a", "b"], b"1\n1,2\n1,2,3\n\xff,2\n1,\"2\n3");
+        let (decoded, _) = decode(&dialect(), &["a", "b"], b"1\n1,2\n1,2,3\n\xff,2\n1,\"2\n3");
         assert_eq!((decoded.records, decoded.batch.ordinals), (5, vec![1]));
         let reasons: Vec<_> =
             decoded.refused.iter().map(|r| (r.ordinal, r.reason.as_str(), r.place.as_str())).collect();
@@ -256,16 +291,38 @@ mod tests {
     }
 
     #[test]
+    fn dialects_say_what_is_null_text_and_missing() {
+        let rows = |csv: &Csv, bytes: &[u8]| {
+            let (decoded, _) = decode(csv, &["a", "b"], bytes);
+            let raw = decoded.batch.raw.unwrap_or_default();
+            let rows: Vec<String> = (0..decoded.batch.rows).map(|row| raw.row(row).to_owned()).collect();
+            (rows, decoded.refused.len(), decoded.starts)
+        };
+        let lax = Csv { nulls: vec!["NA".into()], as_text: vec!["b".into()], trim: true, fill: true, ..dialect() };
+        let (read, refused, _) = rows(&lax, b"1 , 007\n NA,NA\n 2\n,\n1,2,3\n");
+        assert_eq!(read, [r#"{"a":1,"b":"007"}"#, r#"{"a":null,"b":null}"#, r#"{"a":2}"#, r#"{"a":null,"b":""}"#]);
+        assert_eq!(refused, 1, "more than the header has is refused all the same");
+        let escaped = Csv { escape: Some(b'\\'), comment: Some(b'#'), ..dialect() };
+        let (read, refused, starts) = rows(&escaped, b"# \"no, record\n1,\"x \\\"y\\\" \"\"z\"\n\n#\n2,#\n# end");
+        assert_eq!(read, [r#"{"a":1,"b":"x \"y\" \"z"}"#, r##"{"a":2,"b":"#"}"##]);
+        assert_eq!((refused, starts), (0, vec![14, 33]));
+        let bare = Csv { delimiter: b'\t', quote: None, ..dialect() };
+        assert_eq!(rows(&bare, b"\"\tx\"y\n").0, [r#"{"a":"\"","b":"x\"y"}"#]);
+        assert_eq!(header(b"# made by hand\n\na,b\n", &escaped), (Some(vec!["a".into(), "b".into()]), 20));
+    }
+
+    #[test]
     fn headers_may_be_quoted_and_stand_alone() {
-        let names = |bytes: &[u8]| header(bytes, &DIALECT);
+        let names = |bytes: &[u8]| header(bytes, &dialect());
         assert_eq!(names(b"\r\n\"a,b\", c\r\n1,2"), (Some(vec!["a,b".into(), "c".into()]), 12));
         assert_eq!(names(b"a"), (Some(vec!["a".into()]), 1));
         assert_eq!(names(b"\n\n"), (None, 2));
     }
 
     /// All records as the `csv` crate's engine reads them in one go.
-    fn by_engine(bytes: &[u8]) -> Vec<Vec<String>> {
-        let mut reader = Reader::new();
+    fn by_engine(csv: &Csv, bytes: &[u8]) -> Vec<Vec<String>> {
+        let mut builder = ReaderBuilder::new();
+        let mut reader = builder.comment(csv.comment).escape(csv.escape).quoting(csv.quote.is_some()).build();
         let (mut fields, mut ends) = (vec![0; bytes.len() + 1], vec![0; bytes.len() + 2]);
         let (mut at, mut written, mut count, mut records) = (0, 0, 0, Vec::new());
         loop {
@@ -287,10 +344,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn records_are_those_of_the_csv_crate(text in r#"([a-c,"\n\r ]|"[a\n,]*"[,\n]){0,40}"#) {
-            let texts = Csv { infer: false, ..DIALECT };
+        fn records_are_those_of_the_csv_crate(
+            text in r#"([a-c,"\n\r #\\]|"[a\n,#]*"[,\n]|\n#[",a]*\n){0,40}"#,
+            quoted in any::<bool>(),
+            escape in prop::option::of(Just(b'\\')),
+            comment in prop::option::of(Just(b'#')),
+        ) {
+            let texts = Csv { quote: quoted.then_some(b'"'), escape, comment, ..Csv::PLAIN };
+            // The engine takes a comment without a line end for an empty record.
+            let text = if comment.is_some() { text + "\n" } else { text };
             let (decoded, ids) = decode(&texts, &["a", "b"], text.as_bytes());
-            for (ordinal, fields) in by_engine(text.as_bytes()).into_iter().enumerate() {
+            for (ordinal, fields) in by_engine(&texts, text.as_bytes()).into_iter().enumerate() {
                 let row = decoded.batch.ordinals.iter().position(|o| *o as usize == ordinal);
                 let refused = decoded.refused.iter().find(|r| r.ordinal as usize == ordinal);
                 match (row, refused) {
@@ -313,7 +377,7 @@ mod tests {
 
         #[test]
         fn what_is_written_reads_back(rows in prop::collection::vec((any::<String>(), ".{0,6}", any::<i64>()), 1..8)) {
-            let texts = Csv { infer: false, ..DIALECT };
+            let texts = Csv::PLAIN;
             let mut lines = Vec::new();
             for (a, b, n) in &rows {
                 for (name, text) in [(b"{\"a\":" as &[u8], a), (b",\"b\":", b), (b",\"n\":", &n.to_string())] {
