@@ -29,7 +29,7 @@ impl Read for FormatIn {
         if name == "json" {
             return no_options(options, context).then_some(FormatIn(Format::Json));
         }
-        CsvIn::resolve(options, node, &place, context).map(|csv| FormatIn(Format::Csv(csv)))
+        CsvIn::resolve(options, node, &place, context).map(|csv| FormatIn(Format::Csv(Box::new(csv))))
     }
 }
 
@@ -39,7 +39,7 @@ impl Read for FormatOut {
         if name == "json" {
             return no_options(options, context).then_some(FormatOut(Format::Json));
         }
-        CsvOut::resolve(options, &place, context).map(|csv| FormatOut(Format::Csv(csv)))
+        CsvOut::resolve(options, &place, context).map(|csv| FormatOut(Format::Csv(Box::new(csv))))
     }
 }
 

@@ -6,7 +6,7 @@ pub enum Format {
     /// JSON values, one a line.
     Json,
     /// Comma-separated values.
-    Csv(Csv),
+    Csv(Box<Csv>),
 }
 
 /// A CSV dialect.

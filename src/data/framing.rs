@@ -99,7 +99,7 @@ impl Framer {
     pub fn new(format: &Format) -> Self {
         let csv = match format {
             Format::Json => None,
-            Format::Csv(csv) => Some(csv.clone()),
+            Format::Csv(csv) => Some(Csv::clone(csv)),
         };
         let header = csv.as_ref().and_then(|c| c.columns.clone()).map(Arc::new);
         Framer {
@@ -256,7 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn csv() -> Format {
-        Format::Csv(Csv::PLAIN)
+        Format::Csv(Box::new(Csv::PLAIN))
     }
 
     /// The blocks of a stream that comes in pieces.
@@ -347,9 +347,9 @@ mod tests {
             let format = match dialect {
                 0 => Format::Json,
                 1 => csv(),
-                2 => Format::Csv(Csv { comment: Some(b'#'), ..Csv::PLAIN }),
-                3 => Format::Csv(Csv { comment: Some(b'#'), escape: Some(b'\\'), ..Csv::PLAIN }),
-                _ => Format::Csv(Csv { quote: None, comment: Some(b'#'), ..Csv::PLAIN }),
+                2 => Format::Csv(Box::new(Csv { comment: Some(b'#'), ..Csv::PLAIN })),
+                3 => Format::Csv(Box::new(Csv { comment: Some(b'#'), escape: Some(b'\\'), ..Csv::PLAIN })),
+                _ => Format::Csv(Box::new(Csv { quote: None, comment: Some(b'#'), ..Csv::PLAIN })),
             };
             let whole = framed(&mut Framer::new(&format), bytes, &[]);
             let pieces = framed(&mut Framer::new(&format), bytes, &cuts);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::connector::path;
 use crate::connector::template::Template;
-use crate::data::format::Format;
+use crate::data::format::{Csv, Format};
 use crate::data::layout::{FieldId, FieldPath, Layout};
 use crate::data::value::Value;
 use crate::engine::action::{Action, CsvColumns, Encode, Prepare, RowText};
@@ -92,7 +92,7 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
         Format::Csv(dialect) => {
             let names = dialect.columns.iter().flatten();
             let columns = names.filter_map(|n| Some((n.clone(), layout.find(&FieldPath::event([n]))?)));
-            Some(Arc::new(CsvColumns { dialect: dialect.clone(), columns: columns.collect() }))
+            Some(Arc::new(CsvColumns { dialect: Csv::clone(dialect), columns: columns.collect() }))
         }
     };
     let mut templates = Vec::new();
