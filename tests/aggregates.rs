@@ -34,6 +34,29 @@ const AGGREGATES: &str = "
         different: distinct(word)
         nearly: approx_distinct(word)
         frequent: top(word, 2)
+        n: count()";
+
+const FOLDS: &str = "
+        furthest:
+          fold:
+            init: \"#{ least: 1000, texts: [] }\"
+            each: |
+              {
+                let it = v ?? 0;
+                let list = acc.texts;
+                list.push(it);
+                #{ least: if it < acc.least { it } else { acc.least }, texts: list }
+              }
+            merge: |
+              {
+                let list = a.texts;
+                list.append(b.texts);
+                #{ least: if a.least < b.least { a.least } else { b.least }, texts: list }
+              }
+        events:
+          fold: { init: vars.none, each: acc + 1, merge: a + b }";
+
+const SINKS: &str = "
 sinks:
   out: { discard: {}, from: w }
   late: { discard: {}, from: w.late }
@@ -44,6 +67,7 @@ fn yaml(shape: &str, keyed: bool, allow_late: i64) -> String {
     let by = if keyed { "\n      by: key" } else { "" };
     format!(
         "name: t
+vars: {{ none: 0 }}
 sources:
   in:
     file: {{ path: none.ndjson }}
@@ -52,7 +76,7 @@ steps:
   w:
     window:
       {shape}{by}
-      allow_late: {allow_late}s{AGGREGATES}"
+      allow_late: {allow_late}s{AGGREGATES}{FOLDS}{SINKS}"
     )
 }
 
@@ -102,6 +126,24 @@ fn expected(row: &Value) -> Map<String, Value> {
         "frequent": or_null(top.is_empty(), json!(top)),
     });
     expected.as_object().cloned().unwrap_or_default()
+}
+
+/// Folds see every event, null or not, in order of arrival within a part of a window.
+fn folded(row: &Value) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&row["events"], &row["n"]);
+    let numbers = |list: &Value| -> Vec<f64> {
+        let mut all: Vec<f64> = list.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let (mut collected, all) = (numbers(&row["numbers"]), numbers(&row["furthest"]["texts"]));
+    prop_assert_eq!(Some(all.len() as u64), row["n"].as_u64());
+    prop_assert_eq!(row["furthest"]["least"].as_f64(), all.first().copied());
+    // Nulls came as zeros.
+    collected.resize(all.len(), 0.0);
+    collected.sort_by(f64::total_cmp);
+    prop_assert_eq!(collected, all);
+    Ok(())
 }
 
 fn same(a: &Value, b: &Value, allowed: f64) -> bool {
@@ -158,6 +200,8 @@ proptest! {
         let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
         let cut = run_direct(&case, &Feed { block, target, shares, restarts });
         prop_assert_eq!(&plain, &cut, "{}", yaml);
+        // Nothing fails, so whatever was taken in shows.
+        prop_assert_eq!(&plain[2], "");
         for row in rows_of(&plain[0]) {
             for (name, value) in expected(&row) {
                 // Beyond 64 numbers, which are all within 50, a sketch is within 1 % of each.
@@ -165,6 +209,7 @@ proptest! {
                 let allowed = if sketched { 0.5 } else { 1e-9 };
                 prop_assert!(same(&row[&name], &value, allowed), "{name}: {value} in {row}\n{yaml}");
             }
+            folded(&row)?;
         }
     }
 }
@@ -173,6 +218,16 @@ fn run(yaml: &str, rows: Vec<String>) -> Vec<Vec<Value>> {
     let case = Case { yaml: yaml.to_owned(), partitions: vec![rows], out_of_order: 4 };
     let out = run_direct(&case, &Feed { block: 7, target: 11, shares: 1, restarts: vec![3] });
     out.iter().map(|text| rows_of(text)).collect()
+}
+
+/// A pipeline without folds.
+fn without_folds(shape: &str) -> String {
+    yaml(shape, false, 0).replace(FOLDS, "")
+}
+
+/// A pipeline with just these aggregates.
+fn only(aggregates: &str, shape: &str, allow_late: i64) -> String {
+    yaml(shape, false, allow_late).replace(FOLDS, "").replace(AGGREGATES, aggregates)
 }
 
 fn event(at: i64, more: &Value) -> String {
@@ -184,11 +239,61 @@ fn event(at: i64, more: &Value) -> String {
 #[test]
 fn a_condition_that_is_no_bool_fails_its_event_and_null_is_passed_over() {
     let rows = [json!({ "ok": true }), json!({ "ok": "yes" }), json!({ "ok": null }), json!({}), json!({ "ok": 1 })];
-    let yaml = yaml("tumbling: 10s", false, 0).replace("numbers:", "n: count()\n        numbers:");
+    let yaml = yaml("tumbling: 10s", false, 0);
     let out = run(&yaml, rows.iter().map(|row| event(1, row)).collect());
     assert_eq!((&out[0][0]["n"], &out[0][0]["oks"], &out[0][0]["every"]), (&json!(3), &json!(1), &json!(true)));
     let reasons: Vec<&Value> = out[2].iter().map(|row| &row["reason"]).collect();
     assert_eq!(reasons, ["`ok` is text, where a bool is needed", "`ok` is an integer, where a bool is needed"]);
+}
+
+#[test]
+fn an_event_whose_fold_fails_belongs_to_no_window() {
+    let aggregates = "
+      aggregate:
+        total:
+          fold: { init: 0, each: acc + v, merge: a + b }
+        n: count()";
+    let rows = |second: Value| {
+        let of = |at: i64, v: &Value| event(at, &json!({ "v": v }));
+        vec![of(1, &json!(5)), of(3, &second), of(5, &json!(7)), of(40, &json!(null)), of(41, &json!(true))]
+    };
+    for shape in SHAPES {
+        let yaml = only(aggregates, shape, 5);
+        let out = run(&yaml, rows(json!([])));
+        let failed: Vec<&Value> = out[2].iter().map(|row| &row["reason"]).collect();
+        assert_eq!(failed.len(), 3, "{shape}: {failed:?}");
+        assert_eq!(out[2][1]["original"], event(40, &json!({ "v": null })));
+        assert!(out[0].iter().all(|row| row["n"] == 1 || row["n"] == 2), "{shape}: {out:?}");
+        let joined = out[0].iter().any(|row| row["n"] == 2);
+        // Without the event between them these two are sessions of their own.
+        assert_eq!(joined, !shape.starts_with("session"), "{shape}");
+        let all = run(&yaml, rows(json!(1)));
+        assert!(all[0].iter().any(|row| row["total"] == 13), "{shape}: {all:?}");
+    }
+}
+
+#[test]
+fn the_accumulator_hides_a_field_of_its_name_and_a_merge_may_fail() {
+    let aggregates = "
+      aggregate:
+        seen:
+          fold:
+            init: \"[]\"
+            each: '{ acc.push(event[\"acc\"]); acc }'
+            merge: '{ if a.len() + b.len() > 3 { throw \"too many\"; } a.append(b); a }'
+        known:
+          fold:
+            init: 0
+            each: if contains(event, \"acc\") { acc + 1 } else { acc }
+            merge: a + b";
+    let yaml = only(aggregates, "sliding: { size: 4s, every: 2s }", 0);
+    let acc = |at: i64, acc: i64| event(at, &json!({ "acc": acc }));
+    let out = run(&yaml, vec![acc(0, 7), acc(1, 8), acc(2, 9), event(2, &json!({})), acc(4, 1), acc(5, 2)]);
+    let seen: Vec<&Value> = out[0].iter().map(|row| &row["seen"]).collect();
+    assert_eq!(seen, [&json!([7, 8]), &json!([1, 2])]);
+    assert_eq!(out[0].iter().map(|row| row["known"].clone()).collect::<Vec<_>>(), [json!(2), json!(2)]);
+    assert_eq!(out[2].len(), 2, "{:?}", out[2]);
+    assert!(out[2][0]["reason"].as_str().is_some_and(|reason| reason.contains("too many")), "{:?}", out[2]);
 }
 
 #[test]
@@ -198,7 +303,7 @@ fn many_values_are_counted_within_the_errors_that_are_stated() {
         let at = i / 1_000;
         event(at, &json!({ "v": (i * 7_919) % 9_000 + 1, "word": format!("w{}", (i * 31) % 5_000) }))
     });
-    let out = run(&yaml("sliding: { size: 9s, every: 3s }", false, 0), rows.collect());
+    let out = run(&without_folds("sliding: { size: 9s, every: 3s }"), rows.collect());
     let whole = out[0].iter().find(|row| row["window_start"] == "2026-01-01T00:00:00Z").expect("the window");
     let near = |name: &str, exact: f64, error: f64| {
         let found = whole[name].as_f64().expect("a number");
@@ -214,18 +319,15 @@ fn many_values_are_counted_within_the_errors_that_are_stated() {
 #[test]
 fn a_window_with_too_many_distinct_values_has_no_answer_but_an_error() {
     let limit = millstream::base::limit::DISTINCT_VALUES as i64;
-    let aggregates = "\n      aggregate: { n: distinct(v), most: max(v) }\nsinks:
-  out: { discard: {}, from: w }
-  wrong: { discard: {}, from: w.errors }\n";
-    let whole = yaml("sliding: { size: 4s, every: 2s }", false, 0);
-    let yaml = whole.replace(AGGREGATES, aggregates);
+    let aggregates = "\n      aggregate: { n: distinct(v), most: max(v) }";
+    let yaml = only(aggregates, "sliding: { size: 4s, every: 2s }", 0);
     let rows = (0..=limit).map(|i| event(4 * i / (limit + 1), &json!({ "v": i }))).collect();
     let case = Case { yaml, partitions: vec![rows], out_of_order: 4 };
     let out = run_direct(&case, &Feed { block: 5_000, target: 5_000, shares: 1, restarts: vec![4, 14] });
-    let (rows, wrong) = (rows_of(&out[0]), rows_of(&out[1]));
+    let (rows, wrong) = (rows_of(&out[0]), rows_of(&out[2]));
     assert_eq!(rows.iter().map(|row| row["n"].as_i64().expect("a count")).sum::<i64>(), limit + 1);
     assert_eq!(wrong.len(), 1);
     let reason = wrong[0]["reason"].as_str().expect("a reason");
     assert!(reason.contains("`approx_distinct` counts any number"), "{reason}");
-    assert_eq!(wrong[0]["place"], "t.yaml:11:32");
+    assert_eq!(wrong[0]["place"], "t.yaml:12:32");
 }

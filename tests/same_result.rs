@@ -102,6 +102,16 @@ const KINDS: &[Kind] = &[
         balances: false,
     },
     Kind {
+        body: "window:\n      session: { gap: 3s }\n      by: key\n      allow_late: 2s\n      aggregate:\n        n: count()\n        v:\n          fold: { init: 0, each: acc + v, merge: a + b }",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
+        body: "window:\n      sliding: { size: 8s, every: 2s }\n      aggregate:\n        n: count()\n        v: { fold: { init: 0, each: acc + v, merge: a + b } }",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
         body: "window:\n      session: { gap: 4s }\n      by: [key, site.floor]\n      allow_late: 3s\n      aggregate:\n        n: count()\n        v: avg(v)",
         ports: &["errors", "late"],
         balances: false,

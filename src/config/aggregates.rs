@@ -5,36 +5,100 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::base::diag::Span;
 use crate::base::limit::{COLLECT_VALUES, TOP_VALUES};
 use crate::base::tree::{Data, Node};
-use crate::data::layout::FieldId;
+use crate::data::layout::{FieldId, FieldPath, Root};
 use crate::data::value::Value;
 use crate::expr::{Aggregate, AggregateCall, AggregateOutput, Expr};
 use crate::plan::KeyPart;
-use crate::plan::aggregate::{Call, Function, Output};
-use crate::plan::window::Bounds;
+use crate::plan::aggregate::{Call, Fold, Function, Output};
+use crate::plan::window::{Bounds, Shape};
 
 use super::context::{Context, listed};
 use super::expressions;
-use super::read::{Code, Named, Read, Text, wrong_type};
+use super::read::{Code, Named, Read, Text, keys, wrong_type};
 use super::step::field;
+use super::values;
 
 /// `aggregate`: names and expressions over aggregate calls.
 #[derive(Clone, Debug)]
 pub struct Aggregates(Vec<(Text, AggregateCode)>);
 
+/// What is written below the name of an aggregate.
 #[derive(Clone, Debug)]
-struct AggregateCode(Code);
+enum AggregateCode {
+    Calls(Code),
+    Fold(FoldOptions, Span),
+}
+
+keys! {
+    /// An aggregate that is written as a map.
+    struct FoldAggregate as "aggregate" {
+        /// Its expressions.
+        fold: FoldOptions,
+    }
+    later []
+}
+
+keys! {
+    /// A value that is carried from event to event of a window, in order of arrival: what none of the aggregates computes.
+    /// It sees every event; one for which `each` fails goes to `.errors` and belongs to no window.
+    pub struct FoldOptions as "fold" {
+        /// The value before the first event, an expression without fields: `0`.
+        init: Init,
+        /// The value after an event, made of the event's fields and the value before it, which is called `acc`:
+        /// `if load > acc { load } else { acc }`.
+        each: Code,
+        /// The value of two parts of a window, made of those of the earlier part `a` and the later part `b`. Sliding and
+        /// session windows need it: they are put together from parts.
+        merge: Option<Code>,
+    }
+    later []
+}
+
+/// The first value of a fold. What YAML takes for a list or a map is shown as an expression.
+#[derive(Clone, Debug)]
+pub struct Init(Code);
+
+impl Read for Init {
+    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
+        if let (Data::List(_) | Data::Map(_), Some(value)) = (&node.data, values::written(node)) {
+            let message = format!("expected an expression, found {}", node.kind());
+            let help = format!("put it in quotes: '{}'", values::as_expression(&value));
+            context.error("wrong-type", message, &node.span).help(help);
+            return None;
+        }
+        Code::read(node, key, context).map(Init)
+    }
+}
+
+impl JsonSchema for Init {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Init".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Code>()
+    }
+}
 
 impl Read for AggregateCode {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        if matches!(&node.data, Data::Map(_)) {
-            if node.get("init").is_some() || node.get("fold").is_some() {
-                context.error("not-in-this-version", "aggregate `fold` is not in this version", key);
-            } else {
-                wrong_type(node, "an aggregate like `avg(temperature)`", context);
-            }
+        if !matches!(&node.data, Data::Map(_)) {
+            return Code::read(node, key, context).map(AggregateCode::Calls);
+        }
+        if node.get("fold").is_none() && (node.get("init").is_some() || node.get("each").is_some()) {
+            let help = "indent them below `fold:`";
+            context.error("missing-key", "`init`, `each` and `merge` belong to a `fold`", key).help(help);
             return None;
         }
-        Code::read(node, key, context).map(AggregateCode)
+        if node.get("fold").is_none() {
+            wrong_type(node, "an aggregate like `avg(temperature)` or a `fold`", context);
+            return None;
+        }
+        FoldAggregate::read(node, key, context).map(|aggregate| AggregateCode::Fold(aggregate.fold, key.clone()))
     }
 }
 
@@ -57,12 +121,13 @@ impl JsonSchema for Aggregates {
         "Aggregates".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let fold = generator.subschema_for::<FoldAggregate>();
         json_schema!({
             "type": "object",
             "additionalProperties": {
-                "type": "string",
                 "description": format!("{} {}", ABOUT, listed("The aggregates are", &Function::NAMES)),
+                "anyOf": [{ "type": "string" }, fold],
             },
         })
     }
@@ -75,7 +140,7 @@ const ABOUT: &str = "An expression over aggregate calls: `max(temperature) - min
     numbers, beyond within 1 % of the number. `distinct(x)` is exact, up to 100,000 different values in a window; \
     `approx_distinct(x)` has a standard error of 1.6 % beyond 256. `top(x, 10)` lists the most frequent values as \
     `[{value, count}]`, exact up to 2,048 different values, beyond with counts too small by at most a 1,024th of all. \
-    `collect(x, 100)` lists the first values by event time.";
+    `collect(x, 100)` lists the first values by event time. What none of them computes is a `fold`.";
 
 /// The calls of a window and the fields made of them.
 pub struct Made {
@@ -86,17 +151,29 @@ pub struct Made {
 }
 
 /// Reads the aggregates of a window.
-pub fn read(named: Aggregates, by: &[KeyPart], bounds: Bounds, context: &mut Context<'_>) -> Option<Made> {
+pub fn read(
+    named: Aggregates,
+    by: &[KeyPart],
+    bounds: Bounds,
+    shape: Option<Shape>,
+    context: &mut Context<'_>,
+) -> Option<Made> {
     let mut calls: Vec<Call> = Vec::new();
     let mut outputs: Vec<(FieldId, Output)> = Vec::with_capacity(named.0.len());
     let mut whole = true;
-    for (name, AggregateCode(code)) in named.0 {
+    for (name, code) in named.0 {
         let field = field(&name, context).filter(|field| free(*field, &name, by, &outputs, bounds, context));
-        match (field, expressions::aggregate(&code, context)) {
-            (Some(field), Some(aggregate)) => match output(aggregate, &mut calls, context) {
-                Some(output) => outputs.push((field, output)),
-                None => whole = false,
-            },
+        let output = match code {
+            AggregateCode::Calls(code) => {
+                expressions::aggregate(&code, context).and_then(|aggregate| output(aggregate, &mut calls, context))
+            }
+            AggregateCode::Fold(options, key) => fold(&options, &name, &key, shape, context).map(|call| {
+                calls.push(call);
+                Output::Call(calls.len() - 1)
+            }),
+        };
+        match (field, output) {
+            (Some(field), Some(output)) => outputs.push((field, output)),
             _ => whole = false,
         }
     }
@@ -151,6 +228,54 @@ fn output(aggregate: Aggregate, calls: &mut Vec<Call>, context: &mut Context<'_>
         AggregateOutput::Call(index) => places.get(index).copied().map(Output::Call),
         AggregateOutput::Expr(expr) => Some(Output::Expr(expr)),
     }
+}
+
+/// Reads a fold.
+fn fold(
+    options: &FoldOptions,
+    name: &Text,
+    key: &Span,
+    shape: Option<Shape>,
+    context: &mut Context<'_>,
+) -> Option<Call> {
+    let init = expressions::expression(&options.init.0, context);
+    let init = init.and_then(|expr| expressions::constant(&expr, "init", context));
+    let each = expressions::named(&options.each, &[Fold::ACCUMULATOR], context);
+    let merge = match &options.merge {
+        Some(code) => expressions::named(code, &[Fold::EARLIER, Fold::LATER], context)
+            .filter(|expr| reads_no_event(expr, context))
+            .map(Some),
+        None => merged_from_parts(shape, key, context).then_some(None),
+    };
+    // A name that no other aggregate of the step has, nor a call.
+    let path = FieldPath { root: Root::Computed, names: vec![format!("fold {}", name.text).into()] };
+    let result = context.intern(path, &name.span)?;
+    let fold = Fold { init: init?, each: each?, merge: merge? };
+    Some(Call { function: Function::Fold(Box::new(fold)), argument: None, result })
+}
+
+/// Whether windows of a shape do without `merge`; reports it if not.
+fn merged_from_parts(shape: Option<Shape>, key: &Span, context: &mut Context<'_>) -> bool {
+    let why = match shape {
+        Some(Shape::Sliding { .. }) => "sliding windows are put together from parts that they share",
+        Some(Shape::Session { .. }) => "an event between two sessions makes them one",
+        _ => return true,
+    };
+    let example = "`merge: a + b`, where `a` and `b` are the values of two parts, the earlier first";
+    context
+        .error("missing-key", format!("the fold needs `merge` here: {why}"), key)
+        .help(format!("write it as {example}"));
+    false
+}
+
+/// Whether `merge` reads nothing but its two values; reports it if not.
+fn reads_no_event(expr: &Expr, context: &mut Context<'_>) -> bool {
+    let path = |field: &FieldId| context.layout.path(*field).filter(|path| path.root != Root::Computed);
+    let read = expr.reads.iter().find_map(path).map(ToString::to_string);
+    let Some(read) = read.or_else(|| expr.whole_event.then(|| "event".to_owned())) else { return true };
+    let message = format!("`merge` sees two values, `a` and `b`, and no event: there is no `{read}`");
+    context.error("merge-reads-event", message, &expr.origin.span);
+    false
 }
 
 /// The function of a call with its constants; reports arguments that it does not take.

@@ -1,16 +1,13 @@
 //! Where configuration meets expressions: the only file here that calls [`crate::expr`].
 
-use crate::base::diag::{Diagnostic, Diagnostics, Severity};
+use crate::base::diag::{Diagnostics, Severity};
 use crate::data::value::Value;
 use crate::expr::{self, Expr, Kind, Scope, Unconstant};
 use crate::plan::aggregate::Function;
 
-use super::context::{Context, listed};
+use super::context::Context;
 use super::eaten;
 use super::read::Code;
-
-/// Aggregates of later versions.
-pub const LATER_AGGREGATES: [&str; 1] = ["fold"];
 
 /// One expression with a value. `None` after a mistake, which has been reported.
 pub fn expression(code: &Code, context: &mut Context<'_>) -> Option<Expr> {
@@ -52,11 +49,22 @@ pub fn aggregate(code: &Code, context: &mut Context<'_>) -> Option<expr::Aggrega
     let (text, layout) = (&code.text, &mut context.layout);
     let aggregate = expr::analyse_aggregate(text, &code.origin, &scope, &functions, layout, &mut found);
     context.vars = vars;
-    for diagnostic in &mut found.list {
-        of_a_later_version(diagnostic, &functions);
-    }
     hand_on(code, found, context);
     aggregate
+}
+
+/// An expression in which some names stand for values that it is given.
+pub fn named(code: &Code, names: &[&str], context: &mut Context<'_>) -> Option<Expr> {
+    if cut(code, context) {
+        return None;
+    }
+    let vars = std::mem::take(&mut context.vars);
+    let scope = Scope { vars: &vars, state: false, ports: &[] };
+    let mut found = Diagnostics::default();
+    let expr = expr::analyse_named(&code.text, &code.origin, names, &scope, &mut context.layout, &mut found);
+    context.vars = vars;
+    hand_on(code, found, context);
+    expr
 }
 
 /// The value of an argument that must be the same for every event; `what` is the function that takes it.
@@ -65,7 +73,7 @@ pub fn constant(expr: &Expr, what: &str, context: &mut Context<'_>) -> Option<Va
         Ok(value) => Some(value),
         Err(Unconstant::Reads(field)) => {
             let message = format!("`{what}` takes a constant here, and `{field}` is read from each event");
-            let help = "write a number, or a constant of the pipeline: `vars.name`";
+            let help = "write a plain value, or a constant of the pipeline: `vars.name`";
             context.error("not-constant", message, &expr.origin.span).help(help);
             None
         }
@@ -73,19 +81,6 @@ pub fn constant(expr: &Expr, what: &str, context: &mut Context<'_>) -> Option<Va
             context.found.push(*diagnostic);
             None
         }
-    }
-}
-
-/// What is not known here may be an aggregate of a later version.
-fn of_a_later_version(diagnostic: &mut Diagnostic, functions: &[&str]) {
-    let Some(span) = &diagnostic.span else { return };
-    let written = span.file.text.get(span.range.start..).unwrap_or_default();
-    let end = written.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(written.len());
-    let name = written.get(..end).unwrap_or_default();
-    if LATER_AGGREGATES.contains(&name) {
-        let message = format!("aggregate `{name}` is not in this version");
-        let help = listed("this version has", functions);
-        *diagnostic = Diagnostic::error("not-in-this-version", message, diagnostic.span.clone()).help(help);
     }
 }
 

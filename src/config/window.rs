@@ -94,7 +94,7 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Window
         replaces: bound("window_replaces")?,
     };
     let apart = by.as_deref().is_none_or(|by| keys_apart(by, bounds, context));
-    let aggregates = aggregates::read(options.aggregate, by.as_deref().unwrap_or_default(), bounds, context);
+    let aggregates = aggregates::read(options.aggregate, by.as_deref().unwrap_or_default(), bounds, shape, context);
     let Made { calls, outputs } = aggregates?;
     let by = by.filter(|_| apart);
     Some(Window { shape: shape?, by: by?, allow_late: allow_late?, late, calls, outputs, bounds })

@@ -25,7 +25,38 @@ pub fn analyse(
     analyse_bound(text, origin, kind, scope, &[], layout, found)
 }
 
-/// The same with names for computed columns: the texts of calls that stand for them.
+/// The same with names of ours that stand for values, as `acc` in a fold: each hides a field of that name. What is read of
+/// them has a computed column, [`named_members`].
+pub fn analyse_named(
+    text: &str,
+    origin: &Origin,
+    names: &[&str],
+    scope: &Scope<'_>,
+    layout: &mut Layout,
+    found: &mut Diagnostics,
+) -> Option<Expr> {
+    let mut bindings = Vec::with_capacity(names.len());
+    for name in names {
+        bindings.push(((*name).to_owned(), layout.intern(super::walk::named_path(name, &[]))?));
+    }
+    analyse_bound(text, origin, Kind::Expression, scope, &bindings, layout, found)
+}
+
+/// What an expression reads of a name of ours: the column, and the members from the value to what is read.
+pub fn named_members<'a>(
+    expr: &'a Expr,
+    name: &'a str,
+    layout: &'a Layout,
+) -> impl Iterator<Item = (FieldId, &'a [compact_str::CompactString])> {
+    let first = super::walk::named_path(name, &[]);
+    expr.reads.iter().filter_map(move |field| {
+        let path = layout.path(*field).filter(|p| p.root == Root::Computed)?;
+        let (head, members) = path.names.split_first()?;
+        (Some(head) == first.names.first()).then_some((*field, members))
+    })
+}
+
+/// The same with names for computed columns: the texts of calls that stand for them, or names of values.
 pub(super) fn analyse_bound(
     text: &str,
     origin: &Origin,
@@ -168,8 +199,11 @@ fn intern(facts: &Facts, bindings: &[(String, FieldId)], layout: &mut Layout) ->
     let whole = facts.whole.is_some();
     for (path, read, write) in facts.fields() {
         if path.root == Root::Computed {
-            let bound = bindings.iter().find(|(name, _)| super::walk::bound_path(name) == path);
-            reads.extend(bound.map(|(_, field)| *field));
+            match bindings.iter().find(|(name, _)| super::walk::bound_path(name) == path) {
+                Some((_, field)) => reads.push(*field),
+                // A value of ours with a name, or a member of it.
+                None => reads.push(layout.intern(path)?),
+            }
         } else if whole && path.root == Root::Event {
             // The event as a whole has it; what is written is written as a top-level field.
             let top = layout.intern(FieldPath::event(path.names.first()))?;

@@ -66,6 +66,8 @@ pub(super) struct Facts {
     pub emits: Vec<String>,
     /// Calls that stand for computed columns: the call's range in the text and its binding's number.
     pub bound: Vec<(std::ops::Range<usize>, usize)>,
+    /// Names that stand for values of ours, as `acc` in a fold.
+    pub named: Vec<String>,
     /// Left operands of `??` that are a variable or a chain: where they begin.
     pub coalesced: Vec<std::ops::Range<usize>>,
     /// Where a value is read in a script; with the field's name if it is a top-level field alone.

@@ -44,7 +44,7 @@ mod tests;
 mod walk;
 
 pub use aggregate::{Aggregate, AggregateCall, AggregateOutput, analyse_aggregate};
-pub use analyse::{analyse, is_reserved_word};
+pub use analyse::{analyse, analyse_named, is_reserved_word, named_members};
 pub use constant::{Unconstant, constant};
 pub use effects::{EFFECTS, Effect, of_rhai as functions_of_rhai};
 pub use functions::{Function, functions};
@@ -105,7 +105,7 @@ pub struct Expr {
     pub emits: Vec<String>,
     /// How it runs.
     pub mode: Mode,
-    /// Names that stand for computed columns (the results of aggregate calls) in this text.
+    /// What stands for computed columns in this text: aggregate calls for their results, names of ours for their values.
     pub bindings: Vec<(String, FieldId)>,
 }
 

@@ -325,7 +325,10 @@ fn whole_text(text: &str) -> Site {
 /// Gives the fields of a compiled tree their numbers.
 fn number(lowered: subset::Compiled, expr: &Expr, layout: &Layout) -> Option<Compiled> {
     let id = |path: &crate::data::layout::FieldPath| match path.root {
-        Root::Computed => expr.bindings.iter().find(|(name, _)| bound_path(name) == *path).map(|(_, field)| *field),
+        Root::Computed => {
+            let bound = expr.bindings.iter().find(|(name, _)| bound_path(name) == *path).map(|(_, field)| *field);
+            bound.or_else(|| layout.find(path))
+        }
         _ => layout.find(path),
     };
     let columns = lowered.columns.iter().map(id).collect::<Option<Vec<_>>>()?;

@@ -149,7 +149,10 @@ impl Scripted {
                 continue;
             }
             let field = match path.root {
-                Root::Computed => bindings.iter().find(|(name, _)| bound_path(name) == path).map(|(_, field)| *field),
+                Root::Computed => {
+                    let bound = bindings.iter().find(|(name, _)| bound_path(name) == path).map(|(_, field)| *field);
+                    bound.or_else(|| layout.find(&path))
+                }
                 _ => layout.find(&path),
             };
             let Some(field) = field else { continue };
@@ -394,6 +397,7 @@ impl<'a> Names<'a> {
                 && !field.as_bytes().first().is_some_and(u8::is_ascii_digit)
                 && !known::is_reserved(field)
                 && !["event", "meta", "state", "vars"].contains(&field)
+                && !facts.named.iter().any(|named| named == field)
                 && !facts.locals.iter().any(|(local, _)| local == field);
             if !plain && !mangled.iter().any(|(n, _)| *n == field) {
                 mangled.push((field, fresh("field_", mangled.len())));
@@ -411,6 +415,9 @@ impl<'a> Names<'a> {
     fn variable(&self, path: &FieldPath) -> (CompactString, Vec<CompactString>) {
         match (path.root, path.names.split_first()) {
             (Root::Meta, _) => ("meta".into(), path.names.clone()),
+            (Root::Computed, Some((first, rest))) if first.starts_with(' ') => {
+                (first.trim_start().into(), rest.to_vec())
+            }
             (Root::Computed, Some((text, _))) => {
                 let name = self.bound.iter().find(|(n, _)| n == text.as_str()).map(|(_, name)| name.clone());
                 (name.unwrap_or_default(), Vec::new())

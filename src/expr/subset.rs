@@ -10,7 +10,7 @@ use super::node::{Literal, Node};
 use super::ops::Op;
 use super::source::Source;
 use super::syntax::{Segment, chain, place};
-use super::walk::bound_path;
+use super::walk::{bound_path, named_path};
 use super::{functions, numbers};
 use crate::data::layout::{FieldPath, Root};
 use crate::data::value::Value;
@@ -279,6 +279,9 @@ impl Lower<'_> {
                 Ok((Node::Literal(constant(value)), 1))
             }
             "this" => outside("`this`", at),
+            _ if self.facts.named.iter().any(|named| named == name) => {
+                Ok((self.column(named_path(name, members)), members.len()))
+            }
             _ => {
                 let names = std::iter::once(name).chain(members.iter().copied());
                 Ok((self.column(FieldPath::event(names)), members.len()))

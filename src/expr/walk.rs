@@ -383,6 +383,11 @@ impl Walk<'_> {
             return;
         }
         let at = place(at);
+        if self.function.is_none() && self.bindings.iter().any(|(bound, _)| bound == name) {
+            self.facts.named.push(name.to_owned());
+            self.access(named_path(name, members), at, Use::Read);
+            return;
+        }
         if let Some(function) = self.function.clone() {
             if !self.ast.iter_functions().any(|f| f.name == name) {
                 let words =
@@ -487,6 +492,14 @@ impl Walk<'_> {
             );
         }
     }
+}
+
+/// The path under which a value of ours that has a name, or a member of it, is a computed column. Neither a call nor a
+/// step begins with a space.
+pub(super) fn named_path(name: &str, members: &[&str]) -> FieldPath {
+    let first = compact_str::format_compact!(" {name}");
+    let members = members.iter().map(|member| compact_str::CompactString::from(*member));
+    FieldPath { root: Begin::Computed, names: std::iter::once(first).chain(members).collect() }
 }
 
 /// The path under which a call's result is a computed column: the call's text.

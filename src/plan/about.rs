@@ -120,8 +120,11 @@ pub const AGGREGATES: &[About] = &[
     about(
         "fold",
         "fold: { init, each, merge }",
-        "What a script of your own makes of the values: `each` takes one more, `merge` puts two results together.",
-        "what the script makes",
+        "What expressions of your own make of the events, in order of arrival: `init` is the value before the first, `each` the \
+         value after an event, made of its fields and of `acc`, the value before it; `merge` puts the values `a` and `b` of two \
+         parts of a window together, which sliding windows and sessions need. An event for which `each` fails goes to \
+         `.errors` and belongs to no window.",
+        "what the expressions make",
         "none",
     ),
 ];

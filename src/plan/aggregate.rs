@@ -2,6 +2,7 @@
 
 use super::window::Window;
 use crate::data::layout::FieldId;
+use crate::data::value::Value;
 use crate::expr::Expr;
 
 /// One aggregate call.
@@ -62,6 +63,28 @@ pub enum Function {
     Top(u32),
     /// The first values by event time, ties by arrival, at most so many.
     Collect(u32),
+    /// What the author computes from event to event. Every event counts, null or not.
+    Fold(Box<Fold>),
+}
+
+/// A value carried from event to event of a window, in order of arrival.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Fold {
+    /// Before the first event.
+    pub init: Value,
+    /// The value after an event, from the event's fields and the value before it, [`Fold::ACCUMULATOR`].
+    pub each: Expr,
+    /// The value of two parts of a window, [`Fold::EARLIER`] and [`Fold::LATER`]; needed where windows are made of parts.
+    pub merge: Option<Expr>,
+}
+
+impl Fold {
+    /// What `each` calls the value so far.
+    pub const ACCUMULATOR: &'static str = "acc";
+    /// What `merge` calls the value of what came before.
+    pub const EARLIER: &'static str = "a";
+    /// What `merge` calls the value of what came after.
+    pub const LATER: &'static str = "b";
 }
 
 impl Function {
@@ -116,6 +139,7 @@ impl Function {
             Function::Top(n) => format!("top({argument}, {n})"),
             Function::Collect(limit) => format!("collect({argument}, {limit})"),
             Function::Quantile(q) if *q != 0.5 => format!("quantile({argument}, {q})"),
+            Function::Fold(fold) => format!("fold({})", fold.each.text.trim()),
             plain => {
                 let name = Self::PLAIN.iter().find(|(_, f)| f == plain).map_or("", |(name, _)| name);
                 format!("{name}({argument})")
@@ -140,8 +164,11 @@ pub enum Output {
 
 impl Window {
     /// Every expression that is evaluated for each row: the key and what is aggregated.
-    pub fn row_expressions(&self) -> impl Iterator<Item = &Expr> {
-        let arguments = self.calls.iter().filter_map(|call| call.argument.as_ref());
-        self.by.iter().map(|part| &part.expr).chain(arguments)
+    pub fn row_expressions<'a>(&'a self) -> impl Iterator<Item = &'a Expr> {
+        let folded = |call: &'a Call| match &call.function {
+            Function::Fold(fold) => Some(&fold.each),
+            _ => call.argument.as_ref(),
+        };
+        self.by.iter().map(|part| &part.expr).chain(self.calls.iter().filter_map(folded))
     }
 }

@@ -183,7 +183,7 @@ fn output_words(window: &Window, output: &Output) -> String {
             None => "an aggregate".into(),
             Some(call) => {
                 let argument = call.argument.as_ref().map(|e| one_line(&e.text)).unwrap_or_default();
-                call.function.call(&argument)
+                one_line(&call.function.call(&argument))
             }
         },
     }

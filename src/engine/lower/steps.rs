@@ -8,10 +8,10 @@ use crate::engine::action::Prepare;
 use crate::engine::ops::Operator as Running;
 use crate::engine::ops::pace::{Held, Pace, PaceSpec};
 use crate::engine::ops::script::{KeyedScript, ScriptSpec};
-use crate::engine::ops::window::accumulate::Aggregate;
+use crate::engine::ops::window::accumulate::{Aggregate, Folding};
 use crate::engine::ops::window::{OutputField, WindowSpec, WindowStep};
 use crate::expr::{Expr, Program};
-use crate::plan::aggregate::{Call, Output};
+use crate::plan::aggregate::{Call, Function, Output};
 use crate::plan::demand::stale_after;
 use crate::plan::pace::{Dedupe, THROTTLED, Throttle};
 use crate::plan::window::{Late, Window};
@@ -128,8 +128,15 @@ impl Lower<'_> {
         let mut calls: Vec<(Aggregate, FieldId)> = Vec::with_capacity(window.calls.len());
         for (index, call) in window.calls.iter().enumerate() {
             let argument = self.argument(&node.name, index, window, &calls, &mut compute)?;
-            let place = call.argument.as_ref().map_or(String::new(), |expr| expr.origin.span.place());
-            calls.push((Aggregate { function: call.function.clone(), argument, place }, call.result));
+            let (folding, expr) = match &call.function {
+                Function::Fold(fold) => {
+                    let folding = Folding::new(fold, &self.layout, |expr| self.compile(expr))?;
+                    (Some(Arc::new(folding)), Some(&fold.each))
+                }
+                _ => (None, call.argument.as_ref()),
+            };
+            let place = expr.map_or(String::new(), |expr| expr.origin.span.place());
+            calls.push((Aggregate { function: call.function.clone(), argument, place, folding }, call.result));
         }
         let mut outputs = Vec::with_capacity(window.outputs.len());
         for (field, output) in &window.outputs {

@@ -62,6 +62,8 @@ pub(super) struct Emitter {
     calls: Vec<ColumnBuilder>,
     /// Rows for which an aggregate has no answer.
     unanswered: Vec<RowError>,
+    /// Rows of the input that could not be taken in.
+    failed: Vec<Failed>,
 }
 
 impl Emitter {
@@ -82,6 +84,7 @@ impl Emitter {
             revised: false,
             calls: builders(spec.calls.len()),
             unanswered: Vec::new(),
+            failed: Vec::new(),
             spec: spec.clone(),
         }
     }
@@ -89,6 +92,27 @@ impl Emitter {
     /// A row that came too late.
     pub fn late(&mut self, cause: Cause, row: u32) {
         self.late.push((row, as_u32(self.ranks.len())));
+        self.ranks.push(Rank { ordinal: cause.ordinal, turn: cause.turn, end: i64::MIN, key: u32::MAX });
+    }
+
+    /// A row that could not be taken in.
+    pub fn failed(&mut self, cause: Cause, input: &Batch, error: RowError) {
+        let row = error.row as usize;
+        let original = match &input.raw {
+            Some(raw) if input.edits.is_empty() => raw.row(row).to_owned(),
+            _ => {
+                let mut text = Vec::new();
+                json::write_value(&json::event_of(&self.layout, input, row), &mut text);
+                String::from_utf8(text).unwrap_or_default()
+            }
+        };
+        self.failed.push(Failed {
+            ordinal: as_u32(self.ranks.len()),
+            time: input.times.get(row).copied().unwrap_or(Timestamp::MIN),
+            reason: error.reason,
+            place: error.place,
+            original,
+        });
         self.ranks.push(Rank { ordinal: cause.ordinal, turn: cause.turn, end: i64::MIN, key: u32::MAX });
     }
 
@@ -131,6 +155,7 @@ impl Emitter {
     /// Hands over what was collected.
     pub fn finish(&mut self, out: &mut TickOutput) {
         out.late = std::mem::take(&mut self.late);
+        out.failed = std::mem::take(&mut self.failed);
         out.ranks.list = std::mem::take(&mut self.ranks);
         if self.times.is_empty() {
             return;
@@ -161,6 +186,7 @@ impl Emitter {
             batch.put(*field, take(builder));
         }
         self.outputs(&mut batch, out);
+        out.failed.sort_by_key(|failed| failed.ordinal);
         out.ports.push((Port::Main, batch));
     }
 

@@ -69,7 +69,7 @@ enum Groups {
 impl WindowStep {
     /// With no state.
     pub fn new(spec: &WindowSpec, layout: &Arc<Layout>) -> Self {
-        let accumulators = Accumulators::new(spec.calls.iter().map(|(aggregate, _)| aggregate.clone()));
+        let accumulators = Accumulators::new(spec.calls.iter().map(|(aggregate, _)| aggregate.clone()), layout);
         let groups = match spec.shape {
             Shape::Tumbling { size, offset } => Groups::Panes(Panes::new(spec, size, size, offset, accumulators)),
             Shape::Sliding { size, every, offset } => {

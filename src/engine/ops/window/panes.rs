@@ -148,12 +148,20 @@ impl Panes {
                 continue;
             }
             let hash = input.hashes.get(at).copied().unwrap_or(0);
+            if self.accumulators.folds()
+                && !self.prepare(cause, *row, self.keys.find(&columns, at, hash), input, emitter)
+            {
+                continue;
+            }
             let id = self.keys.find_or_add(&columns, at, hash);
             if self.cached.first_window_end <= self.watermark {
                 self.revise(cause, *row, id, input, emitter);
             } else {
                 let slot = self.slot(id);
                 self.pending.push((*row, slot));
+                if self.accumulators.folds() {
+                    self.flush(input);
+                }
             }
         }
         for (step, watermark) in steps {
@@ -199,6 +207,25 @@ impl Panes {
     fn event_of(&self, pane: &Pane) -> i64 {
         let gone = pane.last_window_end.saturating_add(self.grid.allow_late);
         self.grid.next_end(pane, self.watermark).unwrap_or(gone).min(gone)
+    }
+
+    /// Computes the folds of a row that falls into the cached pane; false if one fails, and with it the row.
+    fn prepare(
+        &mut self,
+        cause: Cause,
+        row: u32,
+        known: Option<u32>,
+        input: &TickInput<'_>,
+        emitter: &mut Emitter,
+    ) -> bool {
+        let panes = known.and_then(|id| self.keys.get(id)).map_or(&[][..], |e| &e.data);
+        let slot = panes.iter().find(|(start, _)| *start == self.cached.start).map(|(_, slot)| *slot);
+        let prepared = self.accumulators.prepare(input.batch, row, slot.as_slice());
+        let fits = prepared.is_ok();
+        if let Err(error) = prepared {
+            emitter.failed(cause, input.batch, error);
+        }
+        fits
     }
 
     fn flush(&mut self, input: &TickInput<'_>) {

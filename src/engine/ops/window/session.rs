@@ -97,7 +97,15 @@ impl Sessions {
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
             let hash = input.hashes.get(at).copied().unwrap_or(0);
             let cause = Cause { ordinal, turn: row.saturating_mul(2).saturating_add(1) };
-            self.row(cause, *row, time, self.keys.find(&columns, at, hash), hash, &columns, input, emitter);
+            let known = self.keys.find(&columns, at, hash);
+            if self.accumulators.folds() {
+                // What came before is in its slot, so that this row's folds go on from there.
+                self.flush(input);
+                if !self.prepare(cause, *row, time, known, input, emitter) {
+                    continue;
+                }
+            }
+            self.row(cause, *row, time, known, hash, &columns, input, emitter);
         }
         for (step, watermark) in steps {
             self.advance(*step, watermark.0, input, emitter);
@@ -201,6 +209,33 @@ impl Sessions {
             moved_start(joined, time);
         }
         first
+    }
+
+    /// Computes the folds of a row unless it is late; false if one fails, and with it the row.
+    fn prepare(
+        &mut self,
+        cause: Cause,
+        row: u32,
+        time: i64,
+        known: Option<u32>,
+        input: &TickInput<'_>,
+        emitter: &mut Emitter,
+    ) -> bool {
+        let gap = self.gap;
+        let sessions = known.and_then(|id| self.keys.get(id)).map_or(&[][..], |e| &e.data);
+        let joins = |s: &&Session| time >= s.start.saturating_sub(gap) && time <= s.last.saturating_add(gap);
+        let joined = sessions.iter().filter(joins);
+        let last = joined.clone().map(|s| s.last).max().map_or(time, |last| last.max(time));
+        if last.saturating_add(gap).saturating_add(self.allow_late) <= self.watermark {
+            return true;
+        }
+        let slots: SmallVec<[u32; 2]> = joined.map(|s| s.slot).collect();
+        let prepared = self.accumulators.prepare(input.batch, row, &slots);
+        let fits = prepared.is_ok();
+        if let Err(error) = prepared {
+            emitter.failed(cause, input.batch, error);
+        }
+        fits
     }
 
     fn flush(&mut self, input: &TickInput<'_>) {

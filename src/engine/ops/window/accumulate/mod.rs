@@ -6,17 +6,20 @@ mod chosen;
 mod collect;
 mod count;
 mod distinct;
+mod fold;
 mod moments;
 mod quantiles;
 mod running;
 mod sum;
 mod top;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::data::batch::{Batch, RowError};
 use crate::data::column::{ColumnBuilder, as_u32};
-use crate::data::layout::FieldId;
+use crate::data::layout::{FieldId, Layout};
 use crate::data::value::Value;
 use crate::plan::aggregate::Function;
 
@@ -24,6 +27,8 @@ use chosen::{Extreme, Timed};
 use collect::Collected;
 use count::{Count, Verdicts};
 use distinct::{Approx, Distinct};
+pub use fold::Folding;
+use fold::Folds;
 use moments::Moments;
 use quantiles::Quantiles;
 use running::{Slots, Store};
@@ -55,6 +60,8 @@ pub enum Stored {
     Top(Vec<(Value, u64)>),
     /// Values with their times.
     Collected(Vec<(i64, Value)>),
+    /// The value of a fold.
+    Folded(Value),
 }
 
 /// What is kept for a call. Calls of one argument that keep the same share it: `avg(x)` and `sum(x)` are one sum.
@@ -74,6 +81,8 @@ enum Kept {
     Approx,
     Top,
     Collected(u32),
+    /// Each fold has its own.
+    Folded,
 }
 
 impl Kept {
@@ -93,12 +102,16 @@ impl Kept {
             Function::ApproxDistinct => Kept::Approx,
             Function::Top(_) => Kept::Top,
             Function::Collect(limit) => Kept::Collected(*limit),
+            Function::Fold(_) => Kept::Folded,
         }
     }
 
-    fn store(self) -> Box<dyn Store> {
+    fn store(self, aggregate: &Aggregate, layout: &Arc<Layout>) -> Box<dyn Store> {
+        if let Some(folding) = &aggregate.folding {
+            return Box::new(Folds::new(folding, layout));
+        }
         match self {
-            Kept::Rows => Box::new(Slots::<Count<false>>::new(())),
+            Kept::Rows | Kept::Folded => Box::new(Slots::<Count<false>>::new(())),
             Kept::Count => Box::new(Slots::<Count<true>>::new(())),
             Kept::Verdicts => Box::new(Slots::<Verdicts>::new(())),
             Kept::Sum => Box::new(Slots::<Sum>::new(())),
@@ -125,6 +138,8 @@ pub struct Aggregate {
     pub argument: Option<FieldId>,
     /// Where it is written, `file:line:column`.
     pub place: String,
+    /// What a fold runs.
+    pub folding: Option<Arc<Folding>>,
 }
 
 /// One array of running values and the column that it reads.
@@ -143,22 +158,36 @@ pub struct Accumulators {
     shelves: Vec<Shelf>,
     free: Vec<u32>,
     slots: u32,
+    folds: bool,
 }
 
 impl Accumulators {
     /// Empty, for these calls.
-    pub fn new(aggregates: impl IntoIterator<Item = Aggregate>) -> Self {
+    pub fn new(aggregates: impl IntoIterator<Item = Aggregate>, layout: &Arc<Layout>) -> Self {
         let mut shelves: Vec<Shelf> = Vec::new();
         let mut calls = Vec::new();
         for aggregate in aggregates {
             let (argument, kept) = (aggregate.argument, Kept::of(&aggregate.function, aggregate.argument.is_some()));
-            let found = shelves.iter().position(|shelf| shelf.argument == argument && shelf.kept == kept);
-            calls.push((aggregate, found.unwrap_or(shelves.len())));
+            let shared = |shelf: &Shelf| shelf.argument == argument && shelf.kept == kept && kept != Kept::Folded;
+            let found = shelves.iter().position(shared);
             if found.is_none() {
-                shelves.push(Shelf { argument, kept, store: kept.store() });
+                shelves.push(Shelf { argument, kept, store: kept.store(&aggregate, layout) });
             }
+            calls.push((aggregate, found.unwrap_or(shelves.len() - 1)));
         }
-        Accumulators { calls, shelves, free: Vec::new(), slots: 0 }
+        let folds = shelves.iter().any(|shelf| shelf.kept == Kept::Folded);
+        Accumulators { calls, shelves, free: Vec::new(), slots: 0, folds }
+    }
+
+    /// Whether each row must be prepared before it is added, and added alone: there is a fold.
+    pub fn folds(&self) -> bool {
+        self.folds
+    }
+
+    /// Computes the folds of a row that is about to be added to a window's part, `slots` in order of time; none is a new
+    /// one. After an error nothing has changed, and the row belongs to no window.
+    pub fn prepare(&mut self, batch: &Batch, row: u32, slots: &[u32]) -> Result<(), RowError> {
+        self.shelves.iter_mut().try_for_each(|shelf| shelf.store.prepare(batch, row, slots))
     }
 
     /// An empty slot.
@@ -205,8 +234,9 @@ impl Accumulators {
         for group in groups {
             let slots = slots.get(group.start as usize..group.end as usize).unwrap_or_default();
             let row = as_u32(out.len());
-            if let Err(reason) = shelf.store.result(&aggregate.function, slots, out) {
-                errors.push(RowError { row, reason, place: aggregate.place.clone() });
+            if let Err(error) = shelf.store.result(&aggregate.function, slots, out) {
+                let place = if error.place.is_empty() { aggregate.place.clone() } else { error.place };
+                errors.push(RowError { row, place, ..error });
             }
         }
     }

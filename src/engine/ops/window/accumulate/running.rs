@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 
-use crate::data::batch::Batch;
+use crate::data::batch::{Batch, RowError};
 use crate::data::column::{Cell, Column, ColumnBuilder};
 use crate::data::value::Val;
 use crate::plan::aggregate::Function;
@@ -47,6 +47,12 @@ pub(super) trait Store: Debug + Send {
     /// Empties a slot.
     fn clear(&mut self, slot: u32);
 
+    /// Computes what may fail of a row that is about to be added to what lies in `slots`, in order of time: the next
+    /// [`Store::add`] is of this row alone.
+    fn prepare(&mut self, _batch: &Batch, _row: u32, _slots: &[u32]) -> Result<(), RowError> {
+        Ok(())
+    }
+
     /// Adds rows, each to its slot.
     fn add(&mut self, batch: &Batch, argument: Option<&Column>, rows: &[(u32, u32)]);
 
@@ -54,7 +60,7 @@ pub(super) trait Store: Debug + Send {
     fn merge(&mut self, into: u32, from: u32);
 
     /// Adds the answer of some slots, in order of time, to a column. After an error the cell is null.
-    fn result(&self, function: &Function, slots: &[u32], out: &mut ColumnBuilder) -> Result<(), String>;
+    fn result(&self, function: &Function, slots: &[u32], out: &mut ColumnBuilder) -> Result<(), RowError>;
 
     /// The running value of a slot.
     fn stored(&self, slot: u32) -> Option<Stored>;
@@ -117,12 +123,11 @@ impl<R: Running> Store for Slots<R> {
         }
     }
 
-    fn result(&self, function: &Function, slots: &[u32], out: &mut ColumnBuilder) -> Result<(), String> {
-        let answer = self.together(slots).result(function, out);
-        if answer.is_err() {
+    fn result(&self, function: &Function, slots: &[u32], out: &mut ColumnBuilder) -> Result<(), RowError> {
+        self.together(slots).result(function, out).map_err(|reason| {
             out.push_cell(Cell::Null);
-        }
-        answer
+            RowError { row: 0, reason, place: String::new() }
+        })
     }
 
     fn stored(&self, slot: u32) -> Option<Stored> {
