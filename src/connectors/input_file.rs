@@ -128,10 +128,16 @@ impl InputFile {
     /// Up to about `most` bytes; none when the file has no more for now. `whole`: it will not grow.
     pub fn read(&mut self, most: usize, whole: bool) -> Result<Vec<u8>, SourceError> {
         if matches!(self.unpack, Unpack::Undecided) {
-            let none = self.fill(most)? == 0;
-            let telling = self.held.len() - self.used >= TELLING;
-            if !self.decide(telling || (whole && none))? {
-                return Ok(Vec::new());
+            // A pipe may bring its first bytes one by one.
+            loop {
+                let none = self.fill(most)? == 0;
+                let telling = self.held.len() - self.used >= TELLING;
+                if self.decide(telling || (whole && none))? {
+                    break;
+                }
+                if !whole {
+                    return Ok(Vec::new());
+                }
             }
         }
         if self.is_plain() {

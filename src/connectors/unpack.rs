@@ -12,6 +12,14 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
 const STEP_BYTES: usize = 64 << 10;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// What follows the first byte of a zstd frame without data.
+const SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
+
+/// Whether a stream, or the first bytes of one, begins with a zstd frame without data, as parallel packers write it.
+fn is_skippable(first: &[u8]) -> bool {
+    let rest = first.get(1..).unwrap_or_default();
+    first.first().is_some_and(|b| b & 0xf0 == 0x50) && SKIPPABLE.starts_with(rest.get(..3).unwrap_or(rest))
+}
 
 /// How a file is packed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,9 +66,9 @@ impl Unpack {
         }
         *self = if first.starts_with(GZIP) {
             Unpack::Gzip(Box::default())
-        } else if first.starts_with(ZSTD) {
+        } else if first.starts_with(ZSTD) || (first.len() > SKIPPABLE.len() && is_skippable(first)) {
             Unpack::Zstd(Box::new(Zstd::new()?))
-        } else if (GZIP.starts_with(first) || ZSTD.starts_with(first)) && !whole {
+        } else if (GZIP.starts_with(first) || ZSTD.starts_with(first) || is_skippable(first)) && !whole {
             return Ok(false);
         } else {
             Unpack::Plain
@@ -334,7 +342,8 @@ mod tests {
     pub fn gzip(parts: &[&[u8]]) -> Vec<u8> {
         let mut all = Vec::new();
         for part in parts {
-            let mut encoder = flate2::GzBuilder::new().filename("a name").write(all, flate2::Compression::fast());
+            let header = flate2::GzBuilder::new().filename("a name").comment("a comment").extra(vec![7; 300]);
+            let mut encoder = header.write(all, flate2::Compression::fast());
             encoder.write_all(part).unwrap();
             all = encoder.finish().unwrap();
         }
@@ -386,6 +395,18 @@ mod tests {
         encoder.write_all(b"first\n").unwrap();
         encoder.flush().unwrap();
         assert_eq!(unpacked(encoder.get_ref(), 3).unwrap(), (b"first\n".to_vec(), false));
+    }
+
+    #[test]
+    fn frames_without_data_are_passed_over() {
+        let frame = [0x53, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
+        let packed = [&frame[..], &zstd(&[b"a\n"]), &frame, &zstd(&[b"b\n"])].concat();
+        for step in [1, 5, 999] {
+            assert_eq!(unpacked(&packed, step).unwrap(), (b"a\nb\n".to_vec(), true));
+        }
+        let mut unpack = Unpack::Undecided;
+        assert!(!unpack.decide(&frame[..3], false).unwrap(), "the fourth byte will tell");
+        assert!(unpack.decide(b"[1,2]", false).unwrap() && matches!(unpack, Unpack::Plain));
     }
 
     #[test]
