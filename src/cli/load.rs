@@ -89,13 +89,13 @@ pub fn open_sinks(pipeline: &Pipeline, order: &[NodeId]) -> Result<Vec<Box<dyn S
         let kind = SINKS.iter().find(|k| k.name == sink.connector);
         let kind = kind.ok_or_else(|| format!("there is no sink `{}`", sink.connector))?;
         let header = match &sink.format {
-            Format::Json => None,
             Format::Csv(dialect) => {
                 let names = dialect.columns.iter().flatten();
                 // The header is names alone; the fields they stand for do not matter to it.
                 let columns = names.map(|name| (name.clone(), FieldId(0))).collect();
                 Some(csv::Encoder::new(dialect, columns).header())
             }
+            _ => None,
         };
         let opened = (kind.open)(&sink.options, context(pipeline, node, header));
         sinks.push(opened.map_err(|e| format!("sink `{}`: {}", node.name, e.message()))?);

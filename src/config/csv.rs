@@ -208,7 +208,7 @@ impl Special {
     }
 }
 
-fn one_byte(key: &str, text: &Text, context: &mut Context<'_>) -> Option<u8> {
+pub fn one_byte(key: &str, text: &Text, context: &mut Context<'_>) -> Option<u8> {
     match text.text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Some(*byte),
         b"\\t" | b"tab" => Some(b'\t'),

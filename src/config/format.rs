@@ -1,4 +1,6 @@
-//! `format` of sources and sinks.
+//! `format` of sources and sinks, and of the step `parse`.
+
+mod records;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
@@ -10,10 +12,14 @@ use super::context::{Context, Unknown};
 use super::csv::{CsvIn, CsvOut};
 use super::read::{Read, Text, wrong_type};
 
-/// Formats of this version.
-const FORMATS: [&str; 2] = ["json", "csv"];
-/// Formats of later versions.
-const LATER: [&str; 8] = ["text", "logfmt", "regex", "grok", "combined_log", "key_value", "msgpack", "raw"];
+/// Formats that are read in this version.
+const READ: [&str; 8] = ["json", "csv", "text", "logfmt", "regex", "grok", "combined_log", "key_value"];
+/// Formats that are read in later versions.
+const READ_LATER: [&str; 2] = ["msgpack", "raw"];
+/// Formats that are written in this version.
+const WRITTEN: [&str; 2] = ["json", "csv"];
+/// Formats that are written in later versions.
+const WRITTEN_LATER: [&str; 4] = ["text", "logfmt", "msgpack", "raw"];
 
 /// `format` of a source.
 #[derive(Clone, Debug)]
@@ -25,9 +31,14 @@ pub struct FormatOut(pub Format);
 
 impl Read for FormatIn {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        let (name, options, place) = choice(node, key, context)?;
-        if name == "json" {
-            return no_options(options, context).then_some(FormatIn(Format::Json));
+        let (name, options, place) = choice(node, key, &READ, &READ_LATER, context)?;
+        match name {
+            "json" | "combined_log" => {
+                let format = if name == "json" { Format::Json } else { Format::CombinedLog };
+                return no_options(name, options, context).then_some(FormatIn(format));
+            }
+            "csv" => {}
+            _ => return records::read(name, options, node, &place, context).map(FormatIn),
         }
         CsvIn::resolve(options, node, &place, context).map(|csv| FormatIn(Format::Csv(Box::new(csv))))
     }
@@ -35,16 +46,22 @@ impl Read for FormatIn {
 
 impl Read for FormatOut {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        let (name, options, place) = choice(node, key, context)?;
+        let (name, options, place) = choice(node, key, &WRITTEN, &WRITTEN_LATER, context)?;
         if name == "json" {
-            return no_options(options, context).then_some(FormatOut(Format::Json));
+            return no_options(name, options, context).then_some(FormatOut(Format::Json));
         }
         CsvOut::resolve(options, &place, context).map(|csv| FormatOut(Format::Csv(Box::new(csv))))
     }
 }
 
 /// A format's name, its options and the place of the name: `json`, `csv` or `{ csv: { … } }`.
-fn choice<'n>(node: &'n Node, key: &Span, context: &mut Context<'_>) -> Option<(&'static str, Option<&'n Node>, Span)> {
+fn choice<'n>(
+    node: &'n Node,
+    key: &Span,
+    formats: &[&'static str],
+    later: &[&str],
+    context: &mut Context<'_>,
+) -> Option<(&'static str, Option<&'n Node>, Span)> {
     let (name, options, place) = match &node.data {
         Data::Text(_) => {
             let text = Text::read(node, key, context)?;
@@ -64,33 +81,36 @@ fn choice<'n>(node: &'n Node, key: &Span, context: &mut Context<'_>) -> Option<(
             return None;
         }
     };
-    let known = FORMATS.iter().find(|f| **f == name).copied();
+    let known = formats.iter().find(|f| **f == name).copied();
     if known.is_none() {
         let what = Unknown { code: "unknown-format", noun: "format", place: "", listing: "the formats are" };
-        context.unknown(&what, &name, &place, &FORMATS, &LATER);
+        context.unknown(&what, &name, &place, formats, later);
     }
     Some((known?, options, place))
 }
 
-/// JSON has nothing to set.
-fn no_options(options: Option<&Node>, context: &mut Context<'_>) -> bool {
+/// A format that has nothing to set.
+fn no_options(name: &str, options: Option<&Node>, context: &mut Context<'_>) -> bool {
     let Some(Node { data: Data::Map(entries), .. }) = options else { return true };
     for entry in entries {
-        let message = format!("unknown key `{}`: `json` has no options", entry.key);
-        context.error("unknown-key", message, &entry.key_span).help("write `format: json`");
+        let message = format!("unknown key `{}`: `{name}` has no options", entry.key);
+        context.error("unknown-key", message, &entry.key_span).help(format!("write `format: {name}`"));
     }
     entries.is_empty()
 }
 
-fn schema<T: JsonSchema>(generator: &mut SchemaGenerator, plain: &[&str]) -> Schema {
-    let csv = generator.subschema_for::<T>();
+/// A format's name, or a map of its name to its options.
+fn schema(plain: &[&str], options: &[(&str, Schema)]) -> Schema {
+    let properties: serde_json::Map<String, serde_json::Value> =
+        options.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone().to_value())).collect();
     json_schema!({
         "anyOf": [
             { "type": "string", "enum": plain },
             {
                 "type": "object",
-                "properties": { "csv": csv },
-                "required": ["csv"],
+                "properties": properties,
+                "minProperties": 1,
+                "maxProperties": 1,
                 "additionalProperties": false,
             },
         ],
@@ -107,7 +127,10 @@ impl JsonSchema for FormatIn {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        schema::<CsvIn>(generator, &FORMATS)
+        let plain: Vec<&str> = READ.into_iter().filter(|name| !matches!(*name, "regex" | "grok")).collect();
+        let mut options = vec![("csv", generator.subschema_for::<CsvIn>())];
+        options.extend(records::schemas(generator));
+        schema(&plain, &options)
     }
 }
 
@@ -121,6 +144,6 @@ impl JsonSchema for FormatOut {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        schema::<CsvOut>(generator, &["json"])
+        schema(&["json"], &[("csv", generator.subschema_for::<CsvOut>())])
     }
 }

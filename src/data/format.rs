@@ -7,6 +7,88 @@ pub enum Format {
     Json,
     /// Comma-separated values.
     Csv(Box<Csv>),
+    /// A line of text, as one field.
+    Text(Text),
+    /// `name=value` parted by white space.
+    Logfmt(Logfmt),
+    /// Lines that fit a pattern: `regex` and `grok`.
+    Pattern(Pattern),
+    /// The access log of Apache and nginx, common or combined.
+    CombinedLog,
+    /// Pairs with separators of the author's choice.
+    KeyValue(KeyValue),
+}
+
+/// A line of text.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Text {
+    /// The field that takes it.
+    pub field: String,
+}
+
+/// How logfmt is read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Logfmt {
+    /// Whether unquoted values that are spelled like JSON numbers and `true`, `false` are read as such and empty ones as
+    /// null; otherwise all is text.
+    pub infer: bool,
+}
+
+/// How pairs are parted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct KeyValue {
+    /// Between pairs. White space is any amount of it.
+    pub pair_separator: String,
+    /// Between a name and its value.
+    pub value_separator: String,
+    /// Around names and values that hold separators.
+    pub quote: u8,
+    /// As for [`Logfmt::infer`].
+    pub infer: bool,
+}
+
+/// Patterns of which a record has to fit one; the first that it fits counts.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pattern {
+    /// `regex` or `grok`.
+    pub language: &'static str,
+    /// In the order they are tried.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One pattern.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Alternative {
+    /// As its author wrote it.
+    pub written: String,
+    /// As a regular expression.
+    pub regex: String,
+    /// What it captures, in the order written.
+    pub captures: Vec<Capture>,
+}
+
+/// A field that a pattern captures.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Capture {
+    /// The field: names from the outside in.
+    pub path: Vec<String>,
+    /// Numbers of the groups that may hold it; the first that took part counts.
+    pub groups: Vec<usize>,
+    /// What its text is read as.
+    pub kind: CaptureKind,
+}
+
+/// What a captured text is read as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CaptureKind {
+    /// Text, as it stands.
+    Text,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// `true` or `false`.
+    Bool,
 }
 
 /// A CSV dialect.

@@ -98,8 +98,8 @@ impl Framer {
     /// A framer at the start of a stream, or at a position of one that needs no header.
     pub fn new(format: &Format) -> Self {
         let csv = match format {
-            Format::Json => None,
             Format::Csv(csv) => Some(Csv::clone(csv)),
+            _ => None,
         };
         let header = csv.as_ref().and_then(|c| c.columns.clone()).map(Arc::new);
         Framer {

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod column;
 pub mod csv;
 pub mod format;
+pub mod formats;
 pub mod framing;
 pub mod hash;
 pub mod json;

@@ -6,10 +6,9 @@ use crate::base::time::{TimeSpan, Timestamp};
 use crate::data::batch::{Batch, RowError};
 use crate::data::clock::TimeReader;
 use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
-use crate::data::csv;
 use crate::data::format::{Format, TimeFormat};
+use crate::data::formats::Decoder;
 use crate::data::framing::Block;
-use crate::data::json;
 use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::Value;
 use crate::expr::Program;
@@ -77,16 +76,11 @@ pub struct MapInput {
     pub decoded: bool,
 }
 
-enum Reader {
-    Json(Box<json::Decoder>),
-    Csv(Box<csv::Decoder>),
-}
-
 /// Maps blocks of one source; one a worker.
 pub struct Mapper {
     spec: Arc<SourceSpec>,
     layout: Arc<Layout>,
-    reader: Reader,
+    decoder: Decoder,
     times: Option<TimeReader>,
     /// Runs what is behind the source, and counts.
     pub runner: FlowRunner,
@@ -94,18 +88,14 @@ pub struct Mapper {
 }
 
 impl Mapper {
-    /// A mapper of a source. The error says what is wrong with its time.
+    /// A mapper of a source. The error says what is wrong with its format or its time.
     pub fn new(spec: &Arc<SourceSpec>, context: &Arc<FlowContext>) -> Result<Self, String> {
-        let layout: &Layout = &context.layout;
-        let reader = match &spec.format {
-            Format::Json => Reader::Json(Box::new(json::Decoder::new(layout, &spec.needed))),
-            Format::Csv(dialect) => Reader::Csv(Box::new(csv::Decoder::new(dialect, layout, &spec.needed))),
-        };
+        let decoder = Decoder::new(&spec.format, &context.layout, &spec.needed)?;
         let times = spec.time.as_ref().map(|t| TimeReader::new(&t.format, &t.zone)).transpose()?;
         Ok(Mapper {
             spec: Arc::clone(spec),
             layout: Arc::clone(&context.layout),
-            reader,
+            decoder,
             times,
             runner: FlowRunner::new(&spec.flow, context),
             tools: super::action::Tools::new(&context.layout, &spec.needed),
@@ -118,10 +108,9 @@ impl Mapper {
         let counted = input.block.ends.is_some();
         let length = input.block.bytes.len() as u64;
         self.runner.sequence = input.number;
-        let decoded = match &mut self.reader {
-            Reader::Json(decoder) => decoder.decode(input.block),
-            Reader::Csv(_) if input.decoded => self.tools.decoder.decode(input.block),
-            Reader::Csv(decoder) => decoder.decode(input.block),
+        let decoded = match input.decoded {
+            true => self.tools.decoder.decode(input.block),
+            false => self.decoder.decode(input.block),
         };
         let records = decoded.records;
         let end = if counted { base + u64::from(records) } else { base + length };

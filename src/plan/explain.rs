@@ -301,10 +301,18 @@ fn guarantees(plan: &Plan) -> Vec<String> {
     lines
 }
 
-fn format_words(format: &Format) -> &'static str {
+fn format_words(format: &Format) -> String {
     match format {
-        Format::Json => "reads JSON, a value a line",
-        Format::Csv(_) => "reads CSV",
+        Format::Json => "reads JSON, a value a line".into(),
+        Format::Csv(_) => "reads CSV".into(),
+        Format::Text(text) => format!("reads lines of text into `{}`", text.field),
+        Format::Logfmt(_) => "reads logfmt, `name=value` a line".into(),
+        Format::Pattern(pattern) => match pattern.alternatives.as_slice() {
+            [only] => format!("reads lines that fit the {} `{}`", pattern.language, one_line(&only.written)),
+            several => format!("reads lines that fit one of {} {} patterns", several.len(), pattern.language),
+        },
+        Format::CombinedLog => "reads lines of a web server's access log".into(),
+        Format::KeyValue(_) => "reads pairs of names and values, a record a line".into(),
     }
 }
 

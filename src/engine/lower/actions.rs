@@ -88,12 +88,12 @@ pub(super) fn compile(expr: &Expr, layout: &Layout, vars: &[(String, Value)]) ->
 /// The action that writes a sink's rows.
 pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String> {
     let csv = match &sink.format {
-        Format::Json => None,
         Format::Csv(dialect) => {
             let names = dialect.columns.iter().flatten();
             let columns = names.filter_map(|n| Some((n.clone(), layout.find(&FieldPath::event([n]))?)));
             Some(Arc::new(CsvColumns { dialect: Csv::clone(dialect), columns: columns.collect() }))
         }
+        _ => None,
     };
     let mut templates = Vec::new();
     for template in &sink.templates {
