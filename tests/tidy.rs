@@ -27,6 +27,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("csv_core", &["data"]),
+    ("jsonschema", &["data"]),
     ("minijinja", &["connector"]),
     ("globset", &["connectors"]),
     ("walkdir", &["connectors", "cli"]),

@@ -34,6 +34,14 @@ pub const OPEN_FILES: usize = 128;
 pub const THROTTLE_ROWS: usize = 10_000;
 /// Rows of one key that one side of a join keeps: each row of the other side is matched with all of them.
 pub const JOIN_ROWS: usize = 10_000;
+/// Bytes of a JSON Schema in a file.
+pub const SCHEMA_BYTES: u64 = 4 << 20;
+/// Places at which an event does not fit a schema that are told; the others are counted.
+pub const VIOLATIONS: usize = 5;
+/// Elements of a list that `explode` takes apart.
+pub const EXPLODED_ITEMS: usize = 100_000;
+/// Bytes of the events that `explode` makes of one: a large field beside a long list would be written once for each element.
+pub const EXPLODED_BYTES: usize = 32 << 20;
 /// Windows that one event may be in: each is worked on for each key when it closes.
 pub const WINDOWS_PER_EVENT: i64 = 100_000;
 /// Sources, steps and sinks of one pipeline; node numbers are 16 bits and the graph is walked by recursion.

@@ -9,11 +9,12 @@ use super::Registry;
 use super::document::OnErrorWord;
 use super::format::{FormatIn, FormatOut};
 use super::read::{Code, Duration, Named, OneOrMany, Text};
-use super::step::By;
 use super::step::dedupe::DedupeOptions;
 use super::step::join::JoinOptions;
+use super::step::parse::ParseOptions;
 use super::step::sample::SampleOptions;
 use super::step::throttle::ThrottleOptions;
+use super::step::{By, explode, validate};
 use super::time::TimeOptions;
 use super::window::WindowOptions;
 
@@ -240,6 +241,17 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
             "rename",
             "Renames fields where they stand: `old_name: new_name`.",
             generator.subschema_for::<Named<Text>>(),
+        ),
+        plain(
+            "parse",
+            "Reads the text in a field, as JSON, logfmt or any other format, and puts what it finds into the event.",
+            generator.subschema_for::<ParseOptions>(),
+        ),
+        plain("explode", "Makes an event of each element of a list.", explode::schema(generator)),
+        plain(
+            "validate",
+            "Passes on the events that fit a JSON Schema, untouched; the others go to `.errors` with what does not fit.",
+            validate::schema(),
         ),
         plain(
             "route",

@@ -1,9 +1,12 @@
 //! Entries of `steps`.
 
 pub mod dedupe;
+pub mod explode;
 pub mod join;
+pub mod parse;
 pub mod sample;
 pub mod throttle;
+pub mod validate;
 
 use crate::base::diag::Span;
 use crate::base::tree::{Data, Entry, Node};
@@ -20,10 +23,12 @@ use super::values::as_expression;
 use super::{expressions, values, window};
 
 /// Kinds of this version.
-pub const KINDS: [&str; 12] =
-    ["filter", "script", "set", "keep", "drop", "rename", "route", "dedupe", "throttle", "sample", "join", "window"];
+pub const KINDS: [&str; 15] = [
+    "filter", "script", "set", "keep", "drop", "rename", "parse", "explode", "validate", "route", "dedupe", "throttle",
+    "sample", "join", "window",
+];
 /// Kinds of later versions.
-const LATER: [&str; 7] = ["parse", "explode", "lookup", "top", "pattern", "validate", "anomaly"];
+const LATER: [&str; 4] = ["lookup", "top", "pattern", "anomaly"];
 /// Keys beside the kind of a step.
 pub const SHARED: [&str; 3] = ["from", "description", "on_error"];
 /// Keys beside `script`.
@@ -97,6 +102,9 @@ fn operator(kind: &Entry, keys: &mut Keys<'_>, draft: &mut Draft, context: &mut 
         "keep" => fields(node, key, context).map(|fields| Operator::Keep { fields }),
         "drop" => fields(node, key, context).map(|fields| Operator::Drop { fields }),
         "rename" => rename(node, key, context),
+        "parse" => parse::read(node, key, context).map(Operator::Parse),
+        "explode" => explode::read(node, key, context).map(Operator::Explode),
+        "validate" => validate::read(node, key, context).map(Operator::Validate),
         "route" => route(node, key, draft, context),
         "dedupe" => {
             draft.ports.late = true;

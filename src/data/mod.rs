@@ -11,5 +11,6 @@ pub mod framing;
 pub mod hash;
 pub mod json;
 pub mod layout;
+pub mod validate;
 pub mod value;
 pub mod weave;

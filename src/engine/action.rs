@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use crate::base::limit::JSON_DEPTH;
-use crate::connector::template::Template;
-use crate::connector::{Encoded, path};
+use crate::connector::Encoded;
 use crate::data::batch::{Batch, Edit, RowError};
 use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
-use crate::data::csv;
-use crate::data::format::Csv;
+use crate::data::formats;
 use crate::data::framing::Block;
 use crate::data::hash;
 use crate::data::json::{self, Decoder, Encoder};
 use crate::data::layout::{Demand, FieldId, Layout, Root};
-use crate::data::value::Val;
 use crate::data::weave::{self, Pick};
 use crate::expr::{Emitted, Program, Scratch};
 use crate::plan::Port;
 
+use super::actions::encode::Encode;
+use super::actions::explode::ExplodeAction;
 use super::actions::join::{self, PrepareJoin};
+use super::actions::parse::ParseAction;
 use super::actions::sample::Sampler;
+use super::actions::validate::ValidateAction;
 
 /// A stateless step, its expressions compiled.
 pub enum Action {
@@ -35,6 +36,12 @@ pub enum Action {
     Drop(Vec<FieldId>),
     /// Gives fields other names.
     Rename(Vec<(FieldId, FieldId)>),
+    /// Reads a field's text in a format of its own.
+    Parse(Box<ParseAction>),
+    /// Makes a row for each element of a list.
+    Explode(ExplodeAction),
+    /// Keeps rows that fit a JSON Schema.
+    Validate(ValidateAction),
     /// Sends each row to the first branch whose condition is true.
     Route(Vec<(Port, Program)>),
     /// Computes the key and the arguments of a step with state, which stands behind an exchange.
@@ -60,35 +67,6 @@ pub struct Prepare {
     pub key: Vec<FieldId>,
 }
 
-/// How a sink's rows are written.
-pub struct Encode {
-    /// The format's columns; `None` is JSON.
-    pub csv: Option<Arc<CsvColumns>>,
-    /// Texts that depend on the row.
-    pub templates: Vec<RowText>,
-    /// Whether the sink needs event times.
-    pub timed: bool,
-}
-
-/// A text that depends on the row.
-#[derive(Clone)]
-pub struct RowText {
-    /// How it is made.
-    pub template: Template,
-    /// Of what.
-    pub fields: Vec<FieldId>,
-    /// It is a path that stays inside this directory.
-    pub inside: Option<Arc<str>>,
-}
-
-/// A CSV sink's dialect and columns.
-pub struct CsvColumns {
-    /// The dialect.
-    pub dialect: Csv,
-    /// Names and fields, in the order written.
-    pub columns: Vec<(String, FieldId)>,
-}
-
 /// What a worker needs beside an action, kept from batch to batch.
 pub struct Tools {
     /// Reads rows again after a step wrote paths that overlap with ones read later.
@@ -97,12 +75,19 @@ pub struct Tools {
     pub encoder: Encoder,
     /// For expressions.
     pub scratch: Scratch,
+    /// Reads texts inside fields; made when there is a first one.
+    pub parser: Option<formats::Decoder>,
 }
 
 impl Tools {
     /// For rows of which `needed` is read later.
     pub fn new(layout: &Arc<Layout>, needed: &Demand) -> Self {
-        Tools { decoder: Decoder::new(layout, needed), encoder: Encoder::new(layout), scratch: scratch(layout) }
+        Tools {
+            decoder: Decoder::new(layout, needed),
+            encoder: Encoder::new(layout),
+            scratch: scratch(layout),
+            parser: None,
+        }
     }
 }
 
@@ -136,8 +121,10 @@ pub struct Outcome {
     pub errors: Vec<RowError>,
     /// Rows of the input for which a condition was false.
     pub filtered: u64,
-    /// Rows of the input that a script dropped.
+    /// Rows of the input that a script dropped, or of which an `explode` made none.
     pub dropped: u64,
+    /// Rows that were made beyond those that came in.
+    pub made: u64,
 }
 
 impl Action {
@@ -150,6 +137,9 @@ impl Action {
             Action::Keep(fields) => passed(keep(fields, batch, layout)),
             Action::Drop(fields) => passed(drop_fields(fields, batch)),
             Action::Rename(fields) => passed(rename(fields, batch)),
+            Action::Parse(parse) => parse.run(&batch, layout, tools),
+            Action::Explode(explode) => explode.run(&batch, layout, tools),
+            Action::Validate(validate) => validate.run(batch, tools),
             Action::Route(branches) => route(branches, batch, tools),
             Action::Prepare(prepare) => prepare.run(batch, tools),
             Action::Sample(sampler) => sampler.run(batch, tools),
@@ -442,86 +432,4 @@ fn digests(layout: &Layout, batch: &Batch) -> [Column; 2] {
         }
     }
     columns
-}
-
-impl Encode {
-    fn run(&self, mut batch: Batch, tools: &mut Tools) -> Outcome {
-        let mut out = Outcome::default();
-        let mut rendered = Vec::with_capacity(self.templates.len());
-        for text in &self.templates {
-            rendered.push(text.render(&batch, &mut out.errors));
-        }
-        if self.timed {
-            untimed(&batch, &mut out.errors);
-        }
-        in_order(&mut out.errors);
-        if !out.errors.is_empty() {
-            let kept = without(batch.rows, &out.errors);
-            batch = batch.select(&kept);
-            for texts in &mut rendered {
-                *texts = kept.iter().filter_map(|row| texts.get(*row as usize).cloned()).collect();
-            }
-        }
-        let times = if self.timed { std::mem::take(&mut batch.times) } else { Vec::new() };
-        let mut lines = Encoded { rendered, times, ..Encoded::default() };
-        out.ports.push((
-            Port::Main,
-            Batch { ordinals: std::mem::take(&mut batch.ordinals), rows: batch.rows, ..Batch::default() },
-        ));
-        match &self.csv {
-            Some(csv) => {
-                let mut encoder = csv::Encoder::new(&csv.dialect, csv.columns.clone());
-                encoder.encode(&batch, &mut lines.text, &mut lines.ends);
-            }
-            None => tools.encoder.encode(&batch, &mut lines.text, &mut lines.ends),
-        }
-        out.lines = Some(lines);
-        out
-    }
-}
-
-/// Rows whose time is not known, where the sink needs it.
-fn untimed(batch: &Batch, errors: &mut Vec<RowError>) {
-    let known = |row: u32| batch.times.get(row as usize).is_some_and(|at| at.is_event_time());
-    let reason = || "the row has no event time, which this sink goes by".to_owned();
-    let unknown = (0..as_u32(batch.rows)).filter(|row| !known(*row));
-    errors.extend(unknown.map(|row| RowError { row, reason: reason(), place: String::new() }));
-}
-
-impl RowText {
-    /// The text for every row. Neighbouring rows mostly have the same: a text is made when a field changes.
-    fn render(&self, batch: &Batch, errors: &mut Vec<RowError>) -> Vec<Arc<str>> {
-        let mut texts: Vec<Arc<str>> = Vec::with_capacity(batch.rows);
-        let mut last: Option<Arc<str>> = None;
-        for row in 0..batch.rows {
-            let value = |row: usize, f: &FieldId| batch.get(*f, row);
-            let same = |f: &FieldId| crate::data::value::compare(value(row, f), value(row - 1, f)).is_eq();
-            let text = match &last {
-                Some(text) if self.fields.iter().all(same) => Arc::clone(text),
-                _ => {
-                    let values: Vec<Val<'_>> = self.fields.iter().map(|f| value(row, f)).collect();
-                    match self.made(&values) {
-                        Ok(text) => Arc::from(text),
-                        Err(reason) => {
-                            errors.push(RowError { row: as_u32(row), reason, place: String::new() });
-                            last = None;
-                            texts.push(Arc::from(""));
-                            continue;
-                        }
-                    }
-                }
-            };
-            last = Some(Arc::clone(&text));
-            texts.push(text);
-        }
-        texts
-    }
-
-    fn made(&self, values: &[Val<'_>]) -> Result<String, String> {
-        let text = self.template.render(values)?;
-        match self.inside.as_ref().and_then(|plain| path::refuse(plain, &text)) {
-            Some(reason) => Err(reason),
-            None => Ok(text),
-        }
-    }
 }

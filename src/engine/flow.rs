@@ -235,6 +235,7 @@ impl FlowRunner {
         let tally = &mut self.counted.of(node.node).tally;
         tally.filtered += outcome.filtered;
         tally.dropped += outcome.dropped;
+        tally.made += outcome.made;
         tally.taken += rows;
         if node.refresh {
             for (_, batch) in &mut outcome.ports {

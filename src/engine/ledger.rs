@@ -15,7 +15,7 @@ pub struct Tally {
     pub passed: u64,
     /// Rows for which a condition was false.
     pub filtered: u64,
-    /// Rows that a script dropped.
+    /// Rows that a script dropped, or of which an `explode` made none.
     pub dropped: u64,
     /// Rows that repeat one before them.
     pub duplicate: u64,
@@ -23,6 +23,8 @@ pub struct Tally {
     pub failed: u64,
     /// Rows that came after what they belong to was gone.
     pub late: u64,
+    /// Rows that an `explode` made beyond those that came in: `taken + made` is what the others add up to.
+    pub made: u64,
     /// Of the failed and late ones, those that nobody reads: dead letters.
     pub dead: u64,
 }
@@ -37,6 +39,7 @@ impl Tally {
         self.duplicate += other.duplicate;
         self.failed += other.failed;
         self.late += other.late;
+        self.made += other.made;
         self.dead += other.dead;
     }
 }

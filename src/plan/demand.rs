@@ -149,6 +149,13 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
             }
             write(layout, fields.iter().flat_map(|(from, to)| [*from, *to]), &mut needed);
         }
+        // These rows are written and read again, so what is read of them later need not be known before.
+        Operator::Parse(parse) => {
+            anew(layout, &mut needed);
+            needed.value(parse.field);
+        }
+        Operator::Explode(_) => anew(layout, &mut needed),
+        Operator::Validate(_) => needed.body = true,
         Operator::Route { branches } => branches.iter().for_each(|(_, condition)| read(condition, &mut needed)),
         // A join asks each of its inputs for something else; a tag is read by nobody but it.
         Operator::Join(_) | Operator::Tag(_) => {}
@@ -167,6 +174,13 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
         }
     }
     needed
+}
+
+/// What is needed of rows that a step writes anew: their text, and what is no part of the event.
+fn anew(layout: &Layout, needed: &mut Demand) {
+    needed.values.retain(|f| layout.path(*f).is_some_and(|p| p.root != Root::Event));
+    needed.places.clear();
+    needed.body = true;
 }
 
 /// Whether a step that writes `written` leaves columns stale that later readers need: paths inside or around what it

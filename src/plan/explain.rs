@@ -3,6 +3,7 @@
 
 mod join;
 mod pace;
+mod parse;
 
 use std::fmt::Write as _;
 
@@ -11,7 +12,7 @@ use super::graph::{kind_word, numbered, readers};
 use super::window::{Late, Shape, Window};
 use super::{KeyPart, Node, NodeId, NodeKind, OnError, Operator, Plan, Port, Sink, Source};
 use crate::base::time::TimeSpan;
-use crate::data::format::{Format, TimeFormat};
+use crate::data::format::TimeFormat;
 use crate::data::layout::{Demand, FieldId, Layout, Root};
 use crate::expr::{Expr, Mode};
 
@@ -72,7 +73,7 @@ pub fn entry(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Vec<
 
 fn of_source(source: &Source, lines: &mut Vec<String>) {
     let end = if source.bounded { "ends by itself" } else { "goes on until it is stopped" };
-    lines.push(format!("{}, {end}", format_words(&source.format)));
+    lines.push(format!("reads {}, {end}", parse::format_words(&source.format)));
     let Some(time) = &source.time else {
         lines.push("event time is the time of arrival".into());
         return;
@@ -97,7 +98,7 @@ fn of_source(source: &Source, lines: &mut Vec<String>) {
 }
 
 fn of_sink(sink: &Sink, lines: &mut Vec<String>) {
-    lines.push(format!("{}, in the order of the rows", format_words(&sink.format).replace("reads", "writes")));
+    lines.push(format!("writes {}, in the order of the rows", parse::format_words(&sink.format)));
     lines.extend(sink.templates.iter().map(|t| format!("the row decides `{}`", t.text)));
 }
 
@@ -134,6 +135,9 @@ fn of_step(operator: &Operator, layout: &Layout, lines: &mut Vec<String>) {
                 lines.push(format!("calls {} {}", names(layout, &[*from]), names(layout, &[*to])));
             }
         }
+        Operator::Parse(parse) => parse::parse(parse, layout, lines),
+        Operator::Explode(explode) => parse::explode(explode, layout, lines),
+        Operator::Validate(validate) => parse::validate(validate, lines),
         Operator::Route { branches } => {
             for (branch, condition) in branches {
                 lines.push(format!("to {branch} where `{}`, {}", one_line(&condition.text), mode(condition)));
@@ -299,21 +303,6 @@ fn guarantees(plan: &Plan) -> Vec<String> {
         ));
     }
     lines
-}
-
-fn format_words(format: &Format) -> String {
-    match format {
-        Format::Json => "reads JSON, a value a line".into(),
-        Format::Csv(_) => "reads CSV".into(),
-        Format::Text(text) => format!("reads lines of text into `{}`", text.field),
-        Format::Logfmt(_) => "reads logfmt, `name=value` a line".into(),
-        Format::Pattern(pattern) => match pattern.alternatives.as_slice() {
-            [only] => format!("reads lines that fit the {} `{}`", pattern.language, one_line(&only.written)),
-            several => format!("reads lines that fit one of {} {} patterns", several.len(), pattern.language),
-        },
-        Format::CombinedLog => "reads lines of a web server's access log".into(),
-        Format::KeyValue(_) => "reads pairs of names and values, a record a line".into(),
-    }
 }
 
 fn time_words(format: &TimeFormat) -> String {

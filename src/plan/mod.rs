@@ -5,11 +5,14 @@ pub mod about;
 pub mod aggregate;
 pub mod demand;
 pub mod explain;
+pub mod explode;
 pub mod graph;
 pub mod join;
 pub mod pace;
+pub mod parse;
 pub mod sample;
 pub mod svg;
+pub mod validate;
 pub mod window;
 
 use crate::base::time::TimeSpan;
@@ -174,6 +177,7 @@ impl NodeKind {
             Operator::Tag(_) => Vec::new(),
             Operator::Window(window) => window.row_expressions().collect(),
             Operator::Keep { .. } | Operator::Drop { .. } | Operator::Rename { .. } => Vec::new(),
+            Operator::Parse(_) | Operator::Explode(_) | Operator::Validate(_) => Vec::new(),
         }
     }
 }
@@ -249,6 +253,12 @@ pub enum Operator {
         /// Old and new name.
         fields: Vec<(FieldId, FieldId)>,
     },
+    /// Reads a field's text in a format of its own.
+    Parse(parse::Parse),
+    /// Makes a row for each element of a list.
+    Explode(explode::Explode),
+    /// Lets rows pass that fit a JSON Schema.
+    Validate(validate::Validate),
     /// Sends each row to the first branch whose condition is true; the main output is what no branch took.
     Route {
         /// Branch and condition, in order.

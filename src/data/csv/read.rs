@@ -83,10 +83,16 @@ impl Decoder {
             let read = self.fields.read(rest);
             let record = rest.get(..read).unwrap_or_default();
             let before = text.len();
-            match self.write_row(record, read == rest.len(), &mut text) {
+            let more = ends.is_some() && !rest.get(read..).unwrap_or_default().trim_ascii().is_empty();
+            let written = match more {
+                true => Err(("there is more text after the record".to_owned(), read)),
+                false => self.write_row(record, read == rest.len(), &mut text),
+            };
+            match written {
                 Ok(()) => ordinals.push(as_u32(starts.len())),
                 Err((reason, byte)) => {
                     text.truncate(before);
+                    let record = if more { rest } else { record };
                     let original = if record.len() > RECORD_BYTES {
                         record.get(..KEPT_OF_LONG).unwrap_or_default()
                     } else {

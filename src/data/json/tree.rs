@@ -14,7 +14,7 @@ use crate::data::layout::{FieldId, FieldPath, Layout, Root};
 use crate::data::value::{Map, Val, Value};
 
 /// A value of the row, as far as it was taken apart.
-enum Node<'a> {
+pub(super) enum Node<'a> {
     /// As it was read.
     Text(&'a str),
     /// What a step wrote.
@@ -23,11 +23,12 @@ enum Node<'a> {
     Object(Vec<Member<'a>>),
 }
 
-struct Member<'a> {
-    name: Cow<'a, str>,
+/// A member of an object.
+pub(super) struct Member<'a> {
+    pub name: Cow<'a, str>,
     /// The name as it was spelled, up to its value, if it was read.
-    head: Option<&'a str>,
-    node: Node<'a>,
+    pub head: Option<&'a str>,
+    pub node: Node<'a>,
 }
 
 /// The current event of a row as a tree.
@@ -55,7 +56,7 @@ fn edited<'a>(layout: &'a Layout, batch: &'a Batch, row: usize) -> Node<'a> {
                 if column.is_missing(row) {
                     node.remove(names);
                 } else {
-                    node.set(names, column.get(row));
+                    node.put(names, Node::Val(column.get(row)));
                 }
             }
             Edit::Rename { from, to } => {
@@ -74,7 +75,7 @@ fn edited<'a>(layout: &'a Layout, batch: &'a Batch, row: usize) -> Node<'a> {
 
 impl<'a> Node<'a> {
     /// Its members, if it is an object.
-    fn members(&mut self) -> Option<&mut Vec<Member<'a>>> {
+    pub fn members(&mut self) -> Option<&mut Vec<Member<'a>>> {
         match self {
             Node::Text(text) if text.starts_with('{') => *self = Node::Object(read_members(text)),
             Node::Val(Val::Big(Value::Map(map))) => {
@@ -94,9 +95,9 @@ impl<'a> Node<'a> {
     }
 
     /// Writes at a path, making objects on the way; what is no object on the way gives place to one.
-    fn set(&mut self, path: &'a [CompactString], value: Val<'a>) {
+    pub fn put(&mut self, path: &'a [CompactString], value: Node<'a>) {
         let Some((name, rest)) = path.split_first() else {
-            *self = Node::Val(value);
+            *self = value;
             return;
         };
         if self.members().is_none() {
@@ -108,12 +109,12 @@ impl<'a> Node<'a> {
             members.len() - 1
         });
         if let Some(member) = members.get_mut(at) {
-            member.node.set(rest, value);
+            member.node.put(rest, value);
         }
     }
 
     /// Takes out what stands at a path, if anything does. The whole event cannot be taken out.
-    fn remove(&mut self, path: &[CompactString]) {
+    pub fn remove(&mut self, path: &[CompactString]) {
         let Some((name, rest)) = path.split_first() else { return };
         let Some(members) = self.members() else { return };
         if rest.is_empty() {
@@ -157,7 +158,8 @@ impl<'a> Node<'a> {
         !members.is_empty()
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// Writes it as JSON.
+    pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Node::Text(text) => out.extend_from_slice(text.as_bytes()),
             Node::Val(val) => write_val(*val, out),
@@ -209,7 +211,7 @@ fn unite(members: &mut Vec<Member<'_>>, name: &str) -> Option<usize> {
 }
 
 /// The members of an object's text, which was scanned before.
-fn read_members(text: &str) -> Vec<Member<'_>> {
+pub(super) fn read_members(text: &str) -> Vec<Member<'_>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let mut members = Members::new(bytes, 0);

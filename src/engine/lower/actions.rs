@@ -2,14 +2,25 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use crate::connector::path;
 use crate::connector::template::Template;
 use crate::data::format::{Csv, Format};
+use crate::data::json::Joining;
 use crate::data::layout::{FieldId, FieldPath, Layout};
+use crate::data::validate::Schema;
 use crate::data::value::Value;
-use crate::engine::action::{Action, CsvColumns, Encode, Prepare, RowText};
+use crate::engine::action::{Action, Prepare};
+use crate::engine::actions::encode::{CsvColumns, Encode, RowText};
+use crate::engine::actions::explode::ExplodeAction;
+use crate::engine::actions::parse::ParseAction;
 use crate::engine::actions::sample::Sampler;
+use crate::engine::actions::validate::ValidateAction;
 use crate::expr::{Expr, Program};
+use crate::plan::explode::Explode;
+use crate::plan::parse::Parse;
+use crate::plan::validate::Validate;
 use crate::plan::{Operator, Port, Sink};
 
 use super::Lower;
@@ -49,6 +60,9 @@ impl Lower<'_> {
                 let fields = fields.clone();
                 Box::new(move || Ok(Action::Rename(fields.clone())))
             }
+            Operator::Parse(parse) => self.parse(parse),
+            Operator::Explode(explode) => self.explode(explode),
+            Operator::Validate(validate) => validated(validate)?,
             Operator::Route { branches } => {
                 let programs = programs(&mut branches.iter().map(|(_, e)| e))?;
                 let ports = branches.iter().map(|(name, _)| Port::Named(name.clone()));
@@ -70,6 +84,32 @@ impl Lower<'_> {
             }
         })
     }
+
+    fn parse(&self, parse: &Parse) -> ActionMaker {
+        let joining =
+            Joining { from: self.names(parse.field), keep: parse.keep, into: parse.into.map(|into| self.names(into)) };
+        let (field, format, name) = (parse.field, parse.format.clone(), joining.from.join("."));
+        Box::new(move || {
+            let (name, format, joining) = (name.clone(), format.clone(), joining.clone());
+            Ok(Action::Parse(Box::new(ParseAction { field, name, format, joining })))
+        })
+    }
+
+    fn explode(&self, explode: &Explode) -> ActionMaker {
+        let (field, to) = (self.names(explode.field), self.names(explode.to));
+        let keep_empty = explode.keep_empty;
+        Box::new(move || Ok(Action::Explode(ExplodeAction { field: field.clone(), to: to.clone(), keep_empty })))
+    }
+
+    /// The names of a field from the outside in.
+    fn names(&self, field: FieldId) -> Vec<CompactString> {
+        self.layout.path(field).map(|path| path.names.clone()).unwrap_or_default()
+    }
+}
+
+fn validated(validate: &Validate) -> Result<ActionMaker, String> {
+    let schema = Arc::new(Schema::compile(&validate.schema).map_err(|e| e.reason)?);
+    Ok(Box::new(move || Ok(Action::Validate(ValidateAction { schema: Arc::clone(&schema) }))))
 }
 
 /// The action before an exchange: computes what a step with state needs of each row.

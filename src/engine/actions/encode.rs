@@ -1,0 +1,126 @@
+//! Writing a sink's rows in its format.
+
+use std::sync::Arc;
+
+use crate::connector::template::Template;
+use crate::connector::{Encoded, path};
+use crate::data::batch::{Batch, RowError};
+use crate::data::column::as_u32;
+use crate::data::csv;
+use crate::data::format::Csv;
+use crate::data::layout::FieldId;
+use crate::data::value::Val;
+use crate::engine::action::{Outcome, Tools, in_order, without};
+use crate::plan::Port;
+
+/// How a sink's rows are written.
+pub struct Encode {
+    /// The format's columns; `None` is JSON.
+    pub csv: Option<Arc<CsvColumns>>,
+    /// Texts that depend on the row.
+    pub templates: Vec<RowText>,
+    /// Whether the sink needs event times.
+    pub timed: bool,
+}
+
+/// A text that depends on the row.
+#[derive(Clone)]
+pub struct RowText {
+    /// How it is made.
+    pub template: Template,
+    /// Of what.
+    pub fields: Vec<FieldId>,
+    /// It is a path that stays inside this directory.
+    pub inside: Option<Arc<str>>,
+}
+
+/// A CSV sink's dialect and columns.
+pub struct CsvColumns {
+    /// The dialect.
+    pub dialect: Csv,
+    /// Names and fields, in the order written.
+    pub columns: Vec<(String, FieldId)>,
+}
+
+impl Encode {
+    /// Writes every row and the texts that depend on it; a row whose texts cannot be made fails.
+    pub fn run(&self, mut batch: Batch, tools: &mut Tools) -> Outcome {
+        let mut out = Outcome::default();
+        let mut rendered = Vec::with_capacity(self.templates.len());
+        for text in &self.templates {
+            rendered.push(text.render(&batch, &mut out.errors));
+        }
+        if self.timed {
+            untimed(&batch, &mut out.errors);
+        }
+        in_order(&mut out.errors);
+        if !out.errors.is_empty() {
+            let kept = without(batch.rows, &out.errors);
+            batch = batch.select(&kept);
+            for texts in &mut rendered {
+                *texts = kept.iter().filter_map(|row| texts.get(*row as usize).cloned()).collect();
+            }
+        }
+        let times = if self.timed { std::mem::take(&mut batch.times) } else { Vec::new() };
+        let mut lines = Encoded { rendered, times, ..Encoded::default() };
+        out.ports.push((
+            Port::Main,
+            Batch { ordinals: std::mem::take(&mut batch.ordinals), rows: batch.rows, ..Batch::default() },
+        ));
+        match &self.csv {
+            Some(csv) => {
+                let mut encoder = csv::Encoder::new(&csv.dialect, csv.columns.clone());
+                encoder.encode(&batch, &mut lines.text, &mut lines.ends);
+            }
+            None => tools.encoder.encode(&batch, &mut lines.text, &mut lines.ends),
+        }
+        out.lines = Some(lines);
+        out
+    }
+}
+
+/// Rows whose time is not known, where the sink needs it.
+fn untimed(batch: &Batch, errors: &mut Vec<RowError>) {
+    let known = |row: u32| batch.times.get(row as usize).is_some_and(|at| at.is_event_time());
+    let reason = || "the row has no event time, which this sink goes by".to_owned();
+    let unknown = (0..as_u32(batch.rows)).filter(|row| !known(*row));
+    errors.extend(unknown.map(|row| RowError { row, reason: reason(), place: String::new() }));
+}
+
+impl RowText {
+    /// The text for every row. Neighbouring rows mostly have the same: a text is made when a field changes.
+    fn render(&self, batch: &Batch, errors: &mut Vec<RowError>) -> Vec<Arc<str>> {
+        let mut texts: Vec<Arc<str>> = Vec::with_capacity(batch.rows);
+        let mut last: Option<Arc<str>> = None;
+        for row in 0..batch.rows {
+            let value = |row: usize, f: &FieldId| batch.get(*f, row);
+            let same = |f: &FieldId| crate::data::value::compare(value(row, f), value(row - 1, f)).is_eq();
+            let text = match &last {
+                Some(text) if self.fields.iter().all(same) => Arc::clone(text),
+                _ => {
+                    let values: Vec<Val<'_>> = self.fields.iter().map(|f| value(row, f)).collect();
+                    match self.made(&values) {
+                        Ok(text) => Arc::from(text),
+                        Err(reason) => {
+                            errors.push(RowError { row: as_u32(row), reason, place: String::new() });
+                            last = None;
+                            texts.push(Arc::from(""));
+                            continue;
+                        }
+                    }
+                }
+            };
+            last = Some(Arc::clone(&text));
+            texts.push(text);
+        }
+        texts
+    }
+
+    fn made(&self, values: &[Val<'_>]) -> Result<String, String> {
+        let text = self.template.render(values)?;
+        match self.inside.as_ref().and_then(|plain| path::refuse(plain, &text)) {
+            Some(reason) => Err(reason),
+            None => Ok(text),
+        }
+    }
+}
