@@ -206,7 +206,15 @@ fn every_function() -> Vec<Entry> {
 }
 
 /// Formats without options, which the schema only names.
-const PLAIN: [(&str, &str); 1] = [("json", "JSON, a value a line.")];
+const PLAIN: [(&str, &str); 2] = [
+    ("json", "JSON, a value a line."),
+    (
+        "combined_log",
+        "Lines of the access log of Apache and nginx, common or combined: `client`, `ident`, `user`, `time` (RFC 3339), `method`, \
+         `path`, `protocol`, `status` and `bytes` (integers), `referer`, `user_agent`; `-` is null. A request line that is \
+         none is kept as `request`, what follows the known fields as `rest`.",
+    ),
+];
 
 /// Every format, with the options that it has where it is read and where it is written.
 fn formats(schemas: &Schemas) -> Vec<Entry> {

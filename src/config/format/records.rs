@@ -115,18 +115,23 @@ keys! {
     later []
 }
 
+const REGEX: &str = "Lines that fit a regular expression, whose named groups become fields: the expression, a list of them, or its options.";
+const GROK: &str =
+    "Lines that fit a grok pattern, whose named pieces become fields: the pattern, a list of them, or its options.";
+
 /// The formats of this file that have options, with the schemas of those.
 pub fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
     let patterns =
         json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] });
-    let or_patterns = |options: Schema| json_schema!({ "anyOf": [patterns.clone(), options] });
+    let or_patterns =
+        |about: &str, options: Schema| json_schema!({ "description": about, "anyOf": [patterns.clone(), options] });
     let regex = generator.subschema_for::<RegexIn>();
     let grok = generator.subschema_for::<GrokIn>();
     vec![
         ("text", generator.subschema_for::<TextIn>()),
         ("logfmt", generator.subschema_for::<LogfmtIn>()),
-        ("regex", or_patterns(regex)),
-        ("grok", or_patterns(grok)),
+        ("regex", or_patterns(REGEX, regex)),
+        ("grok", or_patterns(GROK, grok)),
         ("key_value", generator.subschema_for::<KeyValueIn>()),
     ]
 }
