@@ -112,7 +112,9 @@ fn fits(times: &[i64], time: i64, limit: usize, span: i64) -> bool {
         std::cmp::Ordering::Equal => Some(time),
         std::cmp::Ordering::Greater => times.get(index - 1).copied(),
     };
-    (at.saturating_sub(limit)..=at).all(|first| match (get(first), get(first + limit)) {
+    // Of neighbours that hold the row; in order of time, that is one group.
+    let Some(last_first) = times.len().checked_sub(limit) else { return true };
+    (at.saturating_sub(limit)..=at.min(last_first)).all(|first| match (get(first), get(first + limit)) {
         (Some(first), Some(last)) => last.saturating_sub(first) >= span,
         _ => true,
     })
