@@ -15,7 +15,7 @@ pub struct About {
     pub error: &'static str,
 }
 
-const FLOAT: &str = "that of floating-point numbers";
+const FLOAT: &str = "the rounding of floating-point numbers";
 
 /// Every aggregate, in the order in which they are best read.
 pub const AGGREGATES: &[About] = &[
@@ -38,7 +38,7 @@ pub const AGGREGATES: &[About] = &[
         "sum(x)",
         "The sum of numbers.",
         "a number",
-        "none for integers, which have 128 bits inside; else that of floating-point numbers",
+        "none for integers, which have 128 bits inside; else the rounding of floating-point numbers",
     ),
     about("avg", "avg(x)", "The arithmetic mean of numbers, a float.", "two numbers", FLOAT),
     about(

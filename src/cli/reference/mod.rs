@@ -130,7 +130,10 @@ mod tests {
                 silent.push(format!("{} {}", entry.family.noun(), entry.name));
             }
         }
-        assert!(silent.is_empty(), "these have no description: {silent:#?}");
+        assert!(
+            silent.is_empty(),
+            "say in their doc comments (or `PLAIN` of collect.rs, for a format) what these are: {silent:#?}"
+        );
     }
 
     #[test]
