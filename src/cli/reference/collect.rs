@@ -239,14 +239,15 @@ fn formats(schemas: &Schemas) -> Vec<Entry> {
                     entry
                 }
             };
-            if !entry.about.contains(&about) {
-                let gap = if entry.about.is_empty() { "" } else { " " };
-                entry.about.push_str(&format!("{gap}{about}"));
-            }
             match entry.facts.first_mut() {
                 Some((_, how)) if how != verb && !how.ends_with(verb) => how.push_str(&format!(" and {verb}")),
                 Some(_) => {}
                 None => entry.facts.push(("Is", verb.to_owned())),
+            }
+            if entry.about.is_empty() {
+                entry.about = about;
+            } else if !about.is_empty() && entry.about != about {
+                entry.facts.push(("Where it is written", about));
             }
             let known = entry.sections.iter().any(|(own, _)| *own == heading);
             if !options.is_empty() && !known {
