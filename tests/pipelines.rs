@@ -106,7 +106,20 @@ fn every_pipeline_stands_in_the_list_of_ideas() {
 #[test]
 fn what_they_show() {
     let home = copy();
-    let shown = ["first", "late", "orders", "rooms", "event-time", "disorder", "tumbling", "sliding", "keyed-state"];
+    let shown = [
+        "disorder",
+        "energy",
+        "event-time",
+        "first",
+        "hourly",
+        "keyed-state",
+        "late",
+        "orders",
+        "parts",
+        "rooms",
+        "sliding",
+        "tumbling",
+    ];
     for name in shown {
         insta::assert_snapshot!(name, millstream(home.path(), &["run", "--quiet", &format!("{name}.yaml")]));
     }
@@ -130,7 +143,7 @@ fn what_joins_and_those_that_hold_back_show() {
 #[test]
 fn plans_in_words_and_as_drawings() {
     let home = copy();
-    for name in ["orders", "late", "rooms"] {
+    for name in ["orders", "late", "rooms", "hourly", "parts"] {
         insta::assert_snapshot!(
             format!("explain-{name}"),
             millstream(home.path(), &["explain", &format!("{name}.yaml")])

@@ -127,6 +127,31 @@ const KINDS: &[Kind] = &[
         ports: &["errors", "late"],
         balances: false,
     },
+    Kind {
+        body: "window:\n      count: 3\n      by: key\n      aggregate:\n        n: count()\n        v: sum(v)\n        ts: max(ts)",
+        ports: &["errors"],
+        balances: false,
+    },
+    Kind {
+        body: "window:\n      calendar: { every: hour, zone: Asia/Kolkata }\n      by: key\n      allow_late: 3s\n      aggregate:\n        n: count()\n        v: first(v)",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
+        body: "window:\n      sliding: { size: 9s, every: 3s }\n      by: key\n      allow_late: 5s\n      emit: { every: 2s }\n      aggregate:\n        n: count()\n        v: max(v)",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
+        body: "window:\n      session: { gap: 3s, max: 8s }\n      by: key\n      allow_late: 4s\n      emit: { every: 2s }\n      aggregate:\n        n: count()\n        v: last(v)",
+        ports: &["errors", "late"],
+        balances: false,
+    },
+    Kind {
+        body: "window:\n      tumbling: 6s\n      by: key\n      allow_late: 5s\n      emit: once\n      aggregate:\n        n: count()\n        v: sum(v)",
+        ports: &["errors", "late"],
+        balances: false,
+    },
 ];
 
 /// A step: its kind and what it reads.

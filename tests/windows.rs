@@ -15,23 +15,38 @@ use support::{Case, Feed, rows_of, run_direct};
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
 
+/// Lengths are in units of the setting.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     Sliding { size: i64, every: i64, offset: i64 },
-    Session { gap: i64 },
+    Session { gap: i64, max: Option<i64> },
+    Count { events: usize },
+    Calendar { unit: &'static str, zone: &'static str },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Emit {
+    Final,
+    Every(i64),
+    Once,
 }
 
 #[derive(Clone, Debug)]
 struct Setting {
     shape: Shape,
+    emit: Emit,
     allow_late: i64,
     out_of_order: i64,
     keyed: bool,
+    /// Seconds since the epoch at which streams begin.
+    base: i64,
+    /// Seconds of a unit.
+    unit: i64,
 }
 
 #[derive(Clone, Debug)]
 struct Row {
-    /// Seconds after the base.
+    /// Units after the base.
     at: i64,
     /// `None`: the field is missing.
     key: Option<Value>,
@@ -49,50 +64,69 @@ const AGGREGATES: &str = "
         one: first(v)
         end: last(v)
         spread: variance_pop(v)
-        kept: collect(v, 1000)
-sinks:
-  out: { discard: {}, from: w }
-  late: { discard: {}, from: w.late }
-";
+        kept: collect(v, 1000)";
 
 impl Setting {
     fn yaml(&self) -> String {
+        let of = |units: i64| units * self.unit;
         let shape = match self.shape {
             Shape::Sliding { size, every, offset } if size == every => {
-                format!("tumbling: {size}s\n      offset: {offset}s")
+                format!("tumbling: {}s\n      offset: {}s", of(size), of(offset))
             }
             Shape::Sliding { size, every, offset } => {
+                let (size, every, offset) = (of(size), of(every), of(offset));
                 format!("sliding: {{ size: {size}s, every: {every}s }}\n      offset: {offset}s")
             }
-            Shape::Session { gap } => format!("session: {{ gap: {gap}s }}"),
+            Shape::Session { gap, max: None } => format!("session: {{ gap: {}s }}", of(gap)),
+            Shape::Session { gap, max: Some(max) } => format!("session: {{ gap: {}s, max: {}s }}", of(gap), of(max)),
+            Shape::Count { events } => format!("count: {events}"),
+            Shape::Calendar { unit, zone } => format!("calendar: {{ every: {unit}, zone: {zone} }}"),
         };
         let by = if self.keyed { "\n      by: key" } else { "" };
-        let (out_of_order, allow_late) = (self.out_of_order, self.allow_late);
+        let emit = match self.emit {
+            Emit::Final => String::new(),
+            Emit::Every(every) => format!("\n      emit: {{ every: {}s }}", of(every)),
+            Emit::Once => "\n      emit: once".to_owned(),
+        };
+        let (allow_late, late) = match self.shape {
+            // No event is late there.
+            Shape::Count { .. } => (String::new(), "errors"),
+            _ => (format!("\n      allow_late: {}s", of(self.allow_late)), "late"),
+        };
         format!(
             "name: t
 sources:
   in:
     file: {{ path: none.ndjson }}
-    time: {{ field: ts, format: unix, out_of_order: {out_of_order}s }}
+    time: {{ field: ts, format: unix, out_of_order: {}s }}
 steps:
   w:
     window:
-      {shape}{by}
-      allow_late: {allow_late}s{AGGREGATES}"
+      {shape}{by}{allow_late}{emit}{AGGREGATES}
+sinks:
+  out: {{ discard: {{}}, from: w }}
+  late: {{ discard: {{}}, from: w.{late} }}
+",
+            of(self.out_of_order)
         )
     }
-}
 
-fn line(row: &Row) -> String {
-    let mut event = Map::new();
-    event.insert("ts".into(), json!(BASE + row.at));
-    if let Some(key) = &row.key {
-        event.insert("key".into(), key.clone());
+    /// Seconds since the epoch.
+    fn time(&self, row: &Row) -> i64 {
+        self.base + row.at * self.unit
     }
-    if let Some(value) = &row.value {
-        event.insert("v".into(), value.clone());
+
+    fn line(&self, row: &Row) -> String {
+        let mut event = Map::new();
+        event.insert("ts".into(), json!(self.time(row)));
+        if let Some(key) = &row.key {
+            event.insert("key".into(), key.clone());
+        }
+        if let Some(value) = &row.value {
+            event.insert("v".into(), value.clone());
+        }
+        Value::Object(event).to_string()
     }
-    Value::Object(event).to_string()
 }
 
 /// A key as the reference compares it: null and missing are one; numbers equal in value are one.
@@ -110,15 +144,18 @@ fn compare_keys(a: &Value, b: &Value) -> Ordering {
     a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
 }
 
-/// A window of the reference, with its events in order of arrival.
+/// A window of the reference, with its events in order of arrival; times in seconds.
 #[derive(Clone, Debug)]
 struct Group {
     key: Value,
     start: i64,
     end: i64,
     events: Vec<(i64, Option<Value>)>,
+    /// Rows it or one that it replaces left in, early ones aside.
     emitted: u32,
     known_start: bool,
+    /// Since its last row.
+    changed: bool,
     replaces: Vec<i64>,
 }
 
@@ -131,7 +168,7 @@ struct Reference {
 }
 
 fn instant(seconds: i64) -> Value {
-    let at = jiff::Timestamp::from_second(BASE + seconds).expect("in range");
+    let at = jiff::Timestamp::from_second(seconds).expect("in range");
     Value::String(at.to_string())
 }
 
@@ -161,7 +198,7 @@ fn aggregates(events: &[(i64, Option<Value>)], row: &mut Map<String, Value>) {
 }
 
 impl Reference {
-    fn emit(&mut self, index: usize) {
+    fn emit(&mut self, index: usize, early: bool) {
         let group = &mut self.groups[index];
         let mut row = Map::new();
         if self.setting.keyed {
@@ -169,6 +206,9 @@ impl Reference {
         }
         row.insert("window_start".into(), instant(group.start));
         row.insert("window_end".into(), instant(group.end));
+        if early {
+            row.insert("window_early".into(), json!(true));
+        }
         if group.emitted > 0 {
             row.insert("window_revision".into(), json!(group.emitted));
         }
@@ -177,85 +217,195 @@ impl Reference {
             row.insert("window_replaces".into(), group.replaces.iter().map(|s| instant(*s)).collect());
         }
         group.replaces.clear();
-        group.emitted += 1;
+        group.emitted += u32::from(!early);
         group.known_start = true;
+        group.changed = false;
         aggregates(&group.events, &mut row);
         self.rows.push(Value::Object(row));
     }
 
     fn row(&mut self, row: &Row) {
         let key = if self.setting.keyed { row.key.clone().unwrap_or(Value::Null) } else { Value::Null };
+        let (at, unit) = (self.setting.time(row), self.setting.unit);
         match self.setting.shape {
-            Shape::Sliding { size, every, offset } => self.grid_row(row, &key, size, every, offset),
-            Shape::Session { gap } => self.session_row(row, &key, gap),
+            Shape::Sliding { size, every, offset } => {
+                let (size, every, offset) = (size * unit, every * unit, offset * unit);
+                let last_start = (at - offset).div_euclid(every) * every + offset;
+                let starts = (0..).map(|n| last_start - n * every).take_while(|start| start + size > at);
+                let mut windows: Vec<(i64, i64)> = starts.map(|start| (start, start + size)).collect();
+                windows.reverse();
+                self.grid_row(row, at, &key, &windows);
+            }
+            Shape::Calendar { unit, zone } => self.grid_row(row, at, &key, &[calendar(unit, zone, at)]),
+            Shape::Session { gap, max } => self.session_row(row, at, &key, gap * unit, max.map(|max| max * unit)),
+            Shape::Count { events } => self.count_row(row, at, &key, events),
         }
     }
 
     fn late(&mut self, row: &Row) {
-        self.late.push(serde_json::from_str(&line(row)).expect("JSON"));
+        self.late.push(serde_json::from_str(&self.setting.line(row)).expect("JSON"));
     }
 
-    fn grid_row(&mut self, row: &Row, key: &Value, size: i64, every: i64, offset: i64) {
-        let last_start = (BASE + row.at - offset).div_euclid(every) * every + offset - BASE;
-        let starts = (0..).map(|n| last_start - n * every).take_while(|start| start + size > row.at);
-        let mut open: Vec<i64> = starts.filter(|s| s + size + self.setting.allow_late > self.watermark).collect();
-        open.reverse();
+    /// How long after its end a window is still there.
+    fn allow_late(&self) -> i64 {
+        self.setting.allow_late * self.setting.unit
+    }
+
+    /// When a window of this end first leaves.
+    fn due(&self, end: i64) -> i64 {
+        if self.setting.emit == Emit::Once { end + self.allow_late() } else { end }
+    }
+
+    fn grid_row(&mut self, row: &Row, at: i64, key: &Value, windows: &[(i64, i64)]) {
+        let open: Vec<&(i64, i64)> = windows.iter().filter(|(_, e)| e + self.allow_late() > self.watermark).collect();
         if open.is_empty() {
             return self.late(row);
         }
-        for start in open {
-            let found = self.groups.iter().position(|g| g.start == start && compare_keys(&g.key, key).is_eq());
+        for (start, end) in open {
+            let found = self.groups.iter().position(|g| g.start == *start && compare_keys(&g.key, key).is_eq());
             let index = found.unwrap_or_else(|| {
-                let (key, end, events, replaces) = (key.clone(), start + size, Vec::new(), Vec::new());
-                self.groups.push(Group { key, start, end, events, emitted: 0, known_start: false, replaces });
+                self.groups.push(Group::new(key.clone(), *start, *end));
                 self.groups.len() - 1
             });
-            self.groups[index].events.push((row.at, row.value.clone()));
-            if start + size <= self.watermark {
-                self.emit(index);
+            self.groups[index].events.push((at, row.value.clone()));
+            self.groups[index].changed = true;
+            if self.due(*end) <= self.watermark {
+                self.emit(index, false);
             }
         }
     }
 
-    fn session_row(&mut self, row: &Row, key: &Value, gap: i64) {
-        let touches = |g: &Group| compare_keys(&g.key, key).is_eq() && row.at >= g.start - gap && row.at <= g.end;
-        let ends = self.groups.iter().filter(|g| touches(g)).map(|g| g.end);
-        let end = ends.chain([row.at + gap]).max().expect("one at least");
-        if end + self.setting.allow_late <= self.watermark {
+    fn session_row(&mut self, row: &Row, at: i64, key: &Value, gap: i64, max: Option<i64>) {
+        let same: Vec<Group> = self.groups.iter().filter(|g| compare_keys(&g.key, key).is_eq()).cloned().collect();
+        let fits = |start: i64, last: i64| max.is_none_or(|max| last + gap - start <= max);
+        let inside = same.iter().find(|g| g.start <= at && at <= g.end - gap);
+        let before =
+            same.iter().filter(|g| g.end - gap < at && at <= g.end && fits(g.start, at)).max_by_key(|g| g.start);
+        let after = same.iter().filter(|g| g.start > at && g.start - gap <= at && fits(at, g.end - gap));
+        let after = after.min_by_key(|g| g.start);
+        let joined: Vec<Group> = match (inside, before, after) {
+            (Some(one), ..) => vec![one.clone()],
+            (_, Some(a), Some(b)) if fits(a.start, b.end - gap) => vec![a.clone(), b.clone()],
+            (_, Some(one), _) | (_, None, Some(one)) => vec![one.clone()],
+            _ => Vec::new(),
+        };
+        let end = joined.iter().map(|g| g.end).chain([at + gap]).max().expect("one at least");
+        if end + self.allow_late() <= self.watermark {
             return self.late(row);
         }
-        let (mut joined, rest): (Vec<Group>, Vec<Group>) = self.groups.drain(..).partition(|g| touches(g));
-        self.groups = rest;
-        joined.sort_by_key(|g| g.start);
-        let start = joined.first().map_or(row.at, |g| g.start.min(row.at));
-        let mut events: Vec<(i64, Option<Value>)> = joined.iter().flat_map(|g| g.events.clone()).collect();
-        events.push((row.at, row.value.clone()));
-        let emitted = joined.iter().map(|g| g.emitted).max().unwrap_or(0);
-        let mut replaces: Vec<i64> = joined.iter().flat_map(|g| g.replaces.clone()).collect();
-        replaces.extend(joined.iter().filter(|g| g.known_start && g.start != start).map(|g| g.start));
-        let known_start = joined.iter().any(|g| g.known_start && g.start == start);
-        let key = joined.first().map_or_else(|| key.clone(), |g| g.key.clone());
-        self.groups.push(Group { key, start, end, events, emitted, known_start, replaces });
-        if end <= self.watermark {
-            self.emit(self.groups.len() - 1);
+        let taken = |g: &Group| compare_keys(&g.key, key).is_eq() && joined.iter().any(|j| j.start == g.start);
+        self.groups.retain(|g| !taken(g));
+        let start = joined.first().map_or(at, |g| g.start.min(at));
+        let mut group = Group::new(joined.first().map_or_else(|| key.clone(), |g| g.key.clone()), start, end);
+        group.events = joined.iter().flat_map(|g| g.events.clone()).chain([(at, row.value.clone())]).collect();
+        group.emitted = joined.iter().map(|g| g.emitted).max().unwrap_or(0);
+        group.replaces = joined.iter().flat_map(|g| g.replaces.clone()).collect();
+        group.replaces.extend(joined.iter().filter(|g| g.known_start && g.start != start).map(|g| g.start));
+        group.known_start = joined.iter().any(|g| g.known_start && g.start == start);
+        self.groups.push(group);
+        if self.due(end) <= self.watermark {
+            self.emit(self.groups.len() - 1, false);
         }
+    }
+
+    fn count_row(&mut self, row: &Row, at: i64, key: &Value, size: usize) {
+        let found = self.groups.iter().position(|g| compare_keys(&g.key, key).is_eq());
+        let index = found.unwrap_or_else(|| {
+            self.groups.push(Group::new(key.clone(), at, at));
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[index];
+        group.events.push((at, row.value.clone()));
+        (group.start, group.end) = (group.start.min(at), group.end.max(at));
+        if group.events.len() == size {
+            self.emit(index, false);
+            self.groups.remove(index);
+        }
+    }
+
+    /// Groups by index, in order of end, then of key.
+    fn in_order(&self, wanted: impl Fn(&Group) -> bool) -> Vec<usize> {
+        let mut found: Vec<usize> = (0..self.groups.len()).filter(|i| wanted(&self.groups[*i])).collect();
+        found.sort_by(|a, b| {
+            let (a, b) = (&self.groups[*a], &self.groups[*b]);
+            a.end.cmp(&b.end).then_with(|| compare_keys(&a.key, &b.key))
+        });
+        found
     }
 
     fn advance(&mut self, to: i64) {
         if to <= self.watermark {
             return;
         }
-        let due = |g: &Group| g.end > self.watermark && g.end <= to;
-        let mut due: Vec<usize> = (0..self.groups.len()).filter(|i| due(&self.groups[*i])).collect();
-        due.sort_by(|a, b| {
-            let (a, b) = (&self.groups[*a], &self.groups[*b]);
-            a.end.cmp(&b.end).then_with(|| compare_keys(&a.key, &b.key))
-        });
+        if let Shape::Count { .. } = self.setting.shape {
+            self.watermark = to;
+            if to == i64::MAX {
+                self.in_order(|_| true).into_iter().for_each(|index| self.emit(index, false));
+            }
+            return;
+        }
+        let unit = self.setting.unit;
+        let mut instants: Vec<i64> = self.groups.iter().map(|g| self.due(g.end)).collect();
+        let offset = if let Shape::Sliding { offset, .. } = self.setting.shape { offset * unit } else { 0 };
+        let points = if let Emit::Every(every) = self.setting.emit { every * unit } else { i64::MAX };
+        let on_grid = |at: i64| (at - offset).rem_euclid(points) == 0;
+        if points < i64::MAX {
+            let first = self.groups.iter().map(|g| g.start).min().unwrap_or(0).max(self.watermark);
+            let last = self.groups.iter().map(|g| g.end).max().unwrap_or(0).min(to);
+            let first = (first - offset).div_euclid(points) * points + offset;
+            instants.extend((first..=last).step_by(points as usize));
+        }
+        instants.retain(|at| *at > self.watermark && *at <= to);
+        instants.sort_unstable();
+        instants.dedup();
+        for at in instants {
+            for index in self.in_order(|g| self.due(g.end) == at) {
+                self.emit(index, false);
+            }
+            for index in self.in_order(|g| on_grid(at) && g.changed && g.start < at && at < g.end) {
+                self.emit(index, true);
+            }
+        }
         self.watermark = to;
-        due.into_iter().for_each(|index| self.emit(index));
-        let allow_late = self.setting.allow_late;
+        let allow_late = self.allow_late();
         self.groups.retain(|g| g.end.saturating_add(allow_late) > to);
     }
+}
+
+impl Group {
+    fn new(key: Value, start: i64, end: i64) -> Self {
+        let (events, replaces) = (Vec::new(), Vec::new());
+        Group { key, start, end, events, emitted: 0, known_start: false, changed: true, replaces }
+    }
+}
+
+/// The window of the calendar that an instant is in: civil arithmetic, one step at a time.
+fn calendar(unit: &str, zone: &str, at: i64) -> (i64, i64) {
+    let zone = jiff::tz::TimeZone::get(zone).expect("a zone");
+    let local = |at: i64| jiff::Timestamp::from_second(at).expect("in range").to_zoned(zone.clone());
+    if unit == "hour" {
+        // Minute by minute: an hour begins where the clock shows a full one, or one that is further on.
+        let hour = |at: i64| local(at).datetime().with().minute(0).second(0).build().expect("a time");
+        let begins = |at: i64| local(at).minute() == 0 || hour(at) > hour(at - 60);
+        let minute = at - at.rem_euclid(60);
+        let start = (0..).map(|n| minute - n * 60).find(|m| begins(*m)).expect("a start");
+        return (start, (1..).map(|n| minute + n * 60).find(|m| begins(*m)).expect("an end"));
+    }
+    // Date by date: from the first instant of one that begins the unit to that of the next.
+    let begins = |date: &jiff::civil::Date| match unit {
+        "day" => true,
+        "week" => date.weekday() == jiff::civil::Weekday::Monday,
+        _ => date.day() == 1,
+    };
+    let today = local(at).date();
+    let days = (-40..40).map(|n| today.checked_add(jiff::Span::new().days(n)).expect("a date"));
+    let starts = days.filter(begins).map(|date| {
+        let start = date.to_zoned(zone.clone()).and_then(|midnight| midnight.start_of_day());
+        start.expect("a start").timestamp().as_second()
+    });
+    let starts: Vec<i64> = starts.collect();
+    let next = starts.iter().position(|start| *start > at).expect("an end");
+    (starts[next - 1], starts[next])
 }
 
 /// Reads partitions as the language says: next from the one whose watermark is least, ties by order.
@@ -270,12 +420,12 @@ fn reference(setting: &Setting, partitions: &[Vec<Row>]) -> (Vec<Value>, Vec<Val
     let mut taken = vec![0usize; partitions.len()];
     let mut greatest = vec![i64::MIN; partitions.len()];
     let mut ended = vec![false; partitions.len()];
-    let minus = |at: i64| if at == i64::MIN { at } else { at - setting.out_of_order };
+    let minus = |at: i64| if at == i64::MIN { at } else { at - setting.out_of_order * setting.unit };
     while let Some(next) = (0..partitions.len()).filter(|i| !ended[*i]).min_by_key(|i| (minus(greatest[*i]), *i)) {
         if let Some(row) = partitions[next].get(taken[next]) {
             reference.row(row);
             taken[next] += 1;
-            greatest[next] = greatest[next].max(row.at);
+            greatest[next] = greatest[next].max(setting.time(row));
         } else {
             ended[next] = true;
         }
@@ -297,18 +447,62 @@ fn same(a: &Value, b: &Value) -> bool {
     a.keys().eq(b.keys()) && a.iter().all(|(name, x)| b.get(name).is_some_and(|y| near(name, x, y)))
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+/// Zones with an instant near which their clocks change, or a day that has no midnight or two.
+const ZONES: [(&str, &str); 10] = [
+    ("UTC", "2026-01-01T00:00:00Z"),
+    ("Europe/Berlin", "2026-03-29T01:00:00Z"),
+    ("Europe/Berlin", "2026-10-25T01:00:00Z"),
+    ("Australia/Lord_Howe", "2026-04-04T15:00:00Z"),
+    ("Australia/Lord_Howe", "2026-10-03T15:30:00Z"),
+    ("America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+    ("America/Sao_Paulo", "2018-02-18T02:00:00Z"),
+    ("Asia/Beirut", "2026-03-28T22:00:00Z"),
+    ("America/Havana", "2026-11-01T05:00:00Z"),
+    ("Asia/Kolkata", "2026-01-01T00:00:00Z"),
+];
+
+/// A shape with the base and the unit that suit it.
+fn shape() -> impl Strategy<Value = (Shape, i64, i64)> {
     let slide = |(a, b, offset): (i64, i64, i64)| Shape::Sliding { size: a.max(b), every: a.min(b), offset };
-    prop_oneof![
+    let session = |(gap, more): (i64, Option<i64>)| Shape::Session { gap, max: more.map(|more| gap + more) };
+    let plain = prop_oneof![
         (1i64..20, 0i64..5).prop_map(|(size, offset)| Shape::Sliding { size, every: size, offset }),
         (1i64..20, 1i64..20, 0i64..5).prop_map(slide),
-        (1i64..8).prop_map(|gap| Shape::Session { gap }),
-    ]
+        (1i64..8, prop::option::of(0i64..20)).prop_map(session),
+        (1usize..8).prop_map(|events| Shape::Count { events }),
+    ];
+    let units = prop::sample::select(vec![("hour", 600), ("day", 3_600), ("week", 21_600), ("month", 86_400)]);
+    let calendar =
+        (units, prop::sample::select(ZONES.to_vec()), 0i64..60).prop_map(|((unit, seconds), zone, before)| {
+            let near = zone.1.parse::<jiff::Timestamp>().expect("a time").as_second();
+            (Shape::Calendar { unit, zone: zone.0 }, near - before * seconds, seconds)
+        });
+    prop_oneof![3 => plain.prop_map(|shape| (shape, BASE, 1)), 1 => calendar]
+}
+
+/// The greatest `every` of `emit` that a shape takes.
+fn longest_every(shape: &Shape) -> i64 {
+    match shape {
+        Shape::Sliding { size, .. } => size - 1,
+        Shape::Session { max, .. } => max.map_or(9, |max| max - 1),
+        Shape::Calendar { .. } => 5,
+        Shape::Count { .. } => 0,
+    }
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    let of = |(shape, allow_late, out_of_order, keyed)| Setting { shape, allow_late, out_of_order, keyed };
-    (shape(), prop_oneof![Just(0i64), 1i64..15], 0i64..10, any::<bool>()).prop_map(of)
+    let emit = prop_oneof![2 => Just(Emit::Final), 2 => (1i64..10).prop_map(Emit::Every), 1 => Just(Emit::Once)];
+    let late = prop_oneof![Just(0i64), 1i64..15];
+    let of = |((shape, base, unit), emit, allow_late, out_of_order, keyed)| {
+        let emit = match (emit, longest_every(&shape)) {
+            _ if matches!(shape, Shape::Count { .. }) => Emit::Final,
+            (Emit::Every(_), 0) => Emit::Final,
+            (Emit::Every(every), longest) => Emit::Every(every.min(longest)),
+            (emit, _) => emit,
+        };
+        Setting { shape, emit, allow_late, out_of_order, keyed, base, unit }
+    };
+    (shape(), emit, late, 0i64..10, any::<bool>()).prop_map(of)
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -348,8 +542,8 @@ fn stream() -> impl Strategy<Value = Vec<Row>> {
 fn case(setting: &Setting, partitions: &[Vec<Row>]) -> Case {
     Case {
         yaml: setting.yaml(),
-        partitions: partitions.iter().map(|rows| rows.iter().map(line).collect()).collect(),
-        out_of_order: setting.out_of_order,
+        partitions: partitions.iter().map(|rows| rows.iter().map(|row| setting.line(row)).collect()).collect(),
+        out_of_order: setting.out_of_order * setting.unit,
     }
 }
 
@@ -388,12 +582,37 @@ proptest! {
         let cut = run_direct(&case, &Feed { block, target, shares, restarts });
         prop_assert_eq!(plain, cut, "{}", setting.yaml());
     }
+
+    /// Where no event is late, no row that windows make is late for windows of these rows.
+    #[test]
+    fn rows_are_on_time_for_windows_of_windows(
+        mut setting in setting(),
+        partitions in prop::collection::vec(stream(), 1..4),
+        size in 1i64..20,
+    ) {
+        // Streams are up to 11 units out of order. Revisions are late by nature.
+        setting.out_of_order = 12;
+        if setting.emit != Emit::Once {
+            setting.allow_late = 0;
+        }
+        let mut case = case(&setting, &partitions);
+        let size = size * setting.unit;
+        let above = format!("\n  above:\n    window: {{ tumbling: {size}s, aggregate: {{ n: count() }} }}\nsinks:\n");
+        case.yaml = case.yaml.replace("\nsinks:\n", &above);
+        case.yaml += "  counted: { discard: {}, from: above }\n  too_late: { discard: {}, from: above.late }\n";
+        let out = run_direct(&case, &Feed { block: 5, target: 7, shares: 2, restarts: vec![9] });
+        prop_assert_eq!(&out[1], "");
+        prop_assert_eq!(&out[3], "", "{}", case.yaml);
+        let counted: i64 = rows_of(&out[2]).iter().filter_map(|row| row["n"].as_i64()).sum();
+        prop_assert_eq!(counted as usize, out[0].lines().count(), "{}", case.yaml);
+    }
 }
 
 #[test]
 fn fields_come_in_the_order_of_the_contract() {
     let shape = Shape::Sliding { size: 10, every: 10, offset: 0 };
-    let setting = Setting { shape, allow_late: 0, out_of_order: 0, keyed: true };
+    let (emit, base) = (Emit::Final, BASE);
+    let setting = Setting { shape, emit, allow_late: 0, out_of_order: 0, keyed: true, base, unit: 1 };
     let rows = vec![Row { at: 3, key: Some(json!("a")), value: Some(json!(2)) }];
     let feed = Feed { block: 10, target: 10, shares: 1, restarts: vec![] };
     let out = run_direct(&case(&setting, &[rows]), &feed);

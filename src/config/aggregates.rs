@@ -155,7 +155,7 @@ pub fn read(
     named: Aggregates,
     by: &[KeyPart],
     bounds: Bounds,
-    shape: Option<Shape>,
+    shape: Option<&Shape>,
     context: &mut Context<'_>,
 ) -> Option<Made> {
     let mut calls: Vec<Call> = Vec::new();
@@ -196,7 +196,7 @@ fn free(
     };
     let by_whom = if by.iter().any(|part| taken(part.field)) {
         "a field of `by`"
-    } else if [bounds.start, bounds.end, bounds.revision, bounds.replaces].into_iter().any(&taken) {
+    } else if bounds.all().into_iter().any(&taken) {
         "a field that every window writes"
     } else if outputs.iter().any(|(other, _)| taken(*other)) {
         "another aggregate"
@@ -235,7 +235,7 @@ fn fold(
     options: &FoldOptions,
     name: &Text,
     key: &Span,
-    shape: Option<Shape>,
+    shape: Option<&Shape>,
     context: &mut Context<'_>,
 ) -> Option<Call> {
     let init = expressions::expression(&options.init.0, context);
@@ -255,7 +255,7 @@ fn fold(
 }
 
 /// Whether windows of a shape do without `merge`; reports it if not.
-fn merged_from_parts(shape: Option<Shape>, key: &Span, context: &mut Context<'_>) -> bool {
+fn merged_from_parts(shape: Option<&Shape>, key: &Span, context: &mut Context<'_>) -> bool {
     let why = match shape {
         Some(Shape::Sliding { .. }) => "sliding windows are put together from parts that they share",
         Some(Shape::Session { .. }) => "an event between two sessions makes them one",

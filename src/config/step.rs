@@ -121,7 +121,8 @@ fn operator(kind: &Entry, keys: &mut Keys<'_>, draft: &mut Draft, context: &mut 
             join::read(node, key, draft, context).map(Operator::Join)
         }
         _ => {
-            draft.ports.late = true;
+            // Windows that go by the order of arrival take whatever arrives.
+            draft.ports.late = node.get("count").is_none();
             window::read(node, key, context).map(Operator::Window)
         }
     }

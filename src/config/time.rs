@@ -154,7 +154,7 @@ fn span(given: Option<&Duration>, default: TimeSpan, what: &str, context: &mut C
     given.map_or(Some(default), |given| given.not_negative(what, context))
 }
 
-fn known_zone(zone: &Text, context: &mut Context<'_>) -> Option<String> {
+pub(super) fn known_zone(zone: &Text, context: &mut Context<'_>) -> Option<String> {
     let database = jiff::tz::db();
     if zone.text == "UTC" || database.get(&zone.text).is_ok() {
         return Some(zone.text.clone());

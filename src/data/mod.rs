@@ -2,6 +2,7 @@
 //! Knows nothing of pipelines, expressions or connectors.
 
 pub mod batch;
+pub mod calendar;
 pub mod clock;
 pub mod column;
 pub mod csv;

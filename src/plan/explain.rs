@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::aggregate::Output;
 use super::graph::{kind_word, numbered, readers};
-use super::window::{Late, Shape, Window};
+use super::window::{Emit, Late, Shape, Window};
 use super::{KeyPart, Node, NodeId, NodeKind, OnError, Operator, Plan, Port, Sink, Source};
 use crate::base::time::TimeSpan;
 use crate::data::format::TimeFormat;
@@ -157,12 +157,18 @@ fn of_window(window: &Window, layout: &Layout, lines: &mut Vec<String>) {
     let shifted = |offset: TimeSpan| {
         if offset == TimeSpan::ZERO { String::new() } else { format!(", shifted by {offset}") }
     };
-    let shape = match window.shape {
-        Shape::Tumbling { size, offset } => format!("windows of {size}, one after the other{}", shifted(offset)),
+    let shape = match &window.shape {
+        Shape::Tumbling { size, offset } => format!("windows of {size}, one after the other{}", shifted(*offset)),
         Shape::Sliding { size, every, offset } => {
-            format!("windows of {size}, a new one every {every}{}", shifted(offset))
+            format!("windows of {size}, a new one every {every}{}", shifted(*offset))
         }
-        Shape::Session { gap } => format!("sessions: runs of events at most {gap} apart"),
+        Shape::Session { gap, max: None } => format!("sessions: runs of events at most {gap} apart"),
+        Shape::Session { gap, max: Some(max) } => {
+            format!("sessions: runs of events at most {gap} apart, none longer than {max}")
+        }
+        Shape::Count { events: 1 } => "windows of one event".to_owned(),
+        Shape::Count { events } => format!("windows of {events} events in order of arrival"),
+        Shape::Calendar { every, zone } => format!("windows of a {} by the clocks of {zone}", every.word()),
     };
     let groups =
         if window.by.is_empty() { "all rows together".to_owned() } else { format!("for each {}", key(&window.by)) };
@@ -171,12 +177,30 @@ fn of_window(window: &Window, layout: &Layout, lines: &mut Vec<String>) {
         lines.push(format!("{} is {}", names(layout, &[*field]), output_words(window, output)));
     }
     expression_modes(window.row_expressions(), lines);
-    lines.push("a row leaves when the watermark reaches its window's end".into());
-    if window.allow_late > TimeSpan::ZERO {
-        lines.push(format!("for {} after that a late event makes a revised row", window.allow_late));
-    }
+    leaves(window, lines);
     if !window.by.is_empty() {
         lines.push(exchange(&window.by));
+    }
+}
+
+/// When the rows of a window leave.
+fn leaves(window: &Window, lines: &mut Vec<String>) {
+    let late = window.allow_late;
+    if matches!(window.shape, Shape::Count { .. }) {
+        lines.push("a row leaves with its window's last event; at the end of the input what is left".into());
+        return;
+    }
+    if window.holds_back() > TimeSpan::ZERO {
+        lines.push(format!("a row leaves {late} after its window's end, and no other after it"));
+        lines.push(format!("its readers' watermark is {late} behind, so that this is not late for them"));
+        return;
+    }
+    if let Emit::Every(every) = window.emit {
+        lines.push(format!("an early row leaves every {every} inside a window that changed"));
+    }
+    lines.push("a row leaves when the watermark reaches its window's end".into());
+    if window.emit != Emit::Once && late > TimeSpan::ZERO {
+        lines.push(format!("for {late} after that a late event makes a revised row"));
     }
 }
 

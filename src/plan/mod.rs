@@ -311,6 +311,8 @@ impl Operator {
     /// What becomes of its late rows when nobody reads them; `None` of a step that judges no event times.
     pub fn late(&self) -> Option<window::Late> {
         match self {
+            // Windows that go by the order of arrival take whatever arrives.
+            Operator::Window(window) if matches!(window.shape, window::Shape::Count { .. }) => None,
             Operator::Window(window) => Some(window.late),
             Operator::Dedupe(dedupe) => Some(dedupe.late),
             Operator::Throttle(throttle) => Some(throttle.late),

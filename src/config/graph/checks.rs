@@ -1,6 +1,5 @@
 //! What a graph must not be: a circle, an entry that nobody reads, a count of rows that come twice.
 
-use crate::base::time::TimeSpan;
 use crate::config::context::Context;
 use crate::plan::{NodeKind, Operator, Port};
 
@@ -97,18 +96,23 @@ pub fn repeated(graph: &Graph, context: &mut Context<'_>) {
             Some(NodeKind::Step(operator)) => operator.has_state(),
             _ => false,
         };
-        let revised = |draft: &Draft, port: &Port| {
-            *port == Port::Main
-                && matches!(&draft.kind, Some(NodeKind::Step(Operator::Window(w))) if w.allow_late > TimeSpan::ZERO)
+        let repeats = |draft: &Draft| match &draft.kind {
+            Some(NodeKind::Step(Operator::Window(window))) => window.repeats(),
+            _ => None,
         };
-        if let (true, Some(window)) = (stateful, upstream(at, graph, &revised)) {
-            let message = format!(
-                "`{}` may count rows twice: `{}` emits a window again when an event comes late (`allow_late`)",
-                draft.name, window.name
-            );
-            context
-                .warning("rows-can-come-twice", message, &draft.span)
-                .help(format!("leave `allow_late` out of `{}`, or filter on `window_revision`", window.name));
+        let asked = |draft: &Draft, port: &Port| *port == Port::Main && repeats(draft).is_some();
+        if let (true, Some(window)) = (stateful, upstream(at, graph, &asked)) {
+            let (how, help) = match repeats(window) {
+                Some("emit") => ("emits early rows of a window (`emit`)", ", or filter on `window_early`"),
+                _ => (
+                    "emits a window again when an event comes late (`allow_late`)",
+                    ", have it `emit: once`, or filter on `window_revision`",
+                ),
+            };
+            let message = format!("`{}` may count rows twice: `{}` {how}", draft.name, window.name);
+            let option = repeats(window).unwrap_or_default();
+            let help = format!("leave `{option}` out of `{}`{help}", window.name);
+            context.warning("rows-can-come-twice", message, &draft.span).help(help);
         }
     }
 }
@@ -130,7 +134,7 @@ pub fn errors_in_windows(graph: &Graph, context: &mut Context<'_>) {
 }
 
 fn judges_times(kind: &NodeKind) -> bool {
-    matches!(kind, NodeKind::Step(operator) if operator.late().is_some())
+    matches!(kind, NodeKind::Step(operator) if operator.late().is_some() || matches!(operator, Operator::Window(_)))
 }
 
 /// The first entry above a node, not beyond another window, one of whose outputs that reach the node is as asked.

@@ -9,12 +9,13 @@ use crate::engine::ops::Operator as Running;
 use crate::engine::ops::pace::{Held, Pace, PaceSpec};
 use crate::engine::ops::script::{KeyedScript, ScriptSpec};
 use crate::engine::ops::window::accumulate::{Aggregate, Folding};
-use crate::engine::ops::window::{OutputField, WindowSpec, WindowStep};
+use crate::engine::ops::window::early::Points;
+use crate::engine::ops::window::{OutputField, WindowSpec, WindowStep, Windows};
 use crate::expr::{Expr, Program};
 use crate::plan::aggregate::{Call, Function, Output};
 use crate::plan::demand::stale_after;
 use crate::plan::pace::{Dedupe, THROTTLED, Throttle};
-use crate::plan::window::{Late, Window};
+use crate::plan::window::{Emit, Late, Window};
 use crate::plan::{Input, KeyPart, Node, NodeId, Operator, Port};
 
 use super::Lower;
@@ -151,8 +152,11 @@ impl Lower<'_> {
         }
         let written: Vec<FieldId> = window.by.iter().map(|p| p.field).chain(outputs.iter().map(|(f, _)| *f)).collect();
         let spec = WindowSpec {
-            shape: window.shape,
-            allow_late: window.allow_late,
+            windows: Windows::of(&window.shape)?,
+            // Windows that leave once go by a watermark that is held back as long as they would take late events.
+            allow_late: if window.emit == Emit::Once { TimeSpan::ZERO } else { window.allow_late },
+            early: Points::of(window),
+            held_back: window.holds_back(),
             key: key.clone(),
             by: window.by.iter().map(|p| p.field).collect(),
             calls,
@@ -162,11 +166,9 @@ impl Lower<'_> {
             refresh: stale_after(&self.layout, &written, &self.demands.of(id, &Port::Main)),
         };
         let (keyed, late) = (!key.is_empty(), reason(window.late, "late: its windows are gone"));
+        let behind = window.holds_back();
         let make: MakeOperator = Box::new(move |layout, _| Box::new(WindowStep::new(&spec, layout)));
-        Ok((
-            Stateful { make, keyed, late, behind: TimeSpan::ZERO },
-            prepare_action(Prepare { compute, digest: None, key }),
-        ))
+        Ok((Stateful { make, keyed, late, behind }, prepare_action(Prepare { compute, digest: None, key })))
     }
 
     fn dedupe(&mut self, node: &Node, dedupe: &Dedupe) -> Result<(Stateful, ActionMaker), String> {

@@ -160,7 +160,7 @@ impl JoinStep {
             due.dedup();
             due.sort_by(|a, b| self.keys.order(*a, *b));
             for id in &due {
-                self.let_go(*id, at, Rank { ordinal, turn, end: at, key: u32::MAX }, out);
+                self.let_go(*id, at, Rank { ordinal, turn, at, end: at, key: u32::MAX }, out);
             }
         }
     }
@@ -235,7 +235,13 @@ impl Operator for JoinStep {
             }
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
             let side = if is_right(input.batch, self.spec.side, at) { RIGHT } else { LEFT };
-            let rank = Rank { ordinal, turn: row.saturating_mul(2).saturating_add(1), end: i64::MIN, key: u32::MAX };
+            let rank = Rank {
+                ordinal,
+                turn: row.saturating_mul(2).saturating_add(1),
+                at: i64::MIN,
+                end: i64::MIN,
+                key: u32::MAX,
+            };
             if self.gone(side, time) <= self.watermark {
                 let place = place(rank, out);
                 out.late.push((*row, place));

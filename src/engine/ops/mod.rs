@@ -28,7 +28,8 @@ pub struct TickInput<'a> {
     pub watermarks: &'a Watermarks,
 }
 
-/// Where an output row stands among those of the other workers: by what caused it, then by window end, then by key.
+/// Where an output row stands among those of the other workers: by what caused it, then by when it leaves, then by window
+/// end, then by key.
 #[derive(Clone, Copy, Debug)]
 pub struct Rank {
     /// The ordinal of the cause.
@@ -36,7 +37,10 @@ pub struct Rank {
     /// Rows of the step's whole input count 1, 3, 5 …; a watermark step after k rows counts 2k. So a step's rows come
     /// after those of the row before it, whichever worker has that row.
     pub turn: u32,
-    /// The window's end, microseconds; the least for rows that are no window's.
+    /// The instant of event time at which a watermark lets it go, microseconds: its window's end, or before that the one of
+    /// an early row; the least for rows that are no window's.
+    pub at: i64,
+    /// The window's end; the least for rows that are no window's.
     pub end: i64,
     /// The row in [`Ranks::keys`].
     pub key: u32,
@@ -57,7 +61,7 @@ impl Ranks {
         let (Some(a), Some(b)) = (self.list.get(at as usize), other.list.get(other_at as usize)) else {
             return Ordering::Equal;
         };
-        (a.ordinal, a.turn, a.end).cmp(&(b.ordinal, b.turn, b.end)).then_with(|| {
+        (a.ordinal, a.turn, a.at, a.end).cmp(&(b.ordinal, b.turn, b.at, b.end)).then_with(|| {
             let pairs = self.keys.iter().zip(&other.keys);
             let mut orders = pairs.map(|(x, y)| compare(x.get(a.key as usize), y.get(b.key as usize)));
             orders.find(|o| o.is_ne()).unwrap_or(Ordering::Equal)

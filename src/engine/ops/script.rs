@@ -130,7 +130,7 @@ impl Operator for KeyedScript {
         for (index, row) in (0u32..).zip(input.rows) {
             let ordinal = batch.ordinals.get(index as usize).copied().unwrap_or(0);
             let turn = row.saturating_mul(2).saturating_add(1);
-            out.ranks.list.push(Rank { ordinal, turn, end: i64::MIN, key: u32::MAX });
+            out.ranks.list.push(Rank { ordinal, turn, at: i64::MIN, end: i64::MIN, key: u32::MAX });
             ordinals.push(index);
         }
         batch.ordinals.clone_from(&ordinals);

@@ -31,6 +31,12 @@ pub(super) struct Cause {
 /// Windows of one emission that share their bounds: a group a key.
 pub(super) struct Emission<'a> {
     pub cause: Cause,
+    /// As in [`Rank::at`].
+    pub at: i64,
+    /// The rows' event time.
+    pub time: i64,
+    /// Whether the windows are still open and will emit again.
+    pub early: bool,
     pub start: i64,
     pub end: i64,
     /// Key numbers, in order.
@@ -56,9 +62,13 @@ pub(super) struct Emitter {
     by: Vec<ColumnBuilder>,
     start: ColumnBuilder,
     end: ColumnBuilder,
+    early: ColumnBuilder,
     revision: ColumnBuilder,
     replaces: ColumnBuilder,
-    revised: bool,
+    /// Whether a row has a `window_early`.
+    some_early: bool,
+    /// Whether a row has a `window_revision` or `window_replaces`.
+    some_revised: bool,
     calls: Vec<ColumnBuilder>,
     /// Rows for which an aggregate has no answer.
     unanswered: Vec<RowError>,
@@ -79,9 +89,11 @@ impl Emitter {
             by: builders(spec.by.len()),
             start: ColumnBuilder::default(),
             end: ColumnBuilder::default(),
+            early: ColumnBuilder::default(),
             revision: ColumnBuilder::default(),
             replaces: ColumnBuilder::default(),
-            revised: false,
+            some_early: false,
+            some_revised: false,
             calls: builders(spec.calls.len()),
             unanswered: Vec::new(),
             failed: Vec::new(),
@@ -92,7 +104,8 @@ impl Emitter {
     /// A row that came too late.
     pub fn late(&mut self, cause: Cause, row: u32) {
         self.late.push((row, as_u32(self.ranks.len())));
-        self.ranks.push(Rank { ordinal: cause.ordinal, turn: cause.turn, end: i64::MIN, key: u32::MAX });
+        let Cause { ordinal, turn } = cause;
+        self.ranks.push(Rank { ordinal, turn, at: i64::MIN, end: i64::MIN, key: u32::MAX });
     }
 
     /// A row that could not be taken in.
@@ -113,7 +126,7 @@ impl Emitter {
             place: error.place,
             original,
         });
-        self.ranks.push(Rank { ordinal: cause.ordinal, turn: cause.turn, end: i64::MIN, key: u32::MAX });
+        self.ranks.push(Rank { ordinal: cause.ordinal, turn: cause.turn, at: i64::MIN, end: i64::MIN, key: u32::MAX });
     }
 
     /// The rows of one emission.
@@ -129,14 +142,16 @@ impl Emitter {
             self.ranks.push(Rank {
                 ordinal: emission.cause.ordinal,
                 turn: emission.cause.turn,
+                at: emission.at,
                 end: emission.end,
                 key: as_u32(self.times.len()),
             });
-            self.times.push(Timestamp(emission.end.saturating_sub(1)));
+            self.times.push(Timestamp(emission.time));
         }
         repeat_time(&mut self.start, emission.start, rows);
         repeat_time(&mut self.end, emission.end, rows);
         for _ in 0..rows {
+            self.early.push_cell(if emission.early { Cell::Bool(true) } else { Cell::Missing });
             self.revision.push_cell(emission.revision.map_or(Cell::Missing, |r| Cell::Int(i64::from(r))));
             if emission.replaces.is_empty() {
                 self.replaces.push_cell(Cell::Missing);
@@ -146,7 +161,8 @@ impl Emitter {
                 self.replaces.push(Val::Big(&starts));
             }
         }
-        self.revised |= emission.revision.is_some();
+        self.some_early |= emission.early;
+        self.some_revised |= emission.revision.is_some() || !emission.replaces.is_empty();
         for (call, builder) in self.calls.iter_mut().enumerate() {
             accumulators.results(call, emission.groups, emission.slots, builder, &mut self.unanswered);
         }
@@ -177,8 +193,11 @@ impl Emitter {
         let bounds = self.spec.bounds;
         write(&mut batch, bounds.start, take(&mut self.start));
         write(&mut batch, bounds.end, take(&mut self.end));
-        let (revision, replaces) = (take(&mut self.revision), take(&mut self.replaces));
-        if std::mem::take(&mut self.revised) {
+        let (early, revision, replaces) = (take(&mut self.early), take(&mut self.revision), take(&mut self.replaces));
+        if std::mem::take(&mut self.some_early) {
+            write(&mut batch, bounds.early, early);
+        }
+        if std::mem::take(&mut self.some_revised) {
             write(&mut batch, bounds.revision, revision);
             write(&mut batch, bounds.replaces, replaces);
         }

@@ -238,6 +238,11 @@ impl<T: Default> Keys<T> {
         &self.sorted
     }
 
+    /// Every live key's number and what is kept for it, in no order.
+    pub fn live(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.table.iter().filter_map(|id| self.entries.get(*id as usize).map(|e| (*id, &e.data)))
+    }
+
     /// The order of two keys by number.
     pub fn order(&self, a: u32, b: u32) -> Ordering {
         match (self.get(a), self.get(b)) {

@@ -1,10 +1,15 @@
 //! The window step: groups rows by key and time and emits a row per window and key when the watermark passes its end.
 //!
 //! [`panes`] holds tumbling and sliding windows (sliding ones share panes instead of touching size/every windows per
-//! event: Li et al., "No pane, no gain", SIGMOD Record 34(1), 2005), [`session`] holds sessions.
+//! event: Li et al., "No pane, no gain", SIGMOD Record 34(1), 2005) and those of the calendar, [`session`] holds sessions,
+//! [`count`] windows of so many events. [`early`] knows which rows leave before their window closes.
 
 pub mod accumulate;
+mod count;
+pub mod early;
 mod emit;
+pub mod grid;
+mod joining;
 pub mod keys;
 mod panes;
 mod session;
@@ -12,6 +17,7 @@ mod session;
 use std::sync::Arc;
 
 use crate::base::time::TimeSpan;
+use crate::data::calendar::Calendar;
 use crate::data::layout::{FieldId, Layout};
 use crate::expr::Program;
 use crate::plan::window::{Bounds, Shape};
@@ -19,17 +25,53 @@ use crate::plan::window::{Bounds, Shape};
 use super::{Operator, TickInput, TickOutput};
 use crate::engine::state::{State, StateError, StateRow};
 use accumulate::{Accumulators, Aggregate};
+use count::Counts;
+use early::Points;
 use emit::Emitter;
+use grid::Grid;
 use panes::Panes;
 use session::Sessions;
+
+/// Where windows lie.
+#[derive(Clone)]
+pub enum Windows {
+    /// Where time says.
+    Grid(Grid),
+    /// Around events at most `gap` apart.
+    Sessions {
+        /// At exactly this they still join.
+        gap: TimeSpan,
+        /// The longest session.
+        max: Option<TimeSpan>,
+    },
+    /// Around so many events in order of arrival.
+    Count(u64),
+}
+
+impl Windows {
+    /// Those of a shape.
+    pub fn of(shape: &Shape) -> Result<Self, String> {
+        Ok(match shape {
+            Shape::Tumbling { size, offset } => Windows::Grid(Grid::even(*size, *size, *offset)),
+            Shape::Sliding { size, every, offset } => Windows::Grid(Grid::even(*size, *every, *offset)),
+            Shape::Calendar { every, zone } => Windows::Grid(Grid::Calendar(Calendar::new(*every, zone)?)),
+            Shape::Session { gap, max } => Windows::Sessions { gap: *gap, max: *max },
+            Shape::Count { events } => Windows::Count(*events),
+        })
+    }
+}
 
 /// A window step as the engine runs it: every expression has a column.
 #[derive(Clone)]
 pub struct WindowSpec {
-    /// Tumbling, sliding or session.
-    pub shape: Shape,
-    /// How long after its end a window takes events.
+    /// Where its windows lie.
+    pub windows: Windows,
+    /// How long after its end a window takes events and emits again.
     pub allow_late: TimeSpan,
+    /// How far it goes behind the watermark that it is given.
+    pub held_back: TimeSpan,
+    /// Where rows leave before their window closes.
+    pub early: Option<Points>,
     /// The columns of the key's parts in the input.
     pub key: Vec<FieldId>,
     /// The fields they are written back as.
@@ -58,34 +100,43 @@ pub enum OutputField {
 /// The operator of a window step.
 pub struct WindowStep {
     groups: Groups,
+    held_back: TimeSpan,
     emitter: Emitter,
 }
 
 enum Groups {
     Panes(Panes),
     Sessions(Sessions),
+    Counts(Counts),
 }
 
 impl WindowStep {
     /// With no state.
     pub fn new(spec: &WindowSpec, layout: &Arc<Layout>) -> Self {
         let accumulators = Accumulators::new(spec.calls.iter().map(|(aggregate, _)| aggregate.clone()), layout);
-        let groups = match spec.shape {
-            Shape::Tumbling { size, offset } => Groups::Panes(Panes::new(spec, size, size, offset, accumulators)),
-            Shape::Sliding { size, every, offset } => {
-                Groups::Panes(Panes::new(spec, size, every, offset, accumulators))
-            }
-            Shape::Session { gap } => Groups::Sessions(Sessions::new(spec, gap, accumulators)),
+        let groups = match &spec.windows {
+            Windows::Grid(grid) => Groups::Panes(Panes::new(spec, grid.clone(), accumulators)),
+            Windows::Sessions { gap, max } => Groups::Sessions(Sessions::new(spec, *gap, *max, accumulators)),
+            Windows::Count(events) => Groups::Counts(Counts::new(spec, *events, accumulators)),
         };
-        WindowStep { groups, emitter: Emitter::new(spec, layout) }
+        WindowStep { groups, held_back: spec.held_back, emitter: Emitter::new(spec, layout) }
     }
 }
 
 impl Operator for WindowStep {
     fn tick(&mut self, input: &TickInput<'_>, out: &mut TickOutput) {
+        let held;
+        let watermarks = if self.held_back == TimeSpan::ZERO {
+            input.watermarks
+        } else {
+            held = input.watermarks.behind(self.held_back);
+            &held
+        };
+        let input = &TickInput { watermarks, ..*input };
         match &mut self.groups {
             Groups::Panes(panes) => panes.tick(input, &mut self.emitter),
             Groups::Sessions(sessions) => sessions.tick(input, &mut self.emitter),
+            Groups::Counts(counts) => counts.tick(input, &mut self.emitter),
         }
         self.emitter.finish(out);
     }
@@ -100,6 +151,7 @@ impl State for WindowStep {
         match &mut self.groups {
             Groups::Panes(panes) => panes.changes(),
             Groups::Sessions(sessions) => sessions.changes(),
+            Groups::Counts(counts) => counts.changes(),
         }
     }
 
@@ -107,6 +159,7 @@ impl State for WindowStep {
         match &mut self.groups {
             Groups::Panes(panes) => panes.restore(row),
             Groups::Sessions(sessions) => sessions.restore(row),
+            Groups::Counts(counts) => counts.restore(row),
         }
     }
 }

@@ -1,15 +1,12 @@
-//! Tumbling and sliding windows over shared panes.
-//!
-//! Time is cut into panes, the largest pieces that every window is made of. A row is added to the one pane it falls
-//! into; a window that closes merges its panes key by key.
+//! Windows that are fixed by time alone, over shared panes ([`super::grid`]): a row is added to the one pane it falls into;
+//! a window that closes merges its panes key by key.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::base::time::TimeSpan;
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
 use crate::data::value::Value;
@@ -18,64 +15,19 @@ use crate::engine::state::{StateError, StateRow, decode, encode};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
+use super::early::{EarlyPanes, StoredChange};
 use super::emit::{Cause, Emission, Emitter};
+use super::grid::{Grid, Pane};
 use super::keys::{Key, KeyColumns, Keys};
 
 /// The panes of a key with their slots, ascending.
 type KeyPanes = SmallVec<[(i64, u32); 1]>;
 
-/// The windows' geometry, all in microseconds.
-#[derive(Clone, Copy, Debug)]
-struct Grid {
-    size: i64,
-    every: i64,
-    offset: i64,
-    pane: i64,
-    allow_late: i64,
-}
-
-/// A pane with the windows that cover it.
-#[derive(Clone, Copy, Debug)]
-struct Pane {
-    start: i64,
-    end: i64,
-    first_window_end: i64,
-    last_window_end: i64,
-}
-
-impl Grid {
-    fn pane_of(&self, time: i64) -> Pane {
-        let start = floor_to(time, self.pane, self.offset);
-        let last_window_start = floor_to(start, self.every, self.offset);
-        // The first window that ends after the pane's start.
-        let first_window_end = floor_to(start.saturating_sub(self.size), self.every, self.offset)
-            .saturating_add(self.every)
-            .saturating_add(self.size);
-        Pane {
-            start,
-            end: start.saturating_add(self.pane),
-            first_window_end,
-            last_window_end: last_window_start.saturating_add(self.size),
-        }
-    }
-
-    /// The first window end above `after` among those that cover the pane.
-    fn next_end(&self, pane: &Pane, after: i64) -> Option<i64> {
-        let mut end = pane.first_window_end;
-        if end <= after {
-            let steps = (after - end) / self.every + 1;
-            end = end.saturating_add(steps.saturating_mul(self.every));
-        }
-        (end <= pane.last_window_end).then_some(end)
-    }
-}
-
-fn floor_to(time: i64, step: i64, offset: i64) -> i64 {
-    time.saturating_sub(offset).div_euclid(step).saturating_mul(step).saturating_add(offset)
-}
-
-fn greatest_common_divisor(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+/// A pane that holds rows.
+struct Filled {
+    pane: Pane,
+    /// The keys that have a slot there.
+    keys: Vec<u32>,
 }
 
 /// What is stored for a key.
@@ -83,16 +35,31 @@ fn greatest_common_divisor(a: i64, b: i64) -> i64 {
 struct KeyState {
     panes: Vec<(i64, Vec<Stored>)>,
     revisions: Vec<(i64, u32)>,
+    #[serde(default)]
+    early: Vec<StoredChange>,
 }
 
-/// The state of a tumbling or sliding window step.
+/// Rows of one window that leave together.
+struct Leaving {
+    cause: Cause,
+    /// When: its end, or the point of an early row.
+    at: i64,
+    start: i64,
+    end: i64,
+    revision: Option<u32>,
+    early: bool,
+}
+
+/// The state of a step whose windows are fixed by time.
 pub(super) struct Panes {
     grid: Grid,
+    allow_late: i64,
+    early: Option<EarlyPanes>,
     key_fields: Vec<FieldId>,
     accumulators: Accumulators,
     keys: Keys<KeyPanes>,
-    /// Pane starts that hold rows, with the number of keys that have a slot there.
-    filled: BTreeMap<i64, u32>,
+    /// Panes that hold rows, by start.
+    filled: BTreeMap<i64, Filled>,
     /// How often a window of a key was emitted again, by window end and key; only above 0.
     revisions: BTreeMap<i64, HashMap<u32, u32>>,
     /// Nothing happens before the watermark reaches this.
@@ -104,18 +71,12 @@ pub(super) struct Panes {
 }
 
 impl Panes {
-    pub fn new(
-        spec: &WindowSpec,
-        size: TimeSpan,
-        every: TimeSpan,
-        offset: TimeSpan,
-        accumulators: Accumulators,
-    ) -> Self {
-        let (size, every) = (size.0.max(1), every.0.max(1));
-        let pane = greatest_common_divisor(size, every);
-        let grid = Grid { size, every, offset: offset.0.rem_euclid(every), pane, allow_late: spec.allow_late.0 };
+    pub fn new(spec: &WindowSpec, grid: Grid, accumulators: Accumulators) -> Self {
+        let early = spec.early.map(EarlyPanes::new);
         Panes {
             grid,
+            allow_late: spec.allow_late.0,
+            early,
             key_fields: spec.key.clone(),
             accumulators,
             keys: Keys::new(spec.track),
@@ -124,7 +85,7 @@ impl Panes {
             next_event: i64::MAX,
             watermark: i64::MIN,
             pending: Vec::new(),
-            cached: Pane { start: 0, end: 0, first_window_end: 0, last_window_end: 0 },
+            cached: Pane::NONE,
         }
     }
 
@@ -139,11 +100,11 @@ impl Panes {
                 self.advance(*step, watermark.0, input, emitter);
             }
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
-            if time < self.cached.start || time >= self.cached.end {
-                self.cached = self.grid.pane_of(time);
+            if !self.cached.holds(time) {
+                self.cached = self.locate(time);
             }
             let cause = Cause { ordinal, turn: row.saturating_mul(2).saturating_add(1) };
-            if self.cached.last_window_end.saturating_add(self.grid.allow_late) <= self.watermark {
+            if self.gone(&self.cached) <= self.watermark {
                 emitter.late(cause, *row);
                 continue;
             }
@@ -163,6 +124,11 @@ impl Panes {
                     self.flush(input);
                 }
             }
+            if let Some(early) = &mut self.early
+                && let Some(point) = early.changed(&self.cached, id, self.watermark)
+            {
+                self.next_event = self.next_event.min(point);
+            }
         }
         for (step, watermark) in steps {
             self.advance(*step, watermark.0, input, emitter);
@@ -173,6 +139,24 @@ impl Panes {
     fn set_watermark(&mut self, to: i64) {
         // The first tick after a restart brings the watermark that the state was stored at.
         self.watermark = self.watermark.max(to);
+    }
+
+    /// The pane that an instant is in.
+    fn locate(&self, time: i64) -> Pane {
+        // A calendar is slow to ask.
+        if matches!(self.grid, Grid::Calendar(_))
+            && let Some((_, filled)) = self.filled.range(..=time).next_back()
+            && filled.pane.holds(time)
+        {
+            return filled.pane;
+        }
+        self.grid.pane_of(time)
+    }
+
+    /// When a pane's last window takes no more rows.
+    #[inline]
+    fn gone(&self, pane: &Pane) -> i64 {
+        pane.last_window_end.saturating_add(self.allow_late)
     }
 
     /// The slot of a key in the cached pane.
@@ -191,22 +175,20 @@ impl Panes {
         let slot = self.accumulators.allocate();
         let at = entry.data.iter().rposition(|(start, _)| *start < pane.start).map_or(0, |i| i + 1);
         entry.data.insert(at, (pane.start, slot));
-        self.fill(pane);
+        self.fill(pane, id);
         slot
     }
 
-    fn fill(&mut self, pane: Pane) {
-        let count = self.filled.entry(pane.start).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            self.next_event = self.next_event.min(self.event_of(&pane));
+    /// A key has a slot in a pane.
+    fn fill(&mut self, pane: Pane, id: u32) {
+        let filled = self.filled.entry(pane.start).or_insert_with(|| Filled { pane, keys: Vec::new() });
+        filled.keys.push(id);
+        if filled.keys.len() == 1 {
+            // It makes something happen when a window of it closes, or its last window takes no more rows.
+            let gone = self.gone(&pane);
+            let event = self.grid.next_end(&pane, self.watermark).unwrap_or(gone).min(gone);
+            self.next_event = self.next_event.min(event);
         }
-    }
-
-    /// When the pane next makes something happen: a window of it closes, or its last window takes no more rows.
-    fn event_of(&self, pane: &Pane) -> i64 {
-        let gone = pane.last_window_end.saturating_add(self.grid.allow_late);
-        self.grid.next_end(pane, self.watermark).unwrap_or(gone).min(gone)
     }
 
     /// Computes the folds of a row that falls into the cached pane; false if one fails, and with it the row.
@@ -239,13 +221,11 @@ impl Panes {
     fn revise(&mut self, cause: Cause, row: u32, id: u32, input: &TickInput<'_>, emitter: &mut Emitter) {
         self.flush(input);
         let pane = self.cached;
-        let mut end = pane.first_window_end;
         let mut emitted_before = Vec::new();
-        while end <= self.watermark && end <= pane.last_window_end {
-            if end.saturating_add(self.grid.allow_late) > self.watermark {
-                emitted_before.push((end, self.window_slots(id, end).next().is_some()));
-            }
-            end = end.saturating_add(self.grid.every);
+        let mut next = self.grid.next_end(&pane, self.watermark.saturating_sub(self.allow_late));
+        while let Some(end) = next.filter(|end| *end <= self.watermark) {
+            emitted_before.push((end, !self.window_slots(id, self.grid.start_of(end), end).is_empty()));
+            next = self.grid.next_end(&pane, end);
         }
         let slot = self.slot(id);
         self.accumulators.add(input.batch, &[(row, slot)]);
@@ -255,35 +235,51 @@ impl Panes {
                 *count += 1;
                 *count
             });
-            let slots: Vec<u32> = self.window_slots(id, end).collect();
-            emitter.emit(
-                &Emission {
-                    cause,
-                    start: end.saturating_sub(self.grid.size),
-                    end,
-                    keys: &[id],
-                    groups: std::slice::from_ref(&(0..as_u32(slots.len()))),
-                    slots: &slots,
-                    revision,
-                    replaces: &[],
-                },
-                &self.keys,
-                &self.accumulators,
-            );
+            let window = Leaving { cause, at: end, start: self.grid.start_of(end), end, revision, early: false };
+            self.emit(&window, &[id], emitter);
         }
     }
 
-    /// The slots of a key in the window that ends at `end`, in order of time.
-    fn window_slots(&self, id: u32, end: i64) -> impl Iterator<Item = u32> + '_ {
-        let start = end.saturating_sub(self.grid.size);
+    /// The panes of a key in a window, in order of time.
+    fn window_slots(&self, id: u32, start: i64, end: i64) -> &[(i64, u32)] {
         let panes = self.keys.get(id).map_or(&[][..], |e| &e.data);
-        panes.iter().filter(move |(pane, _)| *pane >= start && *pane < end).map(|(_, slot)| *slot)
+        let from = panes.partition_point(|(pane, _)| *pane < start);
+        let to = panes.partition_point(|(pane, _)| *pane < end);
+        panes.get(from..to).unwrap_or_default()
     }
 
-    /// Moves the watermark: closes windows in order of their ends, then forgets what takes no more rows.
+    /// Emits a window's rows: one for each of these keys that has something in it.
+    fn emit(&self, window: &Leaving, ids: &[u32], emitter: &mut Emitter) {
+        let (mut keys, mut groups, mut slots): (Vec<u32>, Vec<Range<u32>>, Vec<u32>) = Default::default();
+        for id in ids {
+            let from = as_u32(slots.len());
+            slots.extend(self.window_slots(*id, window.start, window.end).iter().map(|(_, slot)| *slot));
+            let to = as_u32(slots.len());
+            if to > from {
+                keys.push(*id);
+                groups.push(from..to);
+            }
+        }
+        let emission = Emission {
+            cause: window.cause,
+            at: window.at,
+            time: window.at.saturating_sub(1),
+            early: window.early,
+            start: window.start,
+            end: window.end,
+            keys: &keys,
+            groups: &groups,
+            slots: &slots,
+            revision: window.revision,
+            replaces: &[],
+        };
+        emitter.emit(&emission, &self.keys, &self.accumulators);
+    }
+
+    /// Moves the watermark: closes windows in order of their ends, early rows between them, then forgets what takes no more
+    /// rows.
     fn advance(&mut self, ordinal: u32, to: i64, input: &TickInput<'_>, emitter: &mut Emitter) {
-        let from = self.watermark;
-        if to <= from {
+        if to <= self.watermark {
             return;
         }
         if to < self.next_event {
@@ -291,83 +287,87 @@ impl Panes {
             return;
         }
         self.flush(input);
-        let mut ends = BTreeSet::new();
-        for start in self.filled.keys() {
-            let pane = self.grid.pane_of(*start);
-            let mut next = self.grid.next_end(&pane, from);
-            while let Some(end) = next.filter(|end| *end <= to) {
-                ends.insert(end);
-                next = self.grid.next_end(&pane, end);
-            }
-        }
         let rows_before = input.batch.ordinals.partition_point(|o| *o <= ordinal);
         let cause = Cause { ordinal, turn: as_u32(rows_before).saturating_mul(2) };
-        for end in ends {
-            self.close(cause, end, emitter);
+        let mut closed = self.watermark;
+        loop {
+            let end = self.next_close(closed).filter(|end| *end <= to);
+            let point = self.early.as_ref().and_then(EarlyPanes::next).filter(|point| *point <= to);
+            match (end, point) {
+                (Some(end), point) if point.is_none_or(|point| end <= point) => {
+                    self.close(cause, end, emitter);
+                    closed = end;
+                }
+                (_, Some(point)) => self.leave_early(cause, point, emitter),
+                (_, None) => break,
+            }
         }
         self.watermark = to;
         self.forget();
-        let panes: Vec<Pane> = self.filled.keys().map(|start| self.grid.pane_of(*start)).collect();
-        self.next_event = panes.iter().map(|pane| self.event_of(pane)).min().unwrap_or(i64::MAX);
+        let close = self.next_close(to);
+        let gone = self.filled.values().next().map(|first| self.gone(&first.pane));
+        let point = self.early.as_ref().and_then(EarlyPanes::next);
+        self.next_event = [close, gone, point].into_iter().flatten().min().unwrap_or(i64::MAX);
+    }
+
+    /// The first end above `after` of a window that holds rows.
+    fn next_close(&self, after: i64) -> Option<i64> {
+        let mut panes = self.filled.range(self.grid.first_open(after)..).map(|(_, filled)| &filled.pane);
+        self.grid.next_end(panes.find(|pane| pane.last_window_end > after)?, after)
     }
 
     fn close(&mut self, cause: Cause, end: i64, emitter: &mut Emitter) {
-        let (mut ids, mut groups, mut slots): (Vec<u32>, Vec<Range<u32>>, Vec<u32>) = Default::default();
-        let start = end.saturating_sub(self.grid.size);
+        let start = self.grid.start_of(end);
         let order = self.keys.in_order().to_vec();
-        for id in order {
-            let from = as_u32(slots.len());
-            let panes = self.keys.get(id).map_or(&[][..], |e| &e.data);
-            slots.extend(panes.iter().filter(|(pane, _)| *pane >= start && *pane < end).map(|(_, slot)| *slot));
-            let to = as_u32(slots.len());
-            if to > from {
-                ids.push(id);
-                groups.push(from..to);
+        self.emit(&Leaving { cause, at: end, start, end, revision: None, early: false }, &order, emitter);
+    }
+
+    /// The rows of windows that changed and in which a point of the grid of early rows lies.
+    fn leave_early(&mut self, cause: Cause, point: i64, emitter: &mut Emitter) {
+        let Some(early) = &mut self.early else { return };
+        let filled = &self.filled;
+        let windows = early.take(point, &self.grid, |start| filled.get(&start).map(|filled| filled.pane));
+        for (end, mut ids) in windows {
+            ids.sort_by(|a, b| self.keys.order(*a, *b));
+            ids.dedup();
+            for id in &ids {
+                // What waits has changed.
+                self.keys.change(*id);
             }
+            let start = self.grid.start_of(end);
+            self.emit(&Leaving { cause, at: point, start, end, revision: None, early: true }, &ids, emitter);
         }
-        let emission =
-            Emission { cause, start, end, keys: &ids, groups: &groups, slots: &slots, revision: None, replaces: &[] };
-        emitter.emit(&emission, &self.keys, &self.accumulators);
     }
 
     /// Drops panes whose last window takes no more rows, and keys without panes.
     fn forget(&mut self) {
-        let gone: Vec<i64> = self
-            .filled
-            .keys()
-            .copied()
-            .take_while(|start| {
-                let pane = self.grid.pane_of(*start);
-                pane.last_window_end.saturating_add(self.grid.allow_late) <= self.watermark
-            })
-            .collect();
-        let (allow_late, watermark) = (self.grid.allow_late, self.watermark);
+        let (allow_late, watermark) = (self.allow_late, self.watermark);
         self.revisions.retain(|end, _| end.saturating_add(allow_late) > watermark);
-        let Some(last) = gone.last().copied() else { return };
-        for start in gone {
-            self.filled.remove(&start);
-        }
-        for id in self.keys.in_order().to_vec() {
-            if self.keys.get(id).and_then(|e| e.data.first()).is_none_or(|(start, _)| *start > last) {
-                continue;
+        while let Some(first) = self.filled.first_entry() {
+            let pane = first.get().pane;
+            if pane.last_window_end.saturating_add(allow_late) > watermark {
+                break;
             }
-            let Some(entry) = self.keys.change(id) else { continue };
-            let count = entry.data.iter().take_while(|(start, _)| *start <= last).count();
-            for (_, slot) in entry.data.drain(..count) {
-                self.accumulators.release(slot);
-            }
-            if entry.data.is_empty() {
-                self.keys.remove(id);
+            for id in first.remove().keys {
+                let Some(entry) = self.keys.change(id) else { continue };
+                let count = entry.data.partition_point(|(start, _)| *start <= pane.start);
+                for (_, slot) in entry.data.drain(..count) {
+                    self.accumulators.release(slot);
+                }
+                if entry.data.is_empty() {
+                    self.keys.remove(id);
+                }
             }
         }
     }
 
     pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        let (accumulators, revisions) = (&self.accumulators, &self.revisions);
+        let (accumulators, revisions, early) = (&self.accumulators, &self.revisions, &self.early);
         self.keys.state_rows(|id, entry| {
             let panes = entry.data.iter().map(|(start, slot)| (*start, accumulators.store(*slot))).collect();
             let of_key = revisions.iter().filter_map(|(end, keys)| keys.get(&id).map(|n| (*end, *n)));
-            encode(&KeyState { panes, revisions: of_key.collect() })
+            let early = early.as_ref().map(|early| early.of_key(id)).unwrap_or_default();
+            encode(&KeyState { panes, revisions: of_key.collect(), early })
         })
     }
 
@@ -382,8 +382,13 @@ impl Panes {
                 entry.data.push((start, slot));
             }
             // What the pane makes happen is known when the watermark is: until then anything may.
-            self.fill(self.grid.pane_of(start));
+            self.fill(self.locate(start), id);
             self.next_event = i64::MIN;
+        }
+        for change in state.early {
+            if let Some(early) = &mut self.early {
+                early.restore(id, change);
+            }
         }
         for (end, count) in state.revisions {
             self.revisions.entry(end).or_default().insert(id, count);

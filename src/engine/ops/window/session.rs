@@ -2,9 +2,15 @@
 //!
 //! A row first joins what it touches, then lateness is judged: a late row that bridges two sessions is not late if the
 //! session it makes is not. Each session has one timer, moved on lazily: extending a session touches no queue.
+//!
+//! Which sessions a row joins is told in [`super::joining`]. Early rows are as in [`super::early`]: one makes its start
+//! known, so that if the session then begins earlier or joins another, the next row names that start in
+//! `window_replaces`. The early row of a session that was closed and is open again has the revision that its next row will
+//! have.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -18,28 +24,10 @@ use crate::engine::state::{StateError, StateRow, decode, encode};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
+use super::early::Points;
 use super::emit::{Cause, Emission, Emitter};
+use super::joining::{Reach, Session};
 use super::keys::{Key, KeyColumns, Keys};
-
-/// A session of a key.
-#[derive(Clone, Debug)]
-struct Session {
-    /// Time of the first event.
-    start: i64,
-    /// Time of the last event; the session ends `gap` after it.
-    last: i64,
-    slot: u32,
-    /// When the queue looks at the session again; never after it is due.
-    timer: i64,
-    /// Whether its end has been reached.
-    closed: bool,
-    /// Emissions of it, or of a session it took in: the next one's revision if above 0.
-    emitted: u32,
-    /// Whether it was emitted under its present start.
-    known_start: bool,
-    /// Emitted starts of sessions it took in, other than its own.
-    replaces: SmallVec<[i64; 1]>,
-}
 
 /// A session as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -49,17 +37,29 @@ struct StoredSession {
     closed: bool,
     emitted: u32,
     known_start: bool,
+    #[serde(default = "never")]
+    early: i64,
     replaces: Vec<i64>,
     values: Vec<Stored>,
 }
 
-/// The sessions of a key by start; they do not touch.
+/// The point of an early row that is not to leave.
+fn never() -> i64 {
+    i64::MAX
+}
+
+/// The sessions of a key by start; none begins before the last event of the one before it.
 type KeySessions = SmallVec<[Session; 1]>;
 
 /// The state of a session window step.
 pub(super) struct Sessions {
     gap: i64,
+    /// The longest a session may be.
+    max: i64,
     allow_late: i64,
+    points: Option<Points>,
+    /// Points at which early rows may leave, and of which key.
+    early: BinaryHeap<Reverse<(i64, u32)>>,
     key_fields: Vec<FieldId>,
     accumulators: Accumulators,
     keys: Keys<KeySessions>,
@@ -71,10 +71,13 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub fn new(spec: &WindowSpec, gap: TimeSpan, accumulators: Accumulators) -> Self {
+    pub fn new(spec: &WindowSpec, gap: TimeSpan, max: Option<TimeSpan>, accumulators: Accumulators) -> Self {
         Sessions {
             gap: gap.0.max(0),
+            max: max.map_or(i64::MAX, |max| max.0),
             allow_late: spec.allow_late.0,
+            points: spec.early,
+            early: BinaryHeap::new(),
             key_fields: spec.key.clone(),
             accumulators,
             keys: Keys::unordered(spec.track),
@@ -125,26 +128,31 @@ impl Sessions {
         input: &TickInput<'_>,
         emitter: &mut Emitter,
     ) {
-        let gap = self.gap;
+        let (gap, reach) = (self.gap, Reach { gap: self.gap, max: self.max });
         // Mostly: the row lies in the key's newest session, or extends it, and touches no other.
         if let Some(sessions) = known.and_then(|id| self.keys.change(id)).map(|e| &mut e.data) {
             let others = sessions.len() > 1;
             if let Some(session) = sessions.last_mut()
                 && !session.closed
-                && time <= session.last.saturating_add(gap)
-                && (time >= session.start || (!others && time >= session.start.saturating_sub(gap)))
+                && (time >= session.start || !others)
+                && reach.takes(session, time)
             {
                 session.last = session.last.max(time);
                 if time < session.start {
-                    moved_start(session, time);
+                    session.begin_at(time);
                 }
                 self.pending.push((row, session.slot));
+                if let (Some(points), Some(id)) = (self.points, known)
+                    && let Some(point) = session.wait(points, self.watermark, gap)
+                {
+                    self.early.push(Reverse((point, id)));
+                }
                 return;
             }
         }
         let sessions = known.and_then(|id| self.keys.get(id)).map_or(&[][..], |e| &e.data);
-        let joins = |s: &Session| time >= s.start.saturating_sub(gap) && time <= s.last.saturating_add(gap);
-        let last = sessions.iter().filter(|s| joins(s)).map(|s| s.last).max().map_or(time, |last| last.max(time));
+        let joined = sessions.get(reach.joined(sessions, time)).unwrap_or_default();
+        let last = joined.last().map_or(time, |s| s.last.max(time));
         let end = last.saturating_add(gap);
         if end.saturating_add(self.allow_late) <= self.watermark {
             emitter.late(cause, row);
@@ -161,6 +169,9 @@ impl Sessions {
                 session.timer = end;
                 self.timers.push(Reverse((end, id)));
             }
+            if let Some(point) = self.points.and_then(|points| session.wait(points, self.watermark, gap)) {
+                self.early.push(Reverse((point, id)));
+            }
         } else {
             let slot = session.slot;
             self.accumulators.add(input.batch, &[(row, slot)]);
@@ -168,13 +179,12 @@ impl Sessions {
         }
     }
 
-    /// Joins every session of the key that an event at `time` touches, and the event's own time: the session's index.
+    /// Joins the sessions of the key that an event at `time` joins, and the event's own time: the session's index.
     fn join(&mut self, id: u32, time: i64) -> usize {
-        let gap = self.gap;
+        let reach = Reach { gap: self.gap, max: self.max };
         let Some(entry) = self.keys.change(id) else { return 0 };
         let sessions = &mut entry.data;
-        let first = sessions.partition_point(|s| s.last.saturating_add(gap) < time);
-        let beyond = sessions.partition_point(|s| s.start.saturating_sub(gap) <= time);
+        let Range { start: first, end: beyond } = reach.joined(sessions, time);
         if first >= beyond {
             let slot = self.accumulators.allocate();
             let replaces = SmallVec::new();
@@ -186,6 +196,7 @@ impl Sessions {
                 closed: false,
                 emitted: 0,
                 known_start: false,
+                early: i64::MAX,
                 replaces,
             };
             sessions.insert(first, session);
@@ -203,10 +214,11 @@ impl Sessions {
             joined.last = joined.last.max(other.last);
             joined.emitted = joined.emitted.max(other.emitted);
             joined.timer = joined.timer.min(other.timer);
+            joined.early = joined.early.min(other.early);
         }
         joined.last = joined.last.max(time);
         if time < joined.start {
-            moved_start(joined, time);
+            joined.begin_at(time);
         }
         first
     }
@@ -221,15 +233,14 @@ impl Sessions {
         input: &TickInput<'_>,
         emitter: &mut Emitter,
     ) -> bool {
-        let gap = self.gap;
+        let reach = Reach { gap: self.gap, max: self.max };
         let sessions = known.and_then(|id| self.keys.get(id)).map_or(&[][..], |e| &e.data);
-        let joins = |s: &&Session| time >= s.start.saturating_sub(gap) && time <= s.last.saturating_add(gap);
-        let joined = sessions.iter().filter(joins);
-        let last = joined.clone().map(|s| s.last).max().map_or(time, |last| last.max(time));
-        if last.saturating_add(gap).saturating_add(self.allow_late) <= self.watermark {
+        let joined = sessions.get(reach.joined(sessions, time)).unwrap_or_default();
+        let last = joined.last().map_or(time, |s| s.last.max(time));
+        if last.saturating_add(self.gap).saturating_add(self.allow_late) <= self.watermark {
             return true;
         }
-        let slots: SmallVec<[u32; 2]> = joined.map(|s| s.slot).collect();
+        let slots: SmallVec<[u32; 2]> = joined.iter().map(|s| s.slot).collect();
         let prepared = self.accumulators.prepare(input.batch, row, &slots);
         let fits = prepared.is_ok();
         if let Err(error) = prepared {
@@ -250,31 +261,70 @@ impl Sessions {
             return;
         }
         self.watermark = to;
-        if self.timers.peek().is_none_or(|Reverse((at, _))| *at > to) {
+        if next(&self.timers, to).is_none() && next(&self.early, to).is_none() {
             return;
         }
         self.flush(input);
         let rows_before = input.batch.ordinals.partition_point(|o| *o <= ordinal);
         let cause = Cause { ordinal, turn: as_u32(rows_before).saturating_mul(2) };
         let mut due: Vec<u32> = Vec::new();
-        while let Some(Reverse((at, _))) = self.timers.peek().copied() {
-            if at > to {
-                break;
+        loop {
+            match (next(&self.timers, to), next(&self.early, to)) {
+                (Some(at), point) if point.is_none_or(|point| at <= point) => {
+                    self.due(at, cause, &mut due, emitter);
+                }
+                (_, Some(point)) => self.leave_early(point, cause, emitter),
+                (_, None) => break,
             }
-            // Timers of one instant together, so that their sessions leave in the order of their keys.
-            due.clear();
-            while let Some(Reverse((_, id))) = self.timers.peek().copied().filter(|Reverse((other, _))| *other == at) {
-                self.timers.pop();
-                due.push(id);
-            }
-            // Timers of sessions that were joined, moved on or forgotten are still in the queue; a forgotten key has no place
-            // in any order.
-            due.retain(|id| self.keys.get(*id).is_some_and(|e| e.data.iter().any(|s| s.timer == at)));
-            due.sort_by(|a, b| self.keys.order(*a, *b));
-            due.dedup();
-            for id in &due {
-                self.timer(cause, *id, at, emitter);
-            }
+        }
+    }
+
+    /// The timers of one instant together, so that their sessions leave in the order of their keys.
+    fn due(&mut self, at: i64, cause: Cause, due: &mut Vec<u32>, emitter: &mut Emitter) {
+        due.clear();
+        due.extend(pop(&mut self.timers, at));
+        // Timers of sessions that were joined, moved on or forgotten are still in the queue; a forgotten key has no place in
+        // any order.
+        due.retain(|id| self.keys.get(*id).is_some_and(|e| e.data.iter().any(|s| s.timer == at)));
+        due.sort_by(|a, b| self.keys.order(*a, *b));
+        due.dedup();
+        for id in due {
+            self.timer(cause, *id, at, emitter);
+        }
+    }
+
+    /// The early rows of one point, in order of the sessions' ends, then of their keys.
+    fn leave_early(&mut self, point: i64, cause: Cause, emitter: &mut Emitter) {
+        let mut ids: Vec<u32> = pop(&mut self.early, point).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut leaving: Vec<(i64, u32, usize)> = Vec::new();
+        for id in ids {
+            let sessions = self.keys.get(id).map_or(&[][..], |e| &e.data).iter().enumerate();
+            let waiting = sessions.filter(|(_, s)| s.early == point);
+            leaving.extend(waiting.map(|(index, s)| (s.last.saturating_add(self.gap), id, index)));
+        }
+        leaving.sort_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| self.keys.order(*a_key, *b_key)));
+        for (end, id, index) in leaving {
+            let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(index)) else { continue };
+            session.early = i64::MAX;
+            session.known_start = true;
+            let mut replaces = std::mem::take(&mut session.replaces);
+            replaces.sort_unstable();
+            let emission = Emission {
+                cause,
+                at: point,
+                time: point.saturating_sub(1),
+                early: true,
+                start: session.start,
+                end,
+                keys: &[id],
+                groups: std::slice::from_ref(&(0..1)),
+                slots: &[session.slot],
+                revision: (session.emitted > 0).then_some(session.emitted),
+                replaces: &replaces,
+            };
+            emitter.emit(&emission, &self.keys, &self.accumulators);
         }
     }
 
@@ -310,11 +360,15 @@ impl Sessions {
         session.closed = true;
         session.emitted += 1;
         session.known_start = true;
+        session.early = i64::MAX;
         let mut replaces = std::mem::take(&mut session.replaces);
         replaces.sort_unstable();
         let (start, slot) = (session.start, session.slot);
         let emission = Emission {
             cause,
+            at: end,
+            time: end.saturating_sub(1),
+            early: false,
             start,
             end,
             keys: &[id],
@@ -350,6 +404,7 @@ impl Sessions {
                 closed: s.closed,
                 emitted: s.emitted,
                 known_start: s.known_start,
+                early: s.early,
                 replaces: s.replaces.to_vec(),
                 values: accumulators.store(s.slot),
             };
@@ -368,9 +423,12 @@ impl Sessions {
             let timer = if s.closed { end.saturating_add(self.allow_late) } else { end };
             self.timers.push(Reverse((timer, id)));
             let replaces = SmallVec::from_vec(s.replaces);
-            let StoredSession { start, last, closed, emitted, known_start, .. } = s;
+            let StoredSession { start, last, closed, emitted, known_start, early, .. } = s;
+            if early < i64::MAX {
+                self.early.push(Reverse((early, id)));
+            }
             if let Some(entry) = self.keys.change(id) {
-                entry.data.push(Session { start, last, slot, timer, closed, emitted, known_start, replaces });
+                entry.data.push(Session { start, last, slot, timer, closed, emitted, known_start, early, replaces });
             }
         }
         self.keys.take_changes();
@@ -378,10 +436,18 @@ impl Sessions {
     }
 }
 
-/// A session begins earlier than it did; if it was emitted, that emission is one to replace.
-fn moved_start(session: &mut Session, start: i64) {
-    if std::mem::take(&mut session.known_start) {
-        session.replaces.push(session.start);
-    }
-    session.start = start;
+/// The next instant of a queue that is not above `to`.
+fn next(queue: &BinaryHeap<Reverse<(i64, u32)>>, to: i64) -> Option<i64> {
+    queue.peek().map(|Reverse((at, _))| *at).filter(|at| *at <= to)
+}
+
+/// Takes what waits for an instant out of a queue.
+fn pop(queue: &mut BinaryHeap<Reverse<(i64, u32)>>, at: i64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let Reverse((next, id)) = queue.peek().copied()?;
+        (next == at).then(|| {
+            queue.pop();
+            id
+        })
+    })
 }

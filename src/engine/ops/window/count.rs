@@ -1,0 +1,167 @@
+//! Windows of so many events of a key, in the order in which they arrive.
+//!
+//! No event is late: a window takes whatever arrives, and leaves with its last event. Its bounds are the least and the
+//! greatest event time among its events, both included, and the row's event time is the greatest: a row is never behind the
+//! event that made it leave, so whoever reads it finds it late only if that event was.
+//!
+//! What is left at the end of the input leaves then, in order of the windows' ends. Such a window may have waited for long;
+//! its row's event time is then where the watermark stood before that, so that it is not late for whoever reads it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Timestamp;
+use crate::data::column::as_u32;
+use crate::data::layout::FieldId;
+use crate::data::value::Value;
+use crate::engine::ops::TickInput;
+use crate::engine::state::{StateError, StateRow, decode, encode};
+
+use super::WindowSpec;
+use super::accumulate::{Accumulators, Stored};
+use super::emit::{Cause, Emission, Emitter};
+use super::keys::{Key, KeyColumns, Keys};
+
+/// The window of a key; one without events has no slot yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    events: u64,
+    first: i64,
+    last: i64,
+    slot: u32,
+}
+
+/// A window as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredCount {
+    events: u64,
+    first: i64,
+    last: i64,
+    values: Vec<Stored>,
+}
+
+/// The state of a step with windows of so many events.
+pub(super) struct Counts {
+    size: u64,
+    key_fields: Vec<FieldId>,
+    accumulators: Accumulators,
+    keys: Keys<Open>,
+    watermark: i64,
+    /// Rows resolved to slots and not yet added.
+    pending: Vec<(u32, u32)>,
+}
+
+impl Counts {
+    pub fn new(spec: &WindowSpec, size: u64, accumulators: Accumulators) -> Self {
+        Counts {
+            size,
+            key_fields: spec.key.clone(),
+            accumulators,
+            keys: Keys::unordered(spec.track),
+            watermark: i64::MIN,
+            pending: Vec::new(),
+        }
+    }
+
+    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) {
+        let columns = KeyColumns::of(input.batch, &self.key_fields);
+        for row in input.rows {
+            let at = *row as usize;
+            let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
+            let hash = input.hashes.get(at).copied().unwrap_or(0);
+            let ordinal = input.batch.ordinals.get(at).copied().unwrap_or(0);
+            let cause = Cause { ordinal, turn: row.saturating_mul(2).saturating_add(1) };
+            if self.accumulators.folds() {
+                // What came before is in its slot, so that this row's folds go on from there.
+                self.flush(input);
+                let open = self.keys.find(&columns, at, hash).and_then(|id| self.keys.get(id)).map(|e| e.data.slot);
+                if let Err(error) = self.accumulators.prepare(input.batch, *row, open.as_slice()) {
+                    emitter.failed(cause, input.batch, error);
+                    continue;
+                }
+            }
+            let id = self.keys.find_or_add(&columns, at, hash);
+            let Some(entry) = self.keys.change(id) else { continue };
+            let open = &mut entry.data;
+            if open.events == 0 {
+                *open = Open { events: 0, first: time, last: time, slot: self.accumulators.allocate() };
+            }
+            open.events += 1;
+            open.first = open.first.min(time);
+            open.last = open.last.max(time);
+            self.pending.push((*row, open.slot));
+            if open.events >= self.size {
+                self.flush(input);
+                self.leave(cause, id, i64::MIN, emitter);
+            }
+        }
+        self.flush(input);
+        self.watermark = self.watermark.max(input.watermarks.start.0);
+        for (step, to) in &input.watermarks.steps {
+            if *to == Timestamp::MAX {
+                let rows_before = input.batch.ordinals.partition_point(|o| *o <= *step);
+                let cause = Cause { ordinal: *step, turn: as_u32(rows_before).saturating_mul(2) };
+                self.end(cause, emitter);
+            }
+            self.watermark = self.watermark.max(to.0);
+        }
+    }
+
+    fn flush(&mut self, input: &TickInput<'_>) {
+        if !self.pending.is_empty() {
+            self.accumulators.add(input.batch, &self.pending);
+            self.pending.clear();
+        }
+    }
+
+    /// The end of the input: what is left leaves.
+    fn end(&mut self, cause: Cause, emitter: &mut Emitter) {
+        let mut left: Vec<(i64, u32)> = self.keys.live().map(|(id, open)| (open.last, id)).collect();
+        left.sort_by(|(a, a_key), (b, b_key)| a.cmp(b).then_with(|| self.keys.order(*a_key, *b_key)));
+        for (_, id) in left {
+            self.leave(cause, id, self.watermark, emitter);
+        }
+    }
+
+    /// Emits a key's window and forgets the key; `after` is where the watermark has been handed on.
+    fn leave(&mut self, cause: Cause, id: u32, after: i64, emitter: &mut Emitter) {
+        let Some(open) = self.keys.get(id).map(|e| e.data) else { return };
+        let emission = Emission {
+            cause,
+            at: open.last,
+            time: open.last.max(after),
+            early: false,
+            start: open.first,
+            end: open.last,
+            keys: &[id],
+            groups: std::slice::from_ref(&(0..1)),
+            slots: &[open.slot],
+            revision: None,
+            replaces: &[],
+        };
+        emitter.emit(&emission, &self.keys, &self.accumulators);
+        self.accumulators.release(open.slot);
+        self.keys.remove(id);
+    }
+
+    pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
+        let accumulators = &self.accumulators;
+        self.keys.state_rows(|_, entry| {
+            let Open { events, first, last, slot } = entry.data;
+            encode(&StoredCount { events, first, last, values: accumulators.store(slot) })
+        })
+    }
+
+    pub fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
+        let Some(value) = &row.value else { return Ok(()) };
+        let parts: Vec<Value> = decode(&row.key)?;
+        let StoredCount { events, first, last, values } = decode(value)?;
+        let slot = self.accumulators.load(&values).ok_or_else(|| StateError::unreadable("other aggregates"))?;
+        let id = self.keys.add(row.hash, Key::of(parts));
+        if let Some(entry) = self.keys.change(id) {
+            entry.data = Open { events, first, last, slot };
+        }
+        // What was just read back is not a change.
+        self.keys.take_changes();
+        Ok(())
+    }
+}
