@@ -107,8 +107,21 @@ impl Decoder {
             at = if ends.is_some() { limit } else { at + read };
         }
         let records = as_u32(starts.len());
-        let mut batch = self.json.decode(Block { bytes: text, ..Block::default() }).batch;
-        batch.ordinals = ordinals;
+        let decoded = self.json.decode(Block { bytes: text, ..Block::default() });
+        let mut batch = decoded.batch;
+        let ordinal = |made: &u32| ordinals.get(*made as usize).copied().unwrap_or(*made);
+        batch.ordinals = batch.ordinals.iter().map(ordinal).collect();
+        // Only a record that has grown beyond what one may be is refused once it is JSON: quotes and control characters do
+        // that.
+        for grown in decoded.refused {
+            let ordinal = ordinal(&grown.ordinal);
+            let start = starts.get(ordinal as usize).map_or(0, |start| *start as usize);
+            let shown = bytes.get(start..).unwrap_or_default();
+            let original = shown.get(..KEPT_OF_LONG.min(shown.len())).unwrap_or_default().to_vec();
+            let reason = format!("as JSON this cannot be read: {}", grown.reason);
+            refused.push(Refused { ordinal, reason, place: "byte 1".to_owned(), original });
+        }
+        refused.sort_by_key(|r| r.ordinal);
         Decoded { batch, refused, records, starts }
     }
 
@@ -315,6 +328,18 @@ mod tests {
         let bare = Csv { delimiter: b'\t', quote: None, ..dialect() };
         assert_eq!(rows(&bare, b"\"\tx\"y\n").0, [r#"{"a":"\"","b":"x\"y"}"#]);
         assert_eq!(header(b"# made by hand\n\na,b\n", &escaped), (Some(vec!["a".into(), "b".into()]), 20));
+    }
+
+    #[test]
+    fn a_record_that_grows_beyond_the_limit_is_refused_and_its_neighbours_read() {
+        let mut bytes = b"1,2\n".to_vec();
+        bytes.resize(bytes.len() + RECORD_BYTES / 2, 1);
+        bytes.extend_from_slice(b",3\n4,5\n");
+        let (decoded, _) = decode(&dialect(), &["a", "b"], &bytes);
+        assert_eq!((decoded.records, decoded.batch.ordinals.as_slice()), (3, &[0, 2][..]));
+        assert_eq!((decoded.refused.len(), decoded.refused[0].ordinal), (1, 1));
+        assert!(decoded.refused[0].reason.contains("more than the"), "{}", decoded.refused[0].reason);
+        assert_eq!(decoded.refused[0].original.len(), KEPT_OF_LONG);
     }
 
     #[test]

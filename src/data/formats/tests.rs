@@ -98,6 +98,17 @@ fn text_is_one_field() {
 }
 
 #[test]
+fn a_record_that_grows_beyond_the_limit_is_refused_and_its_neighbours_read() {
+    let mut bytes = b"a\n".to_vec();
+    bytes.resize(bytes.len() + crate::base::limit::RECORD_BYTES / 2, 1);
+    bytes.extend_from_slice(b"\nb\n");
+    let records = decode(&Format::Text(Text { field: "line".into() }), &bytes, &[]);
+    let read: Vec<bool> = records.iter().map(|(_, found)| found.is_ok()).collect();
+    assert_eq!(read, [true, false, true]);
+    assert!(records[1].1.as_ref().unwrap_err().0.contains("more than the"));
+}
+
+#[test]
 fn logfmt_reads_pairs_names_and_quotes() {
     let read = |text: &str| decode(&LOGFMT, text.as_bytes(), &[]).remove(0).1;
     let all = r#"at=info n=3.50 big=12345678901234567890 neg=-0 ok url=/a?b=c empty= quoted="7" esc="a\"b\\\n\u00e4\x41\q" t=true"#;
