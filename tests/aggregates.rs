@@ -14,8 +14,15 @@ use support::{Case, Feed, rows_of, run_direct};
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
 
-const SHAPES: [&str; 4] =
-    ["tumbling: 10s", "sliding: { size: 10s, every: 2s }", "sliding: { size: 9s, every: 6s }", "session: { gap: 3s }"];
+const SHAPES: [&str; 7] = [
+    "tumbling: 10s",
+    "sliding: { size: 10s, every: 2s }",
+    "sliding: { size: 9s, every: 6s }",
+    "session: { gap: 3s }",
+    "session: { gap: 3s, max: 8s }",
+    "count: 4",
+    "calendar: { every: hour }",
+];
 
 const AGGREGATES: &str = "
       aggregate:
@@ -59,12 +66,12 @@ const FOLDS: &str = "
 const SINKS: &str = "
 sinks:
   out: { discard: {}, from: w }
-  late: { discard: {}, from: w.late }
   wrong: { discard: {}, from: w.errors }
 ";
 
 fn yaml(shape: &str, keyed: bool, allow_late: i64) -> String {
     let by = if keyed { "\n      by: key" } else { "" };
+    let late = if shape.starts_with("count") { String::new() } else { format!("\n      allow_late: {allow_late}s") };
     format!(
         "name: t
 vars: {{ none: 0 }}
@@ -75,8 +82,7 @@ sources:
 steps:
   w:
     window:
-      {shape}{by}
-      allow_late: {allow_late}s{AGGREGATES}{FOLDS}{SINKS}"
+      {shape}{by}{late}{AGGREGATES}{FOLDS}{SINKS}"
     )
 }
 
@@ -201,7 +207,7 @@ proptest! {
         let cut = run_direct(&case, &Feed { block, target, shares, restarts });
         prop_assert_eq!(&plain, &cut, "{}", yaml);
         // Nothing fails, so whatever was taken in shows.
-        prop_assert_eq!(&plain[2], "");
+        prop_assert_eq!(&plain[1], "");
         for row in rows_of(&plain[0]) {
             for (name, value) in expected(&row) {
                 // Beyond 64 numbers, which are all within 50, a sketch is within 1 % of each.
@@ -242,7 +248,7 @@ fn a_condition_that_is_no_bool_fails_its_event_and_null_is_passed_over() {
     let yaml = yaml("tumbling: 10s", false, 0);
     let out = run(&yaml, rows.iter().map(|row| event(1, row)).collect());
     assert_eq!((&out[0][0]["n"], &out[0][0]["oks"], &out[0][0]["every"]), (&json!(3), &json!(1), &json!(true)));
-    let reasons: Vec<&Value> = out[2].iter().map(|row| &row["reason"]).collect();
+    let reasons: Vec<&Value> = out[1].iter().map(|row| &row["reason"]).collect();
     assert_eq!(reasons, ["`ok` is text, where a bool is needed", "`ok` is an integer, where a bool is needed"]);
 }
 
@@ -260,9 +266,9 @@ fn an_event_whose_fold_fails_belongs_to_no_window() {
     for shape in SHAPES {
         let yaml = only(aggregates, shape, 5);
         let out = run(&yaml, rows(json!([])));
-        let failed: Vec<&Value> = out[2].iter().map(|row| &row["reason"]).collect();
+        let failed: Vec<&Value> = out[1].iter().map(|row| &row["reason"]).collect();
         assert_eq!(failed.len(), 3, "{shape}: {failed:?}");
-        assert_eq!(out[2][1]["original"], event(40, &json!({ "v": null })));
+        assert_eq!(out[1][1]["original"], event(40, &json!({ "v": null })));
         assert!(out[0].iter().all(|row| row["n"] == 1 || row["n"] == 2), "{shape}: {out:?}");
         let joined = out[0].iter().any(|row| row["n"] == 2);
         // Without the event between them these two are sessions of their own.
@@ -292,8 +298,8 @@ fn the_accumulator_hides_a_field_of_its_name_and_a_merge_may_fail() {
     let seen: Vec<&Value> = out[0].iter().map(|row| &row["seen"]).collect();
     assert_eq!(seen, [&json!([7, 8]), &json!([1, 2])]);
     assert_eq!(out[0].iter().map(|row| row["known"].clone()).collect::<Vec<_>>(), [json!(2), json!(2)]);
-    assert_eq!(out[2].len(), 2, "{:?}", out[2]);
-    assert!(out[2][0]["reason"].as_str().is_some_and(|reason| reason.contains("too many")), "{:?}", out[2]);
+    assert_eq!(out[1].len(), 2, "{:?}", out[1]);
+    assert!(out[1][0]["reason"].as_str().is_some_and(|reason| reason.contains("too many")), "{:?}", out[1]);
 }
 
 #[test]
@@ -324,7 +330,7 @@ fn a_window_with_too_many_distinct_values_has_no_answer_but_an_error() {
     let rows = (0..=limit).map(|i| event(4 * i / (limit + 1), &json!({ "v": i }))).collect();
     let case = Case { yaml, partitions: vec![rows], out_of_order: 4 };
     let out = run_direct(&case, &Feed { block: 5_000, target: 5_000, shares: 1, restarts: vec![4, 14] });
-    let (rows, wrong) = (rows_of(&out[0]), rows_of(&out[2]));
+    let (rows, wrong) = (rows_of(&out[0]), rows_of(&out[1]));
     assert_eq!(rows.iter().map(|row| row["n"].as_i64().expect("a count")).sum::<i64>(), limit + 1);
     assert_eq!(wrong.len(), 1);
     let reason = wrong[0]["reason"].as_str().expect("a reason");
