@@ -20,6 +20,7 @@
 //! | [`connectors`] | a file per connector, listed by hand | `connector` |
 //! | [`config`] | pipeline files to plans; alone knows YAML | `plan`, `connector` |
 //! | [`engine`] | runs a plan on this machine; names no connector | `plan`, `connector` |
+//! | [`inspect`] | looks at data: its fields, its time and how far it is out of order | `plan` |
 //! | [`cli`] | a file per verb; alone knows the command line | everything |
 //!
 //! # Invariants
@@ -36,6 +37,8 @@
 //! |---|---|
 //! | what a key in a pipeline file means | `config`, a file per part of the file |
 //! | the wording or place of a mistake | where it is found: `config`, or `expr::analyse` |
+//! | what `check` makes of a `schema` | `expr::types` (expressions), `plan::types` (steps) |
+//! | `infer`, `suggest` | `inspect` |
 //! | a helper function of expressions | `expr::functions` |
 //! | what runs without Rhai | `expr::subset` |
 //! | a step without state | `plan::Operator`, `config::step`, `engine::action` |
@@ -65,4 +68,5 @@ pub mod connectors;
 pub mod data;
 pub mod engine;
 pub mod expr;
+pub mod inspect;
 pub mod plan;

@@ -158,6 +158,34 @@ fn a_failing_test_shows_what_differs() {
 }
 
 #[test]
+fn a_field_that_no_given_event_has_is_told() {
+    let pipeline = "name: p
+sources:
+  in:
+    stdin: {}
+steps:
+  s:
+    filter: status == 1 || statsu == 1 || rare == 1
+sinks:
+  out:
+    stdout: {}
+tests:
+  - name: one
+    given: { in: [{ status: 1 }] }
+    expect: { s: [{ status: 1 }] }
+  - name: two
+    given: { in: [{ status: 2, rare: 1 }] }
+    expect: { s: [{ status: 2 }] }
+";
+    let directory = with(&[("p.yaml", pipeline.as_bytes())]);
+    let output = millstream(&directory, &["test", "p.yaml"]);
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!("what_no_given_event_has", text(&output.stderr));
+    // One test may well leave a field out.
+    assert!(!text(&millstream(&directory, &["test", "p.yaml", "--filter", "one"]).stderr).contains("warning"));
+}
+
+#[test]
 fn a_signal_stops_a_live_run_and_closes_nothing() {
     let pipeline = "name: p\nsources:\n  in:\n    generate: { every: 1s, rate: 50, fields: { ts: { time: rfc3339 }, n: { sequence: {} } } }\n    time: { field: ts }\nsteps:\n  kept: { filter: n >= 0 }\n  w:\n    window: { tumbling: 1000d, aggregate: { n: count() } }\nsinks:\n  rows: { from: kept, stdout: {} }\n  windows: { from: w, file: { path: windows.ndjson } }\n";
     let directory = with(&[("p.yaml", pipeline.as_bytes())]);

@@ -16,7 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("connectors", &["connector", "data", "base"]),
     ("config", &["connector", "plan", "expr", "data", "base"]),
     ("engine", &["connector", "plan", "expr", "data", "base"]),
-    ("cli", &["engine", "config", "connectors", "connector", "plan", "expr", "data", "base"]),
+    ("inspect", &["plan", "expr", "data", "base"]),
+    ("cli", &["inspect", "engine", "config", "connectors", "connector", "plan", "expr", "data", "base"]),
 ];
 
 /// Each library that has an owner: swapping it is editing one directory.

@@ -2,15 +2,18 @@
 
 mod check;
 mod completions;
+mod data;
 mod explain;
 mod files;
 mod graph;
+mod infer;
 mod load;
 mod new;
 mod progress;
 mod reference;
 mod run;
 mod schema;
+mod suggest;
 mod summary;
 mod test;
 
@@ -46,6 +49,10 @@ enum Verb {
     Reference(reference::Args),
     /// Write the completions of a shell.
     Completions(completions::Args),
+    /// Write the `schema:` of a source from data.
+    Infer(infer::Args),
+    /// Propose parts of a pipeline from data.
+    Suggest(suggest::Args),
 }
 
 /// What the help says of exit codes.
@@ -90,6 +97,8 @@ pub fn main() -> ExitCode {
         Verb::Schema(args) => schema::run(&args, &load::REGISTRY),
         Verb::Reference(args) => reference::run(&args, &load::REGISTRY),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
+        Verb::Infer(args) => infer::run(&args),
+        Verb::Suggest(args) => suggest::run(&args),
     };
     ExitCode::from(code)
 }

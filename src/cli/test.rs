@@ -5,13 +5,13 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::base::diag::Severity;
+use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
 use crate::config::cases::{Expectation, Item, Rows, TestCase, What};
 use crate::config::{self, Pipeline};
 use crate::data::json;
 use crate::data::value::Value;
-use crate::engine::rehearse::{Given, rehearse};
+use crate::engine::rehearse::{Given, Rehearsed, missing_fields, rehearse};
 use crate::plan::{Input, NodeKind};
 
 use super::load::{REGISTRY, print, say, show};
@@ -77,9 +77,16 @@ fn run_file(file: &Path, filter: Option<&str>) -> Suite {
         suite.broken = Some(render::render(&loaded.found, Style::Human { colour: false }));
         return suite;
     };
+    let mut rehearsals = Vec::new();
     for case in pipeline.tests.iter().filter(|case| filter.is_none_or(|text| case.name.contains(text))) {
         let began = Instant::now();
-        let failure = run_case(&pipeline, case).err();
+        let failure = match run_case(&pipeline, case) {
+            Ok((rehearsed, differences)) => {
+                rehearsals.push(rehearsed);
+                (!differences.is_empty()).then(|| differences.join("\n"))
+            }
+            Err(why) => Some(why),
+        };
         let took = began.elapsed();
         let name = format!("{}: {}", pipeline.plan.name, case.name);
         match &failure {
@@ -88,12 +95,16 @@ fn run_file(file: &Path, filter: Option<&str>) -> Suite {
         }
         suite.cases.push(Case { name: case.name.clone(), line: case.span.line_column().0, took, failure });
     }
+    // A few of the tests may well leave a field out.
+    if filter.is_none() {
+        show(&Diagnostics { list: missing_fields(&rehearsals) });
+    }
     suite.pipeline = Some(pipeline.plan.name);
     suite
 }
 
-/// Runs one test; the error says what differs.
-fn run_case(pipeline: &Pipeline, case: &TestCase) -> Result<(), String> {
+/// Runs one test: what came of it and what differs from what was expected. The error says why it could not go on.
+fn run_case(pipeline: &Pipeline, case: &TestCase) -> Result<(Rehearsed, Vec<String>), String> {
     let watched: Vec<Vec<Input>> = case.expect.iter().map(|e| watched(pipeline, e)).collect();
     let mut given: Vec<(usize, Vec<Given>)> = Vec::new();
     let nodes = || pipeline.plan.nodes.iter().enumerate().filter(|(_, n)| matches!(n.kind, NodeKind::Source(_)));
@@ -106,15 +117,15 @@ fn run_case(pipeline: &Pipeline, case: &TestCase) -> Result<(), String> {
         });
         given.extend(source.map(|s| (s, items.collect())));
     }
-    let outputs = rehearse(&pipeline.plan, &given, &watched)?;
+    let rehearsed = rehearse(&pipeline.plan, &given, &watched)?;
     let mut differences = Vec::new();
-    for (expectation, lines) in case.expect.iter().zip(outputs) {
+    for (expectation, lines) in case.expect.iter().zip(&rehearsed.outputs) {
         let rows: Vec<Value> = lines.iter().filter_map(|line| json::parse_value(line).ok()).collect();
-        if let Some(difference) = differs(expectation, &rows, &lines) {
+        if let Some(difference) = differs(expectation, &rows, lines) {
             differences.push(difference);
         }
     }
-    if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+    Ok((rehearsed, differences))
 }
 
 /// What to watch for an expectation: a port, or of a sink what it takes.

@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub found: &'a mut Diagnostics,
     /// Every field named so far.
     pub layout: Layout,
+    /// Where the entry that is being read names fields, in the order written.
+    pub named: Vec<(FieldId, Span)>,
     /// The pipeline's constants.
     pub vars: Vec<(String, Value)>,
 }
@@ -62,6 +64,7 @@ impl Context<'_> {
             let limit = crate::base::limit::FIELDS;
             self.error("too-many-fields", format!("the pipeline names more than {limit} fields"), span);
         }
+        self.named.extend(id.map(|id| (id, span.clone())));
         id
     }
 }

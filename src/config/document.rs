@@ -177,11 +177,13 @@ fn read_section(section: &Entry, family: Family, drafts: &mut Vec<Draft>, contex
                 .help("names are unique over sources, steps and sinks: give one of them another");
             continue;
         }
-        drafts.push(match family {
+        context.named.clear();
+        let draft = match family {
             Family::Source => source::read(entry, context),
             Family::Step => step::read(entry, context),
             Family::Sink => sink::read(entry, context),
-        });
+        };
+        drafts.push(Draft { named: std::mem::take(&mut context.named), ..draft });
     }
 }
 

@@ -4,12 +4,14 @@
 use crate::base::diag::Span;
 use crate::base::limit;
 use crate::base::tree::{Data, Entry};
+use crate::data::layout::FieldId;
 use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Port};
 
 use super::context::{Context, Unknown, listed};
 use super::read::{OneOrMany, Read, Text};
 
 mod checks;
+mod types;
 
 /// What an entry is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +111,8 @@ pub struct Draft {
     pub ports: Ports,
     /// What it does; `None` after a mistake.
     pub kind: Option<NodeKind>,
+    /// Where it names fields outside of expressions, in the order written.
+    pub named: Vec<(FieldId, Span)>,
 }
 
 impl Draft {
@@ -123,6 +127,7 @@ impl Draft {
             from: From::Default,
             ports,
             kind: None,
+            named: Vec::new(),
         }
     }
 }
@@ -172,6 +177,7 @@ pub fn connect(drafts: Vec<Draft>, context: &mut Context<'_>) -> Option<Vec<Node
         checks::unread(&graph, context);
         checks::repeated(&graph, context);
         checks::errors_in_windows(&graph, context);
+        types::check(&graph, context);
     }
     let nodes = graph.drafts.into_iter().zip(graph.inputs).map(|(draft, inputs)| {
         Some(Node {

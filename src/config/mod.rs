@@ -98,6 +98,7 @@ pub fn parse(
             missing_secret,
             found: &mut found,
             layout: Default::default(),
+            named: Vec::new(),
             vars: Vec::new(),
         };
         document::resolve(&tree, &mut context)

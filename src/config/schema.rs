@@ -9,6 +9,7 @@ use super::Registry;
 use super::document::OnErrorWord;
 use super::format::{FormatIn, FormatOut};
 use super::read::{Code, Duration, Named, OneOrMany, Text};
+use super::source::schema::SchemaIn;
 use super::step::dedupe::DedupeOptions;
 use super::step::join::JoinOptions;
 use super::step::parse::ParseOptions;
@@ -180,6 +181,7 @@ fn source_keys(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
             of::<TimeOptions>(generator, "How event time is found. Without it, an event's time is when it arrived."),
         ),
         ("format", of::<FormatIn>(generator, "How records are read. Default `json`: one value a line.")),
+        ("schema", generator.subschema_for::<SchemaIn>().to_value()),
     ];
     keys.extend(shared(generator));
     keys

@@ -1,5 +1,7 @@
 //! Entries of `sources`.
 
+pub mod schema;
+
 use crate::base::tree::Entry;
 use crate::connector::CheckContext;
 use crate::data::format::Format;
@@ -14,9 +16,7 @@ use super::read::Read;
 use super::time::{self, TimeOptions};
 
 /// Keys beside the kind of a source.
-pub const SHARED: [&str; 4] = ["time", "format", "description", "on_error"];
-/// Shared keys of later versions.
-const LATER_KEYS: [&str; 1] = ["schema"];
+pub const SHARED: [&str; 5] = ["time", "format", "schema", "description", "on_error"];
 /// Kinds of later versions.
 pub const LATER: [&str; 11] =
     ["mqtt", "http", "http_server", "http_client", "udp", "websocket", "sse", "kafka", "nats", "redis", "sqlite"];
@@ -26,7 +26,7 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
     let mut draft = Draft::new(entry, Family::Source, Ports { errors: true, late: false, named: Some(Vec::new()) });
     let names: Vec<&str> = context.registry.sources.iter().map(|kind| kind.name).collect();
     let later: Vec<&str> = LATER.into_iter().filter(|name| !names.contains(name)).collect();
-    let kinds = Kinds { kinds: &names, later: &later, shared: &[&SHARED[..], &LATER_KEYS[..]].concat() };
+    let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED };
     let Some((mut keys, kind)) = document::open(entry, Family::Source, &kinds, context) else { return draft };
     (draft.description, draft.on_error) = document::shared(&mut keys, context);
     let checked = context.registry.sources.iter().find(|s| s.name == kind.key).and_then(|connector| {
@@ -42,13 +42,19 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
             time::resolve(options, &written.key_span, bounded, context)
         }),
     };
+    let written = keys.entries().iter().find(|e| e.key == "schema");
+    let schema = keys.take::<Option<schema::SchemaIn>>("schema", context);
+    if let (Some(Some(schema)), Some(written), Some(Some(FormatIn(Format::Csv(csv))))) = (&schema, written, &format) {
+        schema::fits(&schema.0, csv, &written.value, context);
+    }
     let known: Vec<&str> = SHARED.iter().copied().chain([kind.key.as_str()]).collect();
-    keys.close(&known, &LATER_KEYS, context);
+    keys.close(&known, &[], context);
     draft.kind = (|| {
-        let (checked, format, time) = (checked?, format?, time?);
+        let (checked, format, time, schema) = (checked?, format?, time?, schema?);
         let format = format.map_or(Format::Json, |f| f.0);
         let connector = kind.key.clone();
-        Some(NodeKind::Source(Source { connector, options: checked.options, bounded: checked.bounded, format, time }))
+        let (options, bounded, schema) = (checked.options, checked.bounded, schema.map(|s| s.0));
+        Some(NodeKind::Source(Source { connector, options, bounded, format, time, schema }))
     })();
     draft
 }

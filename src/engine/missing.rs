@@ -92,6 +92,16 @@ impl Watch {
         }
     }
 
+    /// Adds what another run of the same plan saw of the same source.
+    pub fn add(&self, other: &Watch) {
+        let (mut looked, also) = (lock(&self.looked), lock(&other.looked));
+        looked.events += also.events;
+        looked.names.extend(also.names.iter().cloned());
+        for (seen, other) in looked.seen.iter_mut().zip(&also.seen) {
+            *seen |= other;
+        }
+    }
+
     /// A warning for each expression that reads a field which none of the events had.
     pub fn warnings(&self) -> Vec<Diagnostic> {
         let looked = lock(&self.looked);

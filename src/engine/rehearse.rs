@@ -1,5 +1,8 @@
 //! Runs a plan over given events in virtual time, without connectors, and watches any of its outputs.
 
+use std::sync::Arc;
+
+use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::data::column::as_u32;
 use crate::data::format::Format;
@@ -10,6 +13,7 @@ use crate::plan::{Input, Node, NodeKind, OnError, Plan, Sink};
 
 use super::direct::Direct;
 use super::lower::{Lowering, lower};
+use super::map::SourceSpec;
 use super::partition::PartitionSpec;
 
 /// The wall clock at the start: 2026-01-01T00:00:00Z.
@@ -28,13 +32,29 @@ pub enum Given {
     Silence(TimeSpan),
 }
 
-/// What each watched output passed on, a JSON text a row. `given` names sources by their place among the sources; after
+/// What came of a rehearsal.
+pub struct Rehearsed {
+    /// What each watched output passed on, a JSON text a row.
+    pub outputs: Vec<Vec<String>>,
+    /// What was seen of the fields that are read, by source.
+    pub fields: Vec<Arc<SourceSpec>>,
+}
+
+/// The warnings of `run` for fields that are read and that no given event of any of these rehearsals of one plan had.
+pub fn missing_fields(rehearsals: &[Rehearsed]) -> Vec<Diagnostic> {
+    let Some((first, others)) = rehearsals.split_first() else { return Vec::new() };
+    let of_source = |(index, source): (usize, &Arc<SourceSpec>)| {
+        for other in others.iter().filter_map(|r| r.fields.get(index)) {
+            source.watch.add(&other.watch);
+        }
+        source.watch.warnings()
+    };
+    first.fields.iter().enumerate().flat_map(of_source).collect()
+}
+
+/// Runs the plan over what is given and says what each watched output passed on. `given` names sources by their place among the sources; after
 /// the last item every source ends. The error is for the pipeline's author: a row failed where `on_error` is `fail`.
-pub fn rehearse(
-    plan: &Plan,
-    given: &[(usize, Vec<Given>)],
-    watched: &[Vec<Input>],
-) -> Result<Vec<Vec<String>>, String> {
+pub fn rehearse(plan: &Plan, given: &[(usize, Vec<Given>)], watched: &[Vec<Input>]) -> Result<Rehearsed, String> {
     let mut plan = plan.clone();
     // Nothing is too far ahead of a clock that is not the world's.
     for node in &mut plan.nodes {
@@ -60,7 +80,8 @@ pub fn rehearse(
             lines.iter().flat_map(|l| String::from_utf8_lossy(&l.text).lines().map(str::to_owned).collect::<Vec<_>>());
         outputs.push(text.collect());
     }
-    Ok(outputs)
+    let fields = direct.job().graph.sources.iter().map(|source| Arc::clone(&source.spec)).collect();
+    Ok(Rehearsed { outputs, fields })
 }
 
 /// A sink that is only watched.

@@ -55,6 +55,32 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether what is emitted goes to a port that there is.
+    pub(super) fn emit(&mut self, call: &FnCallExpr, at: Position) {
+        self.script_only("emit", at);
+        match call.args.as_slice() {
+            [_] => self.facts.emits_main = true,
+            [Expr::StringConstant(port, port_at), _] => {
+                if !self.ports.iter().any(|p| p == port.as_str()) {
+                    let help = match nearest(port, self.ports.iter().map(String::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("declare it beside the script: `ports: [{port}]`"),
+                    };
+                    let words = format!("this step has no port `{port}`");
+                    self.error("unknown-port", place(*port_at), port.len() + 2, words, Some(help));
+                }
+                if !self.facts.emits.iter().any(|p| p == port.as_str()) {
+                    self.facts.emits.push(port.to_string());
+                }
+            }
+            [other, _] => {
+                let words = "the port of `emit` must be written as text, so that it is known where events go";
+                self.error("unknown-port", start(other), 1, words, Some("write `emit(\"port\", value)`".into()));
+            }
+            _ => self.check_call(call, at, false),
+        }
+    }
+
     fn unknown(&mut self, name: &str, at: Position) {
         if known::is_aggregate(name) {
             let words = format!("`{name}` is an aggregate function: it works in a window's `aggregate`, not here");

@@ -133,6 +133,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     own.chain(BUILT_IN.iter().chain(EFFECTS).map(|(name, _)| *name))
 }
 
+/// Whether Rhai's own packages have a function of this name.
+pub(super) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(n, _)| *n == name)
+}
+
 /// Whether a method changes what it is called on.
 pub(super) fn changes(method: &str) -> bool {
     CHANGING.contains(&method)

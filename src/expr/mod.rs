@@ -41,6 +41,7 @@ mod subset;
 mod syntax;
 #[cfg(test)]
 mod tests;
+pub mod types;
 mod walk;
 
 pub use aggregate::{Aggregate, AggregateCall, AggregateOutput, analyse_aggregate};

@@ -42,7 +42,7 @@ pub(super) fn call(sites: &mut Sites, call: &FnCallExpr, at: Position, target: O
 }
 
 /// What stands in a chain before the method at a place.
-fn before(expr: &Expr, at: Position) -> Operand {
+pub(super) fn before(expr: &Expr, at: Position) -> Operand {
     let taken = chain(expr);
     let mut on = operand(taken.root);
     for segment in &taken.segments {

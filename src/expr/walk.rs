@@ -302,35 +302,10 @@ impl Walk<'_> {
         true
     }
 
-    fn script_only(&mut self, name: &str, at: Position) {
+    pub(super) fn script_only(&mut self, name: &str, at: Position) {
         if self.kind == Kind::Expression {
             let words = format!("`{name}` works in a script, and this is an expression");
             self.error("script-only", place(at), name.len(), words, None);
-        }
-    }
-
-    fn emit(&mut self, call: &FnCallExpr, at: Position) {
-        self.script_only("emit", at);
-        match call.args.as_slice() {
-            [_] => self.facts.emits_main = true,
-            [Expr::StringConstant(port, port_at), _] => {
-                if !self.ports.iter().any(|p| p == port.as_str()) {
-                    let help = match nearest(port, self.ports.iter().map(String::as_str)) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("declare it beside the script: `ports: [{port}]`"),
-                    };
-                    let words = format!("this step has no port `{port}`");
-                    self.error("unknown-port", place(*port_at), port.len() + 2, words, Some(help));
-                }
-                if !self.facts.emits.iter().any(|p| p == port.as_str()) {
-                    self.facts.emits.push(port.to_string());
-                }
-            }
-            [other, _] => {
-                let words = "the port of `emit` must be written as text, so that it is known where events go";
-                self.error("unknown-port", start(other), 1, words, Some("write `emit(\"port\", value)`".into()));
-            }
-            _ => self.check_call(call, at, false),
         }
     }
 

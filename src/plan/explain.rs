@@ -74,6 +74,7 @@ pub fn entry(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Vec<
 fn of_source(source: &Source, lines: &mut Vec<String>) {
     let end = if source.bounded { "ends by itself" } else { "goes on until it is stopped" };
     lines.push(format!("reads {}, {end}", parse::format_words(&source.format)));
+    lines.extend(source.schema.as_ref().map(|schema| format!("events hold {schema}")));
     let Some(time) = &source.time else {
         lines.push("event time is the time of arrival".into());
         return;

@@ -11,7 +11,9 @@ pub mod join;
 pub mod pace;
 pub mod parse;
 pub mod sample;
+pub mod schema;
 pub mod svg;
+pub mod types;
 pub mod validate;
 pub mod window;
 
@@ -195,6 +197,8 @@ pub struct Source {
     pub format: Format,
     /// How event time is found; `None` is time of arrival.
     pub time: Option<Time>,
+    /// What its events hold, if the author says so.
+    pub schema: Option<schema::Schema>,
 }
 
 /// How event time is found and how far it may be out of order.

@@ -324,6 +324,7 @@ mod tests {
             bounded: true,
             format: crate::data::format::Format::Json,
             time: None,
+            schema: None,
         };
         let sink = Sink {
             connector: "file".into(),

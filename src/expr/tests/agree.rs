@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::harness::{json, scripts, values};
 
 /// The events that random expressions run over: every kind of value in every field that the generator names.
-fn event() -> impl Strategy<Value = String> {
+pub(super) fn event() -> impl Strategy<Value = String> {
     let value = proptest::sample::select(vec![
         "7",
         "7",
@@ -60,7 +60,7 @@ fn leaf() -> impl Strategy<Value = String> {
     .prop_map(str::to_string)
 }
 
-fn expression() -> impl Strategy<Value = String> {
+pub(super) fn expression() -> impl Strategy<Value = String> {
     leaf().prop_recursive(4, 24, 3, |inner| {
         let operator = prop_oneof![
             Just("+"), Just("-"), Just("*"), Just("/"), Just("%"), Just("**"), Just("=="), Just("!="), Just("<"), Just("<="),
@@ -114,7 +114,7 @@ fn condition() -> impl Strategy<Value = String> {
     ]
 }
 
-fn statement() -> impl Strategy<Value = String> {
+pub(super) fn statement() -> impl Strategy<Value = String> {
     let target = prop_oneof![
         Just("a"),
         Just("b"),
@@ -146,7 +146,7 @@ fn statement() -> impl Strategy<Value = String> {
 }
 
 /// Whether text is refused before it runs: constants that can have no value.
-fn refused(text: &str, kind: crate::expr::Kind) -> bool {
+pub(super) fn refused(text: &str, kind: crate::expr::Kind) -> bool {
     !super::harness::problems(text, kind, &crate::expr::Scope::default())
         .iter()
         .all(|(code, ..)| code == "shadowed-field")

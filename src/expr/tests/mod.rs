@@ -8,3 +8,4 @@ mod limits;
 mod places;
 mod rules;
 mod speed;
+mod types;

@@ -1,0 +1,107 @@
+//! A file of events on the command line, for verbs that look at data.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::data::format::{Csv, Format};
+use crate::inspect::records::Told;
+use crate::inspect::spelling;
+
+use super::load::say;
+
+/// Which data, and how it is read.
+#[derive(clap::Args, Debug)]
+pub struct Data {
+    /// The data, or `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How its records are read [default: by the file's ending, else json].
+    #[arg(long, value_enum)]
+    format: Option<DataFormat>,
+    /// The character between the fields of CSV [default: a tab in .tsv files, else a comma].
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<u8>,
+}
+
+/// How records are read.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum DataFormat {
+    /// A JSON value a line.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// How a result is written.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum As {
+    /// For a pipeline file.
+    Yaml,
+    /// One JSON object, for programs.
+    Json,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" | b"tab" | b"\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii_graphic() && *byte != b'"' => Ok(*byte),
+        _ => Err("it is one ASCII character other than a quote; a tab is written `tab`".into()),
+    }
+}
+
+impl Data {
+    /// How the records are read: what was asked for, else what the file's name says.
+    pub fn format(&self) -> Format {
+        let ending = self.file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let csv = match self.format {
+            Some(format) => format == DataFormat::Csv,
+            None => self.delimiter.is_some() || matches!(ending.as_str(), "csv" | "tsv"),
+        };
+        if !csv {
+            return Format::Json;
+        }
+        let delimiter = self.delimiter.unwrap_or(if ending == "tsv" { b'\t' } else { b',' });
+        Format::Csv(Box::new(Csv { delimiter, infer: true, ..Csv::PLAIN }))
+    }
+
+    /// What the data is called in messages.
+    pub fn name(&self) -> String {
+        if self.is_stdin() { "standard input".into() } else { self.file.display().to_string() }
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.file == Path::new("-")
+    }
+
+    /// Opens it. The error is a sentence.
+    pub fn open(&self) -> Result<Box<dyn Read>, String> {
+        if self.is_stdin() {
+            return Ok(Box::new(std::io::stdin().lock()));
+        }
+        let why = |reason: String| format!("`{}` cannot be read: {reason}", self.name());
+        let file = std::fs::File::open(&self.file).map_err(|e| why(e.to_string()))?;
+        if file.metadata().is_ok_and(|about| about.is_dir()) {
+            return Err(why("it is a directory; name a file in it".into()));
+        }
+        Ok(Box::new(file))
+    }
+
+    /// What the error of reading it is.
+    pub fn unreadable(&self, error: &std::io::Error) -> String {
+        format!("`{}` cannot be read: {error}", self.name())
+    }
+
+    /// Says on standard error what was read, and what could not be.
+    pub fn tell(&self, told: &Told) {
+        let events = match told.more {
+            true if told.events == 1 => "the first event, there are more".to_owned(),
+            true => format!("the first {}, there are more", spelling::counted(told.events, "event")),
+            false => spelling::counted(told.events, "event"),
+        };
+        say(&format!("{}: {events}", self.name()));
+        if let Some(first) = &told.first_broken {
+            let records = spelling::counted(told.broken, "record");
+            say(&format!("warning: {records} could not be read; the first: {first}"));
+        }
+    }
+}
