@@ -169,7 +169,7 @@ fn of_window(window: &Window, layout: &Layout, lines: &mut Vec<String>) {
         }
         Shape::Count { events: 1 } => "windows of one event".to_owned(),
         Shape::Count { events } => format!("windows of {events} events in order of arrival"),
-        Shape::Calendar { every, zone } => format!("windows of a {} by the clocks of {zone}", every.word()),
+        Shape::Calendar { every, zone } => format!("windows by the {} on the clocks of {zone}", every.word()),
     };
     let groups =
         if window.by.is_empty() { "all rows together".to_owned() } else { format!("for each {}", key(&window.by)) };
