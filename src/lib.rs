@@ -16,10 +16,11 @@
 //! | [`data`] | values, columns, batches, JSON, CSV, event times | `base` |
 //! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
 //! | [`plan`] | a checked pipeline as pure data; demand, explanation, drawing | `expr` |
+//! | [`store`] | files beside the streams: the tables that rows are looked up in; alone knows SQLite | `data` |
 //! | [`connector`] | the contracts of sources and sinks | `data` |
 //! | [`connectors`] | a file per connector, listed by hand | `connector` |
-//! | [`config`] | pipeline files to plans; alone knows YAML | `plan`, `connector` |
-//! | [`engine`] | runs a plan on this machine; names no connector | `plan`, `connector` |
+//! | [`config`] | pipeline files to plans; alone knows YAML | `plan`, `connector`, `store` |
+//! | [`engine`] | runs a plan on this machine; names no connector | `plan`, `connector`, `store` |
 //! | [`inspect`] | looks at data: its fields, its time and how far it is out of order | `plan` |
 //! | [`cli`] | a file per verb; alone knows the command line | everything |
 //!
@@ -70,3 +71,4 @@ pub mod engine;
 pub mod expr;
 pub mod inspect;
 pub mod plan;
+pub mod store;

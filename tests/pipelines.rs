@@ -112,6 +112,7 @@ fn what_they_show() {
         "event-time",
         "first",
         "hourly",
+        "households",
         "keyed-state",
         "late",
         "orders",
@@ -143,7 +144,7 @@ fn what_joins_and_those_that_hold_back_show() {
 #[test]
 fn plans_in_words_and_as_drawings() {
     let home = copy();
-    for name in ["orders", "late", "rooms", "hourly", "parts"] {
+    for name in ["orders", "late", "rooms", "hourly", "parts", "households"] {
         insta::assert_snapshot!(
             format!("explain-{name}"),
             millstream(home.path(), &["explain", &format!("{name}.yaml")])

@@ -12,10 +12,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("data", &["base"]),
     ("expr", &["data", "base"]),
     ("plan", &["expr", "data", "base"]),
+    ("store", &["data", "base"]),
     ("connector", &["data", "base"]),
     ("connectors", &["connector", "data", "base"]),
-    ("config", &["connector", "plan", "expr", "data", "base"]),
-    ("engine", &["connector", "plan", "expr", "data", "base"]),
+    ("config", &["store", "connector", "plan", "expr", "data", "base"]),
+    ("engine", &["store", "connector", "plan", "expr", "data", "base"]),
     ("inspect", &["plan", "expr", "data", "base"]),
     ("cli", &["inspect", "engine", "config", "connectors", "connector", "plan", "expr", "data", "base"]),
 ];
@@ -38,6 +39,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["cli", "main"]),
     ("annotate_snippets", &["base"]),
     ("mimalloc", &["main"]),
+    ("rusqlite", &["store"]),
 ];
 
 const FILE_LINES: usize = 500;

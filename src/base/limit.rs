@@ -67,3 +67,9 @@ pub const TOP_COUNTERS: usize = 2_048;
 pub const TOP_VALUES: u32 = 500;
 /// The largest limit of `collect(x, limit)`: as many elements as a script may make a list of.
 pub const COLLECT_VALUES: u32 = 10_000;
+/// Bytes of a CSV file that is held in memory for `lookup`, as the file has them.
+pub const TABLE_BYTES: u64 = 256 << 20;
+/// Answers of a SQLite table that a worker keeps; those not asked for lately go first.
+pub const TABLE_ANSWERS: usize = 20_000;
+/// Bytes of a CSV table that `check` reads whole, to say what is broken in it; of a larger one only the header.
+pub const TABLE_CHECKED_BYTES: u64 = 16 << 20;

@@ -76,6 +76,7 @@ fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, Strin
             Ok(summary) => break summary,
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(handle) = handle.as_ref().filter(|_| !quiet) {
+                    warn(handle, &progress);
                     progress.show(handle);
                 }
             }
@@ -86,9 +87,18 @@ fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, Strin
     };
     progress.clear();
     if let Some(handle) = handle.filter(|_| !quiet) {
+        warn(&handle, &progress);
         show(&Diagnostics { list: handle.missing_fields() });
     }
     Ok(report(pipeline, &summary, &progress, quiet))
+}
+
+/// Says what went wrong without ending the run.
+fn warn(handle: &Handle, progress: &Progress) {
+    for warning in handle.take_warnings() {
+        progress.clear();
+        say(&format!("warning: {warning}"));
+    }
 }
 
 /// Says how it ended.

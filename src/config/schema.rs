@@ -12,6 +12,7 @@ use super::read::{Code, Duration, Named, OneOrMany, Text};
 use super::source::schema::SchemaIn;
 use super::step::dedupe::DedupeOptions;
 use super::step::join::JoinOptions;
+use super::step::lookup::LookupOptions;
 use super::step::parse::ParseOptions;
 use super::step::sample::SampleOptions;
 use super::step::throttle::ThrottleOptions;
@@ -204,11 +205,8 @@ fn sink_keys(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
     keys
 }
 
-/// The kinds of steps.
-fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
-    let plain = |name, about, options| Kind { name, about: Some(about), options, beside: Vec::new() };
-    let fields = generator.subschema_for::<OneOrMany<Text>>();
-    let script = Kind {
+fn script(generator: &mut SchemaGenerator) -> Kind {
+    Kind {
         name: "script",
         about: Some(
             "A script in Rhai. Assigning to a name that is no local (`let`) writes the event's field; `drop()` discards the \
@@ -226,7 +224,13 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
                 ),
             ),
         ],
-    };
+    }
+}
+
+/// The kinds of steps.
+fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
+    let plain = |name, about, options| Kind { name, about: Some(about), options, beside: Vec::new() };
+    let fields = generator.subschema_for::<OneOrMany<Text>>();
     let set = json_schema!({
         "type": "object",
         "additionalProperties": {
@@ -235,7 +239,7 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
     });
     vec![
         plain("filter", "Passes on the events for which the expression is true.", generator.subschema_for::<Code>()),
-        script,
+        script(generator),
         plain("set", "Writes fields in order, each seeing those before it: `fahrenheit: celsius * 9 / 5 + 32`.", set),
         plain("keep", "Lets only these fields stay.", fields.clone()),
         plain("drop", "Takes these fields out.", fields),
@@ -269,6 +273,11 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
         ),
         plain("sample", "Lets a part of the events go on.", generator.subschema_for::<SampleOptions>()),
         plain("join", "Puts events of two inputs together.", generator.subschema_for::<JoinOptions>()),
+        plain(
+            "lookup",
+            "Takes over columns from the row of a table (CSV, SQLite) that has the event's key.",
+            generator.subschema_for::<LookupOptions>(),
+        ),
         plain("window", "Groups events by key and time.", generator.subschema_for::<WindowOptions>()),
     ]
 }

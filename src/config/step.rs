@@ -3,6 +3,7 @@
 pub mod dedupe;
 pub mod explode;
 pub mod join;
+pub mod lookup;
 pub mod parse;
 pub mod sample;
 pub mod throttle;
@@ -23,12 +24,12 @@ use super::values::as_expression;
 use super::{expressions, values, window};
 
 /// Kinds of this version.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     "filter", "script", "set", "keep", "drop", "rename", "parse", "explode", "validate", "route", "dedupe", "throttle",
-    "sample", "join", "window",
+    "sample", "join", "lookup", "window",
 ];
 /// Kinds of later versions.
-const LATER: [&str; 4] = ["lookup", "top", "pattern", "anomaly"];
+const LATER: [&str; 3] = ["top", "pattern", "anomaly"];
 /// Keys beside the kind of a step.
 pub const SHARED: [&str; 3] = ["from", "description", "on_error"];
 /// Keys beside `script`.
@@ -120,6 +121,7 @@ fn operator(kind: &Entry, keys: &mut Keys<'_>, draft: &mut Draft, context: &mut 
             draft.ports.late = true;
             join::read(node, key, draft, context).map(Operator::Join)
         }
+        "lookup" => lookup::read(node, key, context).map(Operator::Lookup),
         _ => {
             // Windows that go by the order of arrival take whatever arrives.
             draft.ports.late = node.get("count").is_none();

@@ -18,6 +18,7 @@ use crate::plan::Port;
 use super::actions::encode::Encode;
 use super::actions::explode::ExplodeAction;
 use super::actions::join::{self, PrepareJoin};
+use super::actions::lookup::Lookup;
 use super::actions::parse::ParseAction;
 use super::actions::sample::Sampler;
 use super::actions::validate::ValidateAction;
@@ -44,6 +45,8 @@ pub enum Action {
     Validate(ValidateAction),
     /// Sends each row to the first branch whose condition is true.
     Route(Vec<(Port, Program)>),
+    /// Takes over columns of a table.
+    Lookup(Lookup),
     /// Computes the key and the arguments of a step with state, which stands behind an exchange.
     Prepare(Prepare),
     /// Lets a part of the rows go on.
@@ -141,6 +144,7 @@ impl Action {
             Action::Explode(explode) => explode.run(&batch, layout, tools),
             Action::Validate(validate) => validate.run(batch, tools),
             Action::Route(branches) => route(branches, batch, tools),
+            Action::Lookup(lookup) => lookup.run(batch, tools),
             Action::Prepare(prepare) => prepare.run(batch, tools),
             Action::Sample(sampler) => sampler.run(batch, tools),
             Action::Tag(field, right) => join::tag(*field, *right, batch),

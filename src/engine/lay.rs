@@ -72,6 +72,7 @@ impl Lower<'_> {
             NodeKind::Step(Operator::Set { fields }) => fields.iter().map(|(f, _)| *f).collect(),
             NodeKind::Step(Operator::Keep { fields }) => fields.iter().filter(is_member).copied().collect(),
             NodeKind::Step(Operator::Drop { fields }) => fields.clone(),
+            NodeKind::Step(Operator::Lookup(lookup)) => lookup.fields.iter().map(|(f, _)| *f).collect(),
             NodeKind::Step(Operator::Rename { fields }) => fields.iter().flat_map(|(a, b)| [*a, *b]).collect(),
             _ => Vec::new(),
         }

@@ -10,7 +10,7 @@ use crate::data::batch::Batch;
 use crate::data::json;
 use crate::data::layout::{Demand, FieldId, Layout, Root};
 use crate::data::value::{Map, Value};
-use crate::plan::Plan;
+use crate::plan::{NodeKind, Operator, Plan};
 
 use super::job::lock;
 
@@ -32,12 +32,18 @@ pub struct ReadField {
     pub span: Span,
 }
 
-/// The expressions that read a source's own fields, with each field.
+/// The expressions that read a source's own fields, with each field. Those of a table are seldom the source's, too.
 pub fn fields_read(plan: &Plan, layout: &Layout, needed: &Demand) -> Vec<ReadField> {
+    let of_table = |field: &FieldId| {
+        plan.nodes.iter().any(|node| match &node.kind {
+            NodeKind::Step(Operator::Lookup(lookup)) => lookup.fields.iter().any(|(written, _)| written == field),
+            _ => false,
+        })
+    };
     let mut fields = Vec::new();
     for node in &plan.nodes {
         for expr in node.kind.expressions() {
-            for field in expr.reads.iter().filter(|f| needed.values.contains(f)) {
+            for field in expr.reads.iter().filter(|f| needed.values.contains(f) && !of_table(f)) {
                 let Some(path) = layout.path(*field).filter(|p| p.root == Root::Event) else { continue };
                 let (path, entry) = (path.to_string(), node.name.clone());
                 fields.push(ReadField { field: *field, path, entry, span: expr.origin.span.clone() });

@@ -9,7 +9,8 @@ use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 use crate::data::json;
 use crate::data::value::Value;
-use crate::plan::{Input, Node, NodeKind, OnError, Plan, Sink};
+use crate::plan::lookup::Refresh;
+use crate::plan::{Input, Node, NodeKind, OnError, Operator, Plan, Sink};
 
 use super::direct::Direct;
 use super::lower::{Lowering, lower};
@@ -58,10 +59,11 @@ pub fn rehearse(plan: &Plan, given: &[(usize, Vec<Given>)], watched: &[Vec<Input
     let mut plan = plan.clone();
     // Nothing is too far ahead of a clock that is not the world's.
     for node in &mut plan.nodes {
-        if let NodeKind::Source(source) = &mut node.kind
-            && let Some(time) = &mut source.time
-        {
-            time.max_future = None;
+        match &mut node.kind {
+            NodeKind::Source(source) => source.time.iter_mut().for_each(|time| time.max_future = None),
+            // Nor do tables change while it stands.
+            NodeKind::Step(Operator::Lookup(lookup)) => lookup.refresh = Refresh::Never,
+            _ => {}
         }
     }
     let first = plan.nodes.len();

@@ -15,6 +15,7 @@ use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Encoded, Partition, Sink, Watch};
 
+use super::action::Action;
 use super::job::{Job, Snapshot, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
@@ -91,6 +92,21 @@ impl Handle {
     /// Expressions that read fields which none of the first events had.
     pub fn missing_fields(&self) -> Vec<Diagnostic> {
         self.shared.job.graph.sources.iter().flat_map(|s| s.spec.watch.warnings()).collect()
+    }
+
+    /// What was found wrong with tables since this was last asked.
+    pub fn take_warnings(&self) -> Vec<String> {
+        let graph = &self.shared.job.graph;
+        let behind_steps = graph.readers.iter().filter_map(|reader| match &reader.kind {
+            ReaderKind::Stage(spec, _) => Some(&spec.flow),
+            ReaderKind::Sink(_) => None,
+        });
+        let flows = graph.sources.iter().map(|source| &source.spec.flow).chain(behind_steps);
+        let lookups = flows.flat_map(|flow| &flow.nodes).filter_map(|node| match &node.action {
+            Action::Lookup(lookup) => Some(lookup),
+            _ => None,
+        });
+        lookups.flat_map(|lookup| lookup.take_warnings()).collect()
     }
 
     /// The least watermark of any step.

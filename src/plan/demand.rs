@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lookup::{Lookup, Missing};
 use super::pace::{Dedupe, Throttle};
 use super::{NodeId, NodeKind, Operator, Plan, Port};
 use crate::data::format::Format;
@@ -149,6 +150,7 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
             }
             write(layout, fields.iter().flat_map(|(from, to)| [*from, *to]), &mut needed);
         }
+        Operator::Lookup(lookup) => looked_up(lookup, layout, &mut needed),
         // These rows are written and read again, so what is read of them later need not be known before.
         Operator::Parse(parse) => {
             anew(layout, &mut needed);
@@ -174,6 +176,15 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
         }
     }
     needed
+}
+
+fn looked_up(lookup: &Lookup, layout: &Layout, needed: &mut Demand) {
+    // Only where every row that goes on is written, what it had does not matter.
+    if lookup.missing != Missing::Keep {
+        needed.values.retain(|f| !lookup.fields.iter().any(|(written, _)| written == f));
+    }
+    lookup.on.iter().for_each(|(_, expr)| read(expr, needed));
+    write(layout, lookup.fields.iter().map(|(field, _)| *field), needed);
 }
 
 /// What is needed of rows that a step writes anew: their text, and what is no part of the event.

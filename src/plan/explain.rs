@@ -2,6 +2,7 @@
 //! exchanged by key, and what whoever runs it can count on.
 
 mod join;
+mod lookup;
 mod pace;
 mod parse;
 
@@ -61,6 +62,7 @@ pub fn entry(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Vec<
     }
     match &node.kind {
         NodeKind::Source(source) => of_source(source, &mut lines),
+        NodeKind::Step(Operator::Lookup(lookup)) => lookup::of_lookup(lookup, plan, &mut lines),
         NodeKind::Step(operator) => of_step(operator, &plan.layout, &mut lines),
         NodeKind::Sink(sink) => of_sink(sink, &mut lines),
     }
@@ -151,6 +153,8 @@ fn of_step(operator: &Operator, layout: &Layout, lines: &mut Vec<String>) {
         Operator::Throttle(throttle) => pace::throttle(throttle, lines),
         Operator::Sample(sample) => pace::sample(sample, lines),
         Operator::Window(window) => of_window(window, layout, lines),
+        // Said with the whole plan at hand.
+        Operator::Lookup(_) => {}
     }
 }
 
@@ -296,7 +300,7 @@ fn errors(plan: &Plan, id: NodeId, node: &Node) -> String {
 fn guarantees(plan: &Plan) -> Vec<String> {
     let sources = || plan.nodes.iter().filter_map(|n| if let NodeKind::Source(s) = &n.kind { Some(s) } else { None });
     let mut lines = Vec::new();
-    let bounded = sources().all(|s| s.bounded);
+    let bounded = plan.is_bounded();
     let timed = sources().all(|s| s.time.is_some());
     lines.push(match (bounded, timed) {
         (true, true) => "The same input gives the same output, byte for byte, with any number of workers.".into(),
@@ -306,6 +310,7 @@ fn guarantees(plan: &Plan) -> Vec<String> {
         _ => "Live input meets in order of arrival; from there on results do not depend on the number of workers."
             .to_owned(),
     });
+    lines.extend(lookup::holds(plan));
     let dedupes = |n: &Node| matches!(n.kind, NodeKind::Step(Operator::Dedupe(_)));
     let duplicate = if plan.nodes.iter().any(dedupes) { "a duplicate, " } else { "" };
     lines.push(format!(

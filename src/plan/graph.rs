@@ -61,6 +61,7 @@ pub fn operator_word(operator: &Operator) -> &'static str {
         Operator::Throttle(_) => "throttle",
         Operator::Sample(_) => "sample",
         Operator::Join(_) | Operator::Tag(_) => "join",
+        Operator::Lookup(_) => "lookup",
         Operator::Window(_) => "window",
     }
 }

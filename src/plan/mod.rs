@@ -8,6 +8,7 @@ pub mod explain;
 pub mod explode;
 pub mod graph;
 pub mod join;
+pub mod lookup;
 pub mod pace;
 pub mod parse;
 pub mod sample;
@@ -64,6 +65,11 @@ impl Plan {
             }
         }
         order
+    }
+
+    /// Whether every source ends by itself.
+    pub fn is_bounded(&self) -> bool {
+        self.nodes.iter().all(|node| !matches!(&node.kind, NodeKind::Source(source) if !source.bounded))
     }
 
     /// The node of a number; numbers come from this plan.
@@ -178,6 +184,7 @@ impl NodeKind {
             }
             Operator::Tag(_) => Vec::new(),
             Operator::Window(window) => window.row_expressions().collect(),
+            Operator::Lookup(lookup) => lookup.on.iter().map(|(_, expr)| expr).collect(),
             Operator::Keep { .. } | Operator::Drop { .. } | Operator::Rename { .. } => Vec::new(),
             Operator::Parse(_) | Operator::Explode(_) | Operator::Validate(_) => Vec::new(),
         }
@@ -278,6 +285,8 @@ pub enum Operator {
     Join(join::Join),
     /// Marks the rows of one side of a join.
     Tag(join::Tag),
+    /// Takes over columns from the row of a table that has the row's key.
+    Lookup(lookup::Lookup),
     /// Groups rows by key and time.
     Window(window::Window),
 }

@@ -130,6 +130,17 @@ impl Check<'_> {
                 Rows::all(row)
             }
             Operator::Validate(_) => Rows::all(input.clone()),
+            Operator::Lookup(lookup) => {
+                lookup.on.iter().for_each(|(_, expr)| drop(self.expr(expr, input, &[])));
+                // A table's values may be anything.
+                let mut row = input.clone();
+                for (field, _) in &lookup.fields {
+                    if let Some(path) = self.path(*field) {
+                        row.set(&path.names, Type::any());
+                    }
+                }
+                Rows::all(row)
+            }
             Operator::Dedupe(Dedupe { by, .. }) | Operator::Throttle(Throttle { by, .. }) => self.passed(by, input),
             Operator::Sample(sample) => self.passed(&sample.by, input),
             Operator::Join(join) => Rows { main: self.join(join, inputs), late: input.clone(), named: Type::any() },

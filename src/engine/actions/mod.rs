@@ -3,6 +3,7 @@
 pub mod encode;
 pub mod explode;
 pub mod join;
+pub mod lookup;
 pub mod parse;
 pub mod sample;
 mod texts;

@@ -69,6 +69,7 @@ impl Lower<'_> {
                 let branches: Vec<_> = ports.zip(programs).collect();
                 Box::new(move || Ok(Action::Route(branches.clone())))
             }
+            Operator::Lookup(lookup) => self.lookup(lookup)?,
             Operator::Sample(sample) => {
                 let by = programs(&mut sample.by.iter().map(|part| &part.expr))?;
                 let sampler = Sampler { by, identity: sample.identity, greatest: sample.share.greatest() };

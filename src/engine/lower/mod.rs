@@ -3,6 +3,7 @@
 
 mod actions;
 mod join;
+mod lookup;
 mod steps;
 
 use std::collections::HashMap;

@@ -1,0 +1,11 @@
+//! What is kept in files beside the streams: the only place that knows SQLite. Today these are the tables that rows are
+//! enriched from: a CSV file in memory ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database
+//! that is asked ([`database`]).
+
+pub mod csv_table;
+pub mod database;
+pub mod followed;
+mod identity;
+mod key;
+
+pub use key::Key;
