@@ -110,6 +110,7 @@ fn context(pipeline: &Pipeline, node: &Node, header: Option<Vec<u8>>) -> OpenCon
         name: node.name.clone(),
         seed: hash_key(&[Val::Text(&pipeline.plan.name), Val::Text(&node.name)]),
         header,
+        json: matches!(&node.kind, NodeKind::Sink(s) if s.format == Format::Json),
         bounded: !pipeline.plan.nodes.iter().any(is_live),
     }
 }

@@ -48,7 +48,7 @@ pub struct Item {
 pub enum What {
     /// An event, as if it had been decoded: `{ device_id: a, temperature: 20 }`.
     Event(Value),
-    /// A record as it would be read, for the source's format to decode: `raw: '{"a"'`.
+    /// A record as it would be read, for the source's format to decode: `raw: '{"a"'`; of MessagePack in Base64.
     Raw(String),
     /// Silence: the clock moves on by this much: `advance: 5m`.
     Advance(TimeSpan),

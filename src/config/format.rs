@@ -13,13 +13,13 @@ use super::csv::{CsvIn, CsvOut};
 use super::read::{Read, Text, wrong_type};
 
 /// Formats that are read in this version.
-const READ: [&str; 8] = ["json", "csv", "text", "logfmt", "regex", "grok", "combined_log", "key_value"];
+const READ: [&str; 9] = ["json", "csv", "text", "logfmt", "regex", "grok", "combined_log", "key_value", "msgpack"];
 /// Formats that are read in later versions.
-const READ_LATER: [&str; 2] = ["msgpack", "raw"];
+const READ_LATER: [&str; 1] = ["raw"];
 /// Formats that are written in this version.
-const WRITTEN: [&str; 2] = ["json", "csv"];
+const WRITTEN: [&str; 3] = ["json", "csv", "msgpack"];
 /// Formats that are written in later versions.
-const WRITTEN_LATER: [&str; 4] = ["text", "logfmt", "msgpack", "raw"];
+const WRITTEN_LATER: [&str; 3] = ["text", "logfmt", "raw"];
 
 /// `format` of a source.
 #[derive(Clone, Debug)]
@@ -33,8 +33,12 @@ impl Read for FormatIn {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
         let (name, options, place) = choice(node, key, &READ, &READ_LATER, context)?;
         match name {
-            "json" | "combined_log" => {
-                let format = if name == "json" { Format::Json } else { Format::CombinedLog };
+            "json" | "combined_log" | "msgpack" => {
+                let format = match name {
+                    "json" => Format::Json,
+                    "msgpack" => Format::MessagePack,
+                    _ => Format::CombinedLog,
+                };
                 return no_options(name, options, context).then_some(FormatIn(format));
             }
             "csv" => {}
@@ -47,8 +51,9 @@ impl Read for FormatIn {
 impl Read for FormatOut {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
         let (name, options, place) = choice(node, key, &WRITTEN, &WRITTEN_LATER, context)?;
-        if name == "json" {
-            return no_options(name, options, context).then_some(FormatOut(Format::Json));
+        if name != "csv" {
+            let format = if name == "json" { Format::Json } else { Format::MessagePack };
+            return no_options(name, options, context).then_some(FormatOut(format));
         }
         CsvOut::resolve(options, &place, context).map(|csv| FormatOut(Format::Csv(Box::new(csv))))
     }
@@ -144,6 +149,6 @@ impl JsonSchema for FormatOut {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        schema(&["json"], &[("csv", generator.subschema_for::<CsvOut>())])
+        schema(&["json", "msgpack"], &[("csv", generator.subschema_for::<CsvOut>())])
     }
 }

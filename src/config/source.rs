@@ -2,7 +2,7 @@
 
 pub mod schema;
 
-use crate::base::tree::Entry;
+use crate::base::tree::{Data, Entry};
 use crate::connector::CheckContext;
 use crate::data::format::Format;
 use crate::plan::{NodeKind, Source};
@@ -35,6 +35,18 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
         (connector.check)(&options, &directory, context.found)
     });
     let format = keys.take::<Option<FormatIn>>("format", context);
+    if let (Some(Some(FormatIn(Format::MessagePack))), Some(start)) = (&format, kind.value.get("start"))
+        && matches!(&start.data, Data::Text(at) if at == "end")
+    {
+        context
+            .error(
+                "start-needs-lines",
+                "`start: end` looks for the last line end, and MessagePack has no lines",
+                &start.span,
+            )
+            .help("leave `start` out: files are read from their beginning");
+        return draft;
+    }
     let time = match keys.entry("time") {
         None => Some(None),
         Some(written) => TimeOptions::read(&written.value, &written.key_span, context).and_then(|options| {

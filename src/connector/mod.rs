@@ -156,6 +156,8 @@ pub struct OpenContext {
     pub bounded: bool,
     /// Of a sink whose format has one: the header line that a new file begins with.
     pub header: Option<Vec<u8>>,
+    /// Of a sink: whether its rows come as JSON, a row a line.
+    pub json: bool,
 }
 
 /// Options that were found right.

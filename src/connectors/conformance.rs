@@ -14,7 +14,7 @@ use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Read, Source,
 
 /// What a connector opens with in tests: a bounded run in `directory`.
 pub fn context(directory: &Path) -> OpenContext {
-    OpenContext { directory: directory.into(), name: "test".into(), seed: 1, bounded: true, header: None }
+    OpenContext { directory: directory.into(), name: "test".into(), seed: 1, bounded: true, header: None, json: true }
 }
 
 /// Runs a future to its end.

@@ -49,9 +49,8 @@ impl SinkConnector for StdoutSink {
     fn open(options: Options, context: OpenContext) -> Result<Box<dyn Sink>, SinkError> {
         let stdout = std::io::stdout();
         let terminal = stdout.is_terminal();
-        // Rows of a format with a header are columns already.
-        let table =
-            context.header.is_none() && (options.shape == Shape::Table || (options.shape == Shape::Auto && terminal));
+        // Other formats are what their author wants to see.
+        let table = context.json && (options.shape == Shape::Table || (options.shape == Shape::Auto && terminal));
         let width = terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));
         let table = table.then(|| Table::new(width));
         Ok(Box::new(Lines { out: stdout, table, header: context.header }))

@@ -17,6 +17,8 @@ pub enum Format {
     CombinedLog,
     /// Pairs with separators of the author's choice.
     KeyValue(KeyValue),
+    /// MessagePack values, one after the other.
+    MessagePack,
 }
 
 /// A line of text.

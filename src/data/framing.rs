@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::csv::{self, Quotes};
 use super::format::{Csv, Format};
+use super::msgpack::Values;
 use crate::base::limit::{CHUNK_BYTES, RECORD_BYTES};
 
 /// How much of a record that is too long is kept to show what it was.
@@ -23,6 +24,8 @@ pub struct Block {
     pub header: Option<Arc<Vec<String>>>,
     /// The block is the beginning of one record of this many bytes, more than a record may have.
     pub too_long: Option<u64>,
+    /// MessagePack: the record is too long because no end of it can be found: the byte that begins no value, counted from 0.
+    pub lost: Option<u64>,
 }
 
 impl Block {
@@ -77,6 +80,8 @@ pub(super) fn too_long(size: u64) -> String {
 /// Cuts a stream into blocks that end where a record ends.
 #[derive(Debug)]
 pub struct Framer {
+    /// MessagePack: it is not cut by lines, and this does all of it.
+    values: Option<Values>,
     /// `None`: a record is a line, whatever is in it.
     csv: Option<Csv>,
     header: Option<Arc<Vec<String>>>,
@@ -103,6 +108,7 @@ impl Framer {
         };
         let header = csv.as_ref().and_then(|c| c.columns.clone()).map(Arc::new);
         Framer {
+            values: (*format == Format::MessagePack).then(Values::default),
             csv,
             header,
             carry: Vec::new(),
@@ -127,6 +133,9 @@ impl Framer {
 
     /// Takes the next piece of the stream, whose first byte is at `position`: the records that are complete now.
     pub fn push(&mut self, chunk: Vec<u8>, position: u64) -> Vec<Block> {
+        if let Some(values) = &mut self.values {
+            return values.push(chunk, position);
+        }
         let mut blocks = Vec::new();
         let bytes = self.joined(chunk, position);
         if self.skipping.is_some() {
@@ -139,6 +148,9 @@ impl Framer {
 
     /// The stream has ended: a last record without a line end.
     pub fn finish(&mut self) -> Option<Block> {
+        if let Some(values) = &mut self.values {
+            return values.finish();
+        }
         let bytes = std::mem::take(&mut self.carry);
         if let Some(size) = self.skipping.take() {
             return Some(Block { bytes, position: self.position, too_long: Some(size), ..Block::default() });

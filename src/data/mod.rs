@@ -12,6 +12,7 @@ pub mod framing;
 pub mod hash;
 pub mod json;
 pub mod layout;
+pub mod msgpack;
 pub mod validate;
 pub mod value;
 pub mod weave;

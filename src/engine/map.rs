@@ -106,7 +106,8 @@ impl Mapper {
     pub fn map(&mut self, input: MapInput) -> Mapped {
         let base = input.block.position;
         let counted = input.block.ends.is_some();
-        let length = input.block.bytes.len() as u64;
+        // Of a record that is too long only the beginning came along.
+        let length = input.block.too_long.unwrap_or(input.block.bytes.len() as u64);
         self.runner.sequence = input.number;
         let decoded = match input.decoded {
             true => self.tools.decoder.decode(input.block),

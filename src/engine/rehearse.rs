@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::data::column::as_u32;
@@ -27,7 +30,7 @@ const TICK_ROWS: u32 = 1024;
 pub enum Given {
     /// An event as if it had been decoded.
     Event(Value),
-    /// A record in the source's format.
+    /// A record in the source's format; of MessagePack in Base64.
     Record(String),
     /// The clock moves on.
     Silence(TimeSpan),
@@ -145,7 +148,12 @@ fn feed(direct: &mut Direct, sources: &[(Format, PartitionSpec)], given: &[(usiz
                     }
                     Given::Record(text) => {
                         let Some(framer) = framers.get_mut(*source) else { continue };
-                        for block in framer.push(format!("{text}\n").into_bytes(), 0) {
+                        let packed = sources.get(*source).is_some_and(|(format, _)| *format == Format::MessagePack);
+                        let record = match packed {
+                            true => STANDARD.decode(&text).map_err(|e| format!("`raw` is not Base64: {e}"))?,
+                            false => format!("{text}\n").into_bytes(),
+                        };
+                        for block in framer.push(record, 0) {
                             direct.feed(*source, block)?;
                         }
                     }

@@ -85,7 +85,7 @@ impl Schema {
     pub fn events(&self, format: &Format) -> Type {
         // A reader of CSV takes `007` in a text column for a number, and an empty field for null; others may do so too.
         let guesses = |name: &String| match format {
-            Format::Json => false,
+            Format::Json | Format::MessagePack => false,
             Format::Csv(csv) => csv.infer && !csv.as_text.contains(name),
             _ => true,
         };

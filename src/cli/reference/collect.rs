@@ -206,13 +206,23 @@ fn every_function() -> Vec<Entry> {
 }
 
 /// Formats without options, which the schema only names.
-const PLAIN: [(&str, &str); 2] = [
+const PLAIN: [(&str, &str); 3] = [
     ("json", "JSON, a value a line."),
     (
         "combined_log",
         "Lines of the access log of Apache and nginx, common or combined: `client`, `ident`, `user`, `time` (RFC 3339), `method`, \
          `path`, `protocol`, `status` and `bytes` (integers), `referer`, `user_agent`; `-` is null. A request line that is \
          none is kept as `request`, what follows the known fields as `rest`.",
+    ),
+    (
+        "msgpack",
+        "MessagePack values, one after the other; a message of a broker holds one. Read: a name is text, or a whole number that \
+         becomes its digits. A 32-bit float keeps the digits that tell it from others: 20.1 stays 20.1. Binary data becomes \
+         Base64, a timestamp RFC 3339; other extension types, numbers that are not finite and text that is not UTF-8 are \
+         refused, and so is nesting deeper than 128. A record that is refused is shown in Base64, and `raw` of a test is written so. Behind a byte that \
+         begins no value nobody knows where the next one begins: all from there to the end of the stream is refused as one \
+         record, when the end has come. Written: each value in the fewest bytes; numbers with a point are 64-bit floats, an \
+         integer beyond 64 bits is the nearest float.",
     ),
 ];
 

@@ -43,6 +43,12 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Parse>
             .help("name them: `format: { csv: { columns: [time, device_id, value] } }`");
         return None;
     }
+    if format.0 == Format::MessagePack {
+        context
+            .error("format-of-text", "MessagePack is bytes, and what `parse` reads is text", &place)
+            .help("read it where it comes in: `format: msgpack` on the source");
+        return None;
+    }
     let field = match field {
         Some(field) => super::field(&field, context),
         None => context.intern(FieldPath::event(["message"]), key),

@@ -1,5 +1,8 @@
 //! Blocks of records that become JSON first: cutting them, refusing what is malformed, and counting all of them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Malformed;
 use super::combined_log;
 use super::key_value;
@@ -12,8 +15,9 @@ use crate::data::format::{Format, KeyValue};
 use crate::data::framing::{Block, Decoded, KEPT_OF_LONG, Refused, too_long};
 use crate::data::json;
 use crate::data::layout::{Demand, Layout};
+use crate::data::msgpack;
 
-/// Reads blocks of records that are lines of text.
+/// Reads blocks of records that are lines of text, or MessagePack values.
 #[derive(Debug)]
 pub struct Records {
     reader: Reader,
@@ -32,6 +36,7 @@ enum Reader {
     Pattern(Matcher),
     CombinedLog,
     KeyValue(KeyValue),
+    MessagePack,
 }
 
 impl Records {
@@ -48,6 +53,7 @@ impl Records {
             Format::Pattern(pattern) => Reader::Pattern(Matcher::new(pattern)?),
             Format::CombinedLog => Reader::CombinedLog,
             Format::KeyValue(options) => Reader::KeyValue(options.clone()),
+            Format::MessagePack => Reader::MessagePack,
             Format::Json | Format::Csv(_) => return Err("JSON and CSV have readers of their own".to_owned()),
         };
         Ok(Records { reader, json: json::Decoder::new(layout, demand), members: Members::default() })
@@ -55,10 +61,15 @@ impl Records {
 
     /// Reads every record of a block. The rows' text is JSON.
     pub fn decode(&mut self, block: Block) -> Decoded {
-        if block.too_long.is_some() {
-            return self.json.decode(block);
+        if let Some(size) = block.too_long {
+            return self.unread(block, size);
         }
-        let Block { bytes, ends, .. } = &block;
+        let Block { bytes, ends, .. } = block;
+        let ends = match &self.reader {
+            Reader::MessagePack => ends.or_else(|| Some(msgpack::ends(&bytes))),
+            _ => ends,
+        };
+        let (bytes, ends) = (bytes.as_slice(), ends.as_deref());
         let mut made = Made { text: Vec::with_capacity(bytes.len() * 2), ..Made::default() };
         match ends {
             // Records that came one by one are read one by one; an empty one is a record too.
@@ -83,11 +94,11 @@ impl Records {
                 }
             }
         }
-        self.finish(bytes, ends.as_deref(), made)
+        self.finish(bytes, ends, made)
     }
 
     fn record(&mut self, bytes: &[u8], start: usize, end: usize, made: &mut Made) {
-        let record = without_line_end(bytes.get(start..end).unwrap_or_default());
+        let record = self.without_line_end(bytes.get(start..end).unwrap_or_default());
         let before = made.text.len();
         match self.write(record, &mut made.text) {
             Ok(()) => {
@@ -96,7 +107,8 @@ impl Records {
             }
             Err(malformed) => {
                 made.text.truncate(before);
-                made.refuse(as_u32(made.starts.len()), malformed, record);
+                let original = self.shown(record);
+                made.refuse(as_u32(made.starts.len()), malformed, original);
             }
         }
         made.starts.push(as_u32(start));
@@ -105,7 +117,10 @@ impl Records {
     /// Adds a record as JSON without a line end; after an error something may have been added.
     fn write(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         if record.len() > RECORD_BYTES {
-            return Err(Malformed::new(RECORD_BYTES, too_long(record.len() as u64)));
+            return Err(Malformed::new(RECORD_BYTES, self.too_long(record.len() as u64)));
+        }
+        if let Reader::MessagePack = self.reader {
+            return msgpack::read(record, out).map_err(|(byte, reason)| Malformed::new(byte, reason));
         }
         let text = std::str::from_utf8(record)
             .map_err(|error| Malformed::new(error.valid_up_to(), "this is not valid UTF-8"))?;
@@ -120,7 +135,51 @@ impl Records {
             Reader::Pattern(matcher) => matcher.read(text, out),
             Reader::CombinedLog => self.members.object(out, |o| combined_log::read(text, o)),
             Reader::KeyValue(options) => self.members.object(out, |o| key_value::read(text, options, o)),
+            Reader::MessagePack => Ok(()),
         }
+    }
+
+    /// A record whose bytes were not kept.
+    fn unread(&self, block: Block, size: u64) -> Decoded {
+        let Block { bytes, lost, .. } = block;
+        let mut decoded = Decoded::too_long(self.shown(&bytes), size);
+        if let (Reader::MessagePack, Some(refused)) = (&self.reader, decoded.refused.first_mut()) {
+            refused.reason = self.too_long(size);
+            if let Some(byte) = lost {
+                refused.place = format!("byte {}", byte + 1);
+                refused.reason = format!(
+                    "{}, so nothing from this record on can be read: {size} bytes up to the end of the stream",
+                    msgpack::RESERVED
+                );
+            }
+        }
+        decoded
+    }
+
+    fn too_long(&self, size: u64) -> String {
+        match &self.reader {
+            Reader::MessagePack => {
+                format!("the value has {size} bytes, more than the {RECORD_BYTES} that one may have")
+            }
+            _ => too_long(size),
+        }
+    }
+
+    /// A record as it came, or its beginning if it is too long; bytes that are no text in Base64.
+    fn shown(&self, record: &[u8]) -> Vec<u8> {
+        let shown = if record.len() > RECORD_BYTES { record.get(..KEPT_OF_LONG).unwrap_or_default() } else { record };
+        match &self.reader {
+            Reader::MessagePack => STANDARD.encode(shown).into_bytes(),
+            _ => shown.to_vec(),
+        }
+    }
+
+    fn without_line_end<'r>(&self, record: &'r [u8]) -> &'r [u8] {
+        if let Reader::MessagePack = self.reader {
+            return record;
+        }
+        let record = record.strip_suffix(b"\n").unwrap_or(record);
+        record.strip_suffix(b"\r").unwrap_or(record)
     }
 
     /// Fills the columns from what the records became.
@@ -137,7 +196,7 @@ impl Records {
                 Some(ends) => ends.get(ordinal as usize).map_or(0, |end| *end as usize - start),
                 None => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
             };
-            let original = without_line_end(rest.get(..len).unwrap_or_default()).to_vec();
+            let original = self.shown(self.without_line_end(rest.get(..len).unwrap_or_default()));
             let reason = format!("as JSON this cannot be read: {}", grown.reason);
             refused.push(Refused { ordinal, reason, place: "byte 1".to_owned(), original });
         }
@@ -161,14 +220,8 @@ struct Made {
 }
 
 impl Made {
-    fn refuse(&mut self, ordinal: u32, malformed: Malformed, record: &[u8]) {
-        let shown = if record.len() > RECORD_BYTES { record.get(..KEPT_OF_LONG).unwrap_or_default() } else { record };
+    fn refuse(&mut self, ordinal: u32, malformed: Malformed, original: Vec<u8>) {
         let place = format!("byte {}", malformed.byte + 1);
-        self.refused.push(Refused { ordinal, reason: malformed.reason, place, original: shown.to_vec() });
+        self.refused.push(Refused { ordinal, reason: malformed.reason, place, original });
     }
-}
-
-fn without_line_end(record: &[u8]) -> &[u8] {
-    let record = record.strip_suffix(b"\n").unwrap_or(record);
-    record.strip_suffix(b"\r").unwrap_or(record)
 }

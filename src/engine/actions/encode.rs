@@ -9,18 +9,30 @@ use crate::data::column::as_u32;
 use crate::data::csv;
 use crate::data::format::Csv;
 use crate::data::layout::FieldId;
+use crate::data::msgpack;
 use crate::data::value::Val;
 use crate::engine::action::{Outcome, Tools, in_order, without};
 use crate::plan::Port;
 
 /// How a sink's rows are written.
 pub struct Encode {
-    /// The format's columns; `None` is JSON.
-    pub csv: Option<Arc<CsvColumns>>,
+    /// The format.
+    pub format: Rows,
     /// Texts that depend on the row.
     pub templates: Vec<RowText>,
     /// Whether the sink needs event times.
     pub timed: bool,
+}
+
+/// The format of a sink's rows.
+#[derive(Clone)]
+pub enum Rows {
+    /// JSON, a row a line.
+    Json,
+    /// CSV records.
+    Csv(Arc<CsvColumns>),
+    /// MessagePack values, one after the other.
+    MessagePack,
 }
 
 /// A text that depends on the row.
@@ -67,12 +79,15 @@ impl Encode {
             Port::Main,
             Batch { ordinals: std::mem::take(&mut batch.ordinals), rows: batch.rows, ..Batch::default() },
         ));
-        match &self.csv {
-            Some(csv) => {
+        match &self.format {
+            Rows::Csv(csv) => {
                 let mut encoder = csv::Encoder::new(&csv.dialect, csv.columns.clone());
                 encoder.encode(&batch, &mut lines.text, &mut lines.ends);
             }
-            None => tools.encoder.encode(&batch, &mut lines.text, &mut lines.ends),
+            Rows::Json => tools.encoder.encode(&batch, &mut lines.text, &mut lines.ends),
+            Rows::MessagePack => {
+                msgpack::encode(tools.encoder.layout(), &batch, &mut lines.text, &mut lines.ends);
+            }
         }
         out.lines = Some(lines);
         out

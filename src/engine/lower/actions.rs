@@ -12,7 +12,7 @@ use crate::data::layout::{FieldId, FieldPath, Layout};
 use crate::data::validate::Schema;
 use crate::data::value::Value;
 use crate::engine::action::{Action, Prepare};
-use crate::engine::actions::encode::{CsvColumns, Encode, RowText};
+use crate::engine::actions::encode::{CsvColumns, Encode, RowText, Rows};
 use crate::engine::actions::explode::ExplodeAction;
 use crate::engine::actions::parse::ParseAction;
 use crate::engine::actions::sample::Sampler;
@@ -128,13 +128,14 @@ pub(super) fn compile(expr: &Expr, layout: &Layout, vars: &[(String, Value)]) ->
 
 /// The action that writes a sink's rows.
 pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String> {
-    let csv = match &sink.format {
+    let format = match &sink.format {
         Format::Csv(dialect) => {
             let names = dialect.columns.iter().flatten();
             let columns = names.filter_map(|n| Some((n.clone(), layout.find(&FieldPath::event([n]))?)));
-            Some(Arc::new(CsvColumns { dialect: Csv::clone(dialect), columns: columns.collect() }))
+            Rows::Csv(Arc::new(CsvColumns { dialect: Csv::clone(dialect), columns: columns.collect() }))
         }
-        _ => None,
+        Format::MessagePack => Rows::MessagePack,
+        _ => Rows::Json,
     };
     let mut templates = Vec::new();
     for template in &sink.templates {
@@ -143,5 +144,5 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
         templates.push(RowText { template: parsed, fields: template.fields.clone(), inside });
     }
     let timed = sink.timed;
-    Ok(Box::new(move || Ok(Action::Encode(Encode { csv: csv.clone(), templates: templates.clone(), timed }))))
+    Ok(Box::new(move || Ok(Action::Encode(Encode { format: format.clone(), templates: templates.clone(), timed }))))
 }

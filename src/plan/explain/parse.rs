@@ -18,6 +18,7 @@ pub fn format_words(format: &Format) -> String {
         Format::Pattern(pattern) => format!("lines that fit {}", pattern_words(pattern)),
         Format::CombinedLog => "lines of a web server's access log".into(),
         Format::KeyValue(_) => "pairs of names and values, a record a line".into(),
+        Format::MessagePack => "MessagePack, one value after the other".into(),
     }
 }
 
@@ -37,6 +38,7 @@ pub fn parse(parse: &Parse, layout: &Layout, lines: &mut Vec<String>) {
         Format::Pattern(pattern) => pattern_words(pattern),
         Format::CombinedLog => "a line of a web server's access log".to_owned(),
         Format::KeyValue(_) => "pairs of names and values".to_owned(),
+        Format::MessagePack => "MessagePack".to_owned(),
     };
     let field = names(layout, &[parse.field]);
     lines.push(format!("reads {field} as {format}"));
