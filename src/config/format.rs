@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::base::diag::Span;
 use crate::base::tree::{Data, Node};
-use crate::data::format::Format;
+use crate::data::format::{Format, Logfmt};
 
 use super::context::{Context, Unknown};
 use super::csv::{CsvIn, CsvOut};
@@ -17,9 +17,9 @@ const READ: [&str; 9] = ["json", "csv", "text", "logfmt", "regex", "grok", "comb
 /// Formats that are read in later versions.
 const READ_LATER: [&str; 1] = ["raw"];
 /// Formats that are written in this version.
-const WRITTEN: [&str; 3] = ["json", "csv", "msgpack"];
+const WRITTEN: [&str; 5] = ["json", "csv", "text", "logfmt", "msgpack"];
 /// Formats that are written in later versions.
-const WRITTEN_LATER: [&str; 3] = ["text", "logfmt", "raw"];
+const WRITTEN_LATER: [&str; 1] = ["raw"];
 
 /// `format` of a source.
 #[derive(Clone, Debug)]
@@ -27,7 +27,21 @@ pub struct FormatIn(pub Format);
 
 /// `format` of a sink.
 #[derive(Clone, Debug)]
-pub struct FormatOut(pub Format);
+pub struct FormatOut {
+    /// The format.
+    pub format: Format,
+    /// Of `text`: what makes a line.
+    pub line: Option<Text>,
+}
+
+impl From<Format> for FormatOut {
+    fn from(format: Format) -> Self {
+        FormatOut { format, line: None }
+    }
+}
+
+/// What makes a line where `text` is written without a template.
+const LINE: &str = "{{ message }}";
 
 impl Read for FormatIn {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
@@ -51,12 +65,35 @@ impl Read for FormatIn {
 impl Read for FormatOut {
     fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
         let (name, options, place) = choice(node, key, &WRITTEN, &WRITTEN_LATER, context)?;
-        if name != "csv" {
-            let format = if name == "json" { Format::Json } else { Format::MessagePack };
-            return no_options(name, options, context).then_some(FormatOut(format));
-        }
-        CsvOut::resolve(options, &place, context).map(|csv| FormatOut(Format::Csv(Box::new(csv))))
+        let format = match name {
+            "csv" => Format::Csv(Box::new(CsvOut::resolve(options, &place, context)?)),
+            "text" => {
+                let line = match options {
+                    Some(written) => line(written, context)?,
+                    None => Text { text: LINE.to_owned(), span: place },
+                };
+                return Some(FormatOut { format: Format::Line, line: Some(line) });
+            }
+            _ if !no_options(name, options, context) => return None,
+            "logfmt" => Format::Logfmt(Logfmt { infer: true }),
+            "msgpack" => Format::MessagePack,
+            _ => Format::Json,
+        };
+        Some(format.into())
     }
+}
+
+/// The template of a line, whose own line end comes by itself.
+fn line(written: &Node, context: &mut Context<'_>) -> Option<Text> {
+    if let Data::Map(_) = &written.data {
+        context
+            .error("wrong-type", "`text` takes a template of the line", &written.span)
+            .help("write `format: { text: \"{{ device_id }} {{ value }}\" }`");
+        return None;
+    }
+    let Text { mut text, span } = Text::read(written, &written.span, context)?;
+    text.truncate(text.strip_suffix('\n').unwrap_or(&text).len());
+    Some(Text { text, span })
 }
 
 /// A format's name, its options and the place of the name: `json`, `csv` or `{ csv: { … } }`.
@@ -149,6 +186,12 @@ impl JsonSchema for FormatOut {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        schema(&["json", "msgpack"], &[("csv", generator.subschema_for::<CsvOut>())])
+        let line = json_schema!({
+            "description": "A line made by a template: `{{ time }} {{ site.floor }}`, with filters as in paths. Without one the \
+                field `message`. A row that lacks a field of it cannot be written, unless `default` says what stands for \
+                it: `{{ note | default('-') }}`. Line ends in values are written as they are.",
+            "type": "string",
+        });
+        schema(&WRITTEN, &[("csv", generator.subschema_for::<CsvOut>()), ("text", line)])
     }
 }

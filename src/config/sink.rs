@@ -39,15 +39,23 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
     keys.close(&known, &[], context);
     draft.kind = (|| {
         let (checked, format) = (checked?, format?);
-        let format = format.map_or(Format::Json, |f| f.0);
-        let all: Vec<Option<Template>> =
-            checked.templates.iter().map(|text| template(text, &kind.value, &kind.key_span, context)).collect();
+        let FormatOut { format, line } = format.unwrap_or_else(|| Format::Json.into());
+        let all: Vec<Option<Template>> = checked
+            .templates
+            .iter()
+            .map(|text| template(text, place_of(text, &kind.value).unwrap_or(&kind.key_span), context))
+            .collect();
         let templates = all.into_iter().collect::<Option<Vec<Template>>>()?;
+        let line = match line {
+            Some(line) => Some(template(&line.text, &line.span, context)?),
+            None => None,
+        };
         let (paths, timed) = (checked.paths, checked.timed);
         Some(NodeKind::Sink(Sink {
             connector: kind.key.clone(),
             options: checked.options,
             format,
+            line,
             templates,
             paths,
             timed,
@@ -57,15 +65,14 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
 }
 
 /// A template with the fields that it reads.
-fn template(text: &str, options: &Node, key: &Span, context: &mut Context<'_>) -> Option<Template> {
-    let span = place_of(text, options).unwrap_or(key).clone();
+fn template(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Template> {
     let names = match connector::template::Template::parse(text) {
         Ok((_, names)) => names,
         Err(reason) => {
             let reason = reason.strip_prefix(&format!("`{text}` ")).unwrap_or(&reason);
             let reason = reason.strip_prefix("cannot be used: ").unwrap_or(reason);
             let message = format!("this is not a template: {reason}");
-            context.error("bad-template", message, &span).help("a field is written `{{ device_id }}`");
+            context.error("bad-template", message, span).help("a field is written `{{ device_id }}`");
             return None;
         }
     };
@@ -75,7 +82,7 @@ fn template(text: &str, options: &Node, key: &Span, context: &mut Context<'_>) -
             Some(rest) => FieldPath::meta(rest),
             None => FieldPath::event([name]),
         };
-        fields.push(context.intern(path, &span)?);
+        fields.push(context.intern(path, span)?);
     }
     Some(Template { text: text.to_owned(), fields })
 }

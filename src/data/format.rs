@@ -19,6 +19,8 @@ pub enum Format {
     KeyValue(KeyValue),
     /// MessagePack values, one after the other.
     MessagePack,
+    /// Only written: a line that a template makes; the sink has it.
+    Line,
 }
 
 /// A line of text.

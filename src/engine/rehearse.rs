@@ -101,6 +101,7 @@ fn watcher(inputs: &[Input]) -> Node {
             connector: String::new(),
             options: serde_json::Value::Null,
             format: Format::Json,
+            line: None,
             templates: Vec::new(),
             paths: false,
             timed: false,

@@ -102,6 +102,7 @@ fn of_source(source: &Source, lines: &mut Vec<String>) {
 
 fn of_sink(sink: &Sink, lines: &mut Vec<String>) {
     lines.push(format!("writes {}, in the order of the rows", parse::format_words(&sink.format)));
+    lines.extend(sink.line.iter().map(|t| format!("a line is `{}`", one_line(&t.text))));
     lines.extend(sink.templates.iter().map(|t| format!("the row decides `{}`", t.text)));
 }
 

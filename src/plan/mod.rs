@@ -353,6 +353,8 @@ pub struct Sink {
     pub options: serde_json::Value,
     /// How rows are written.
     pub format: Format,
+    /// The template of a row's line, where the format is [`Format::Line`].
+    pub line: Option<Template>,
     /// Templates among its options whose result depends on the row (a path), in the connector's order.
     pub templates: Vec<Template>,
     /// Whether they are paths, which stay inside the directory that each begins with in plain text.

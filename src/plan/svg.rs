@@ -330,6 +330,7 @@ mod tests {
             connector: "file".into(),
             options: serde_json::Value::Null,
             format: crate::data::format::Format::Json,
+            line: None,
             templates: Vec::new(),
             paths: false,
             timed: false,

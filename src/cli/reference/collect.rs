@@ -206,13 +206,19 @@ fn every_function() -> Vec<Entry> {
 }
 
 /// Formats without options, which the schema only names.
-const PLAIN: [(&str, &str); 3] = [
+const PLAIN: [(&str, &str); 4] = [
     ("json", "JSON, a value a line."),
     (
         "combined_log",
         "Lines of the access log of Apache and nginx, common or combined: `client`, `ident`, `user`, `time` (RFC 3339), `method`, \
          `path`, `protocol`, `status` and `bytes` (integers), `referer`, `user_agent`; `-` is null. A request line that is \
          none is kept as `request`, what follows the known fields as `rest`.",
+    ),
+    (
+        "logfmt",
+        "`name=value` parted by spaces, a row a line. The members of a map are named with a dot: `site.floor=3`; lists are \
+         JSON in quotes, null is nothing: `note=`. A text that would read back as something else is quoted. What would end a \
+         name becomes `_`. A row that is no map is called `value`.",
     ),
     (
         "msgpack",

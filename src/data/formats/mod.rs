@@ -5,6 +5,7 @@ mod combined_log;
 pub mod grok;
 mod key_value;
 mod logfmt;
+mod logfmt_out;
 mod object;
 pub mod pattern;
 mod quoted;
@@ -17,6 +18,7 @@ use super::format::Format;
 use super::framing::{Block, Decoded};
 use super::json;
 use super::layout::{Demand, Layout};
+pub use logfmt_out::encode_logfmt;
 use records::Records;
 
 /// Reads blocks of records in one format.

@@ -55,6 +55,7 @@ impl Records {
             Format::KeyValue(options) => Reader::KeyValue(options.clone()),
             Format::MessagePack => Reader::MessagePack,
             Format::Json | Format::Csv(_) => return Err("JSON and CSV have readers of their own".to_owned()),
+            Format::Line => return Err("lines of a template are only written".to_owned()),
         };
         Ok(Records { reader, json: json::Decoder::new(layout, demand), members: Members::default() })
     }

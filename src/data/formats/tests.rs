@@ -316,13 +316,61 @@ fn name() -> impl Strategy<Value = String> {
     "[a-zA-Zä_@][a-zA-Z0-9_.ä-]{0,8}"
 }
 
+fn scalar() -> impl Strategy<Value = Value> {
+    let words = prop::sample::select(vec!["", "true", "false", "null", "7", "-1.5e3", "007", "a=b", "\\", "\"", "{}"]);
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        prop::num::f64::NORMAL.prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        words.prop_map(Value::from),
+    ]
+}
+
 fn logfmt_text(text: &str) -> String {
     let mut out = Vec::new();
     json::write_text(text, &mut out);
     String::from_utf8(out).unwrap()
 }
 
+/// The record that a JSON text is written as.
+fn as_logfmt(text: &str) -> String {
+    let layout = Layout::default();
+    let mut decoder = json::Decoder::new(&layout, &Demand { body: true, ..Demand::default() });
+    let decoded = decoder.decode(Block { bytes: text.as_bytes().to_vec(), ..Block::default() });
+    let (mut out, mut ends) = (Vec::new(), Vec::new());
+    encode_logfmt(&layout, &decoded.batch, &mut out, &mut ends);
+    assert_eq!(ends, [out.len() as u32]);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn rows_are_written_as_logfmt() {
+    let row = r#"{"at":"info","n":3.50,"i":7,"big":12345678901234567890,"t":true,"no":null,"s":{"floor":3,"e":{}},"l":[1,"a b"],"w":"a b","e":"","q":"7","z":"007","b":"true","k l=":"x\\y\n","":1}"#;
+    let expected = concat!(
+        r#"at=info n=3.5 i=7 big=12345678901234567890 t=true no= s.floor=3 s.e={} l="[1,\"a b\"]" w="a b" e="" q="7" z=007 "#,
+        r#"b="true" k_l_="x\\y\n" _=1"#,
+        "\n"
+    );
+    assert_eq!(as_logfmt(row), expected);
+    assert_eq!(as_logfmt("[1,2]"), "value=[1,2]\n");
+    assert_eq!(as_logfmt("{}"), "\n");
+}
+
 proptest! {
+    #[test]
+    fn rows_that_were_written_as_logfmt_read_back(
+        pairs in prop::collection::vec((name(), scalar()), 1..12),
+    ) {
+        let row: serde_json::Map<String, Value> = pairs.into_iter().collect();
+        let row = Value::Object(row);
+        let line = as_logfmt(&row.to_string());
+        prop_assert_eq!(line.matches('\n').count(), 1);
+        prop_assert_eq!(one(&LOGFMT, &line), Ok(row));
+    }
+
     #[test]
     fn logfmt_that_was_written_reads_back(pairs in prop::collection::vec((name(), any::<String>()), 1..12)) {
         let record: Vec<String> = pairs.iter().map(|(n, v)| format!("{n}={}", logfmt_text(v))).collect();

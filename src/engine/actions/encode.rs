@@ -8,6 +8,7 @@ use crate::data::batch::{Batch, RowError};
 use crate::data::column::as_u32;
 use crate::data::csv;
 use crate::data::format::Csv;
+use crate::data::formats::encode_logfmt;
 use crate::data::layout::FieldId;
 use crate::data::msgpack;
 use crate::data::value::Val;
@@ -31,6 +32,10 @@ pub enum Rows {
     Json,
     /// CSV records.
     Csv(Arc<CsvColumns>),
+    /// logfmt, a row a line.
+    Logfmt,
+    /// Lines that the last of the sink's templates makes.
+    Lines,
     /// MessagePack values, one after the other.
     MessagePack,
 }
@@ -73,6 +78,7 @@ impl Encode {
                 *texts = kept.iter().filter_map(|row| texts.get(*row as usize).cloned()).collect();
             }
         }
+        let line = if let Rows::Lines = self.format { rendered.pop() } else { None };
         let times = if self.timed { std::mem::take(&mut batch.times) } else { Vec::new() };
         let mut lines = Encoded { rendered, times, ..Encoded::default() };
         out.ports.push((
@@ -85,6 +91,16 @@ impl Encode {
                 encoder.encode(&batch, &mut lines.text, &mut lines.ends);
             }
             Rows::Json => tools.encoder.encode(&batch, &mut lines.text, &mut lines.ends),
+            Rows::Lines => {
+                for text in line.iter().flatten() {
+                    lines.text.extend_from_slice(text.as_bytes());
+                    lines.text.push(b'\n');
+                    lines.ends.push(as_u32(lines.text.len()));
+                }
+            }
+            Rows::Logfmt => {
+                encode_logfmt(tools.encoder.layout(), &batch, &mut lines.text, &mut lines.ends);
+            }
             Rows::MessagePack => {
                 msgpack::encode(tools.encoder.layout(), &batch, &mut lines.text, &mut lines.ends);
             }

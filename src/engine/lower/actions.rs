@@ -135,6 +135,8 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
             Rows::Csv(Arc::new(CsvColumns { dialect: Csv::clone(dialect), columns: columns.collect() }))
         }
         Format::MessagePack => Rows::MessagePack,
+        Format::Logfmt(_) => Rows::Logfmt,
+        Format::Line => Rows::Lines,
         _ => Rows::Json,
     };
     let mut templates = Vec::new();
@@ -142,6 +144,11 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
         let (parsed, _) = Template::parse(&template.text)?;
         let inside = sink.paths.then(|| Arc::from(path::split(&template.text).0));
         templates.push(RowText { template: parsed, fields: template.fields.clone(), inside });
+    }
+    // Last, where the rows' format looks for it.
+    if let Some(line) = &sink.line {
+        let (template, _) = Template::parse(&line.text)?;
+        templates.push(RowText { template, fields: line.fields.clone(), inside: None });
     }
     let timed = sink.timed;
     Ok(Box::new(move || Ok(Action::Encode(Encode { format: format.clone(), templates: templates.clone(), timed }))))

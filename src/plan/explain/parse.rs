@@ -19,6 +19,7 @@ pub fn format_words(format: &Format) -> String {
         Format::CombinedLog => "lines of a web server's access log".into(),
         Format::KeyValue(_) => "pairs of names and values, a record a line".into(),
         Format::MessagePack => "MessagePack, one value after the other".into(),
+        Format::Line => "lines of a template".into(),
     }
 }
 
@@ -39,6 +40,7 @@ pub fn parse(parse: &Parse, layout: &Layout, lines: &mut Vec<String>) {
         Format::CombinedLog => "a line of a web server's access log".to_owned(),
         Format::KeyValue(_) => "pairs of names and values".to_owned(),
         Format::MessagePack => "MessagePack".to_owned(),
+        Format::Line => "a line of a template".to_owned(),
     };
     let field = names(layout, &[parse.field]);
     lines.push(format!("reads {field} as {format}"));
