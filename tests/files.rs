@@ -159,3 +159,21 @@ fn packed_files_go_in() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("error: `in.a` ends in the middle of its gzip data"), "{}", said(&output));
 }
+
+#[test]
+fn rows_leave_in_every_format_and_come_back() {
+    let rows = "{\"n\":1,\"tank\":{\"id\":\"a b\"},\"level\":20.5}\n{\"n\":18446744073709551615,\"level\":null}\n";
+    let there = "name: p\nsources:\n  in:\n    file: { path: in.ndjson }\nsinks:\n  packed:\n    from: in\n    file: { path: rows.msgpack.gz, compression: gzip }\n    format: msgpack\n  pairs:\n    from: in\n    file: { path: rows.logfmt }\n    format: logfmt\n  lines:\n    from: in\n    file: { path: rows.txt }\n    format: { text: \"{{ n }}: {{ tank.id }}\" }\n";
+    let home = with(&[("p.yaml", there), ("in.ndjson", rows)]);
+    let output = run(&home);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let read = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
+    assert_eq!(read("rows.txt"), "1: a b\n");
+    assert!(said(&output).contains("the row has no `tank`"), "{}", said(&output));
+    assert_eq!(read("rows.logfmt"), "n=1 tank.id=\"a b\" level=20.5\nn=18446744073709551615 level=\n");
+    let back = "name: p\nsources:\n  in:\n    file: { path: rows.msgpack.gz }\n    format: msgpack\nsinks:\n  out:\n    file: { path: back.ndjson }\n";
+    fs::write(home.path().join("p.yaml"), back).unwrap();
+    let output = run(&home);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(read("back.ndjson"), rows);
+}

@@ -116,10 +116,12 @@ impl Template {
     }
 
     fn failed(&self, error: &Error, values: &[Val<'_>]) -> String {
-        let absent = values.iter().position(|v| matches!(v, Val::Unit));
-        match (error.kind(), absent) {
-            (ErrorKind::UndefinedError, Some(index)) => self.missing(index),
-            (ErrorKind::UndefinedError, None) => "the row lacks a nested field that the template reads".into(),
+        // Which of them the template can do without is not known here.
+        let absent = self.fields.iter().zip(values).filter(|(_, value)| matches!(value, Val::Unit));
+        let absent: Vec<String> = absent.map(|(name, _)| format!("no `{name}`")).collect();
+        match error.kind() {
+            ErrorKind::UndefinedError if !absent.is_empty() => format!("the row has {}", absent.join(" and ")),
+            ErrorKind::UndefinedError => "the row lacks a nested field that the template reads".into(),
             _ => format!("the template {}", wrong(error)),
         }
     }
