@@ -24,7 +24,7 @@ pub struct Block {
     pub header: Option<Arc<Vec<String>>>,
     /// The block is the beginning of one record of this many bytes, more than a record may have.
     pub too_long: Option<u64>,
-    /// MessagePack: the record is too long because no end of it can be found: the byte that begins no value, counted from 0.
+    /// MessagePack: no end of the record can be found: the byte that begins no value, counted from 0.
     pub lost: Option<u64>,
 }
 

@@ -226,8 +226,8 @@ const PLAIN: [(&str, &str); 4] = [
          becomes its digits. A 32-bit float keeps the digits that tell it from others: 20.1 stays 20.1. Binary data becomes \
          Base64, a timestamp RFC 3339; other extension types, numbers that are not finite and text that is not UTF-8 are \
          refused, and so is nesting deeper than 128. A record that is refused is shown in Base64, and `raw` of a test is written so. Behind a byte that \
-         begins no value nobody knows where the next one begins: all from there to the end of the stream is refused as one \
-         record, when the end has come. Written: each value in the fewest bytes; numbers with a point are 64-bit floats, an \
+         begins no value nobody knows where the next one begins: the record with it is refused and nothing more of \
+         the stream is read; a run that resumes there says so again. Written: each value in the fewest bytes; numbers with a point are 64-bit floats, an \
          integer beyond 64 bits is the nearest float.",
     ),
 ];

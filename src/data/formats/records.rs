@@ -148,10 +148,8 @@ impl Records {
             refused.reason = self.too_long(size);
             if let Some(byte) = lost {
                 refused.place = format!("byte {}", byte + 1);
-                refused.reason = format!(
-                    "{}, so nothing from this record on can be read: {size} bytes up to the end of the stream",
-                    msgpack::RESERVED
-                );
+                let so = "so nothing from this record to the end of the stream can be read";
+                refused.reason = format!("{}, {so}", msgpack::RESERVED);
             }
         }
         decoded

@@ -75,13 +75,13 @@ pub struct Values {
     beginning: Option<Vec<u8>>,
     /// How many of its bytes came before the carry.
     before: u64,
-    /// The byte of it behind which nothing can be read, counted from 0.
-    lost: Option<u64>,
+    /// Whether nothing more can be read.
+    lost: bool,
 }
 
 impl Default for Values {
     fn default() -> Self {
-        Values { carry: Vec::new(), place: START, position: 0, beginning: None, before: 0, lost: None }
+        Values { carry: Vec::new(), place: START, position: 0, beginning: None, before: 0, lost: false }
     }
 }
 
@@ -89,8 +89,7 @@ impl Values {
     /// Takes the next piece of the stream, whose first byte is at `position`: the values that are complete now.
     pub fn push(&mut self, mut chunk: Vec<u8>, position: u64) -> Vec<Block> {
         let mut blocks = Vec::new();
-        if self.lost.is_some() {
-            self.before += chunk.len() as u64;
+        if self.lost {
             return blocks;
         }
         if self.carry.is_empty() {
@@ -125,26 +124,37 @@ impl Values {
             self.position += cut as u64;
             self.place.at -= cut;
         }
-        self.keep_little(lost.map(|at| at - cut));
+        match lost {
+            Some(at) => blocks.push(self.give_up(at - cut)),
+            None => self.keep_little(),
+        }
         blocks
     }
 
-    /// Lets go of the carry if its value is too long, or nothing can be read any more.
-    fn keep_little(&mut self, lost: Option<usize>) {
+    /// Lets go of the carry if its value is too long.
+    fn keep_little(&mut self) {
         if self.beginning.is_none() {
-            if lost.is_none() && self.carry.len() <= RECORD_BYTES {
+            if self.carry.len() <= RECORD_BYTES {
                 return;
             }
-            // The same bytes are shown wherever the stream was cut.
-            let most = lost.map_or(KEPT_OF_LONG, |at| KEPT_OF_LONG.min(at + 1));
-            self.beginning = Some(self.carry.get(..most).unwrap_or(&self.carry).to_vec());
+            self.beginning = Some(self.carry.get(..KEPT_OF_LONG).unwrap_or(&self.carry).to_vec());
         }
-        self.lost = lost.map(|at| self.before + at as u64);
-        let gone = if lost.is_some() { self.carry.len() } else { self.place.at.min(self.carry.len()) };
+        let gone = self.place.at.min(self.carry.len());
         self.carry.drain(..gone);
         self.carry.shrink_to(CHUNK_BYTES);
         self.before += gone as u64;
-        self.place.at = self.place.at.saturating_sub(gone);
+        self.place.at -= gone;
+    }
+
+    /// Nothing behind the byte of the carry at `at` can be read: the last block. It says so at once, for the end of a
+    /// stream may be far; and it stands where it stands with no length, so that who goes on from there finds the same.
+    fn give_up(&mut self, at: usize) -> Block {
+        let carry = std::mem::take(&mut self.carry);
+        let shown = || carry.get(..KEPT_OF_LONG.min(at + 1)).unwrap_or_default().to_vec();
+        let bytes = self.beginning.take().unwrap_or_else(shown);
+        self.lost = true;
+        let lost = Some(self.before + at as u64);
+        Block { bytes, position: self.position, too_long: Some(0), lost, ..Block::default() }
     }
 
     /// The value that was not kept, now that it has ended.
@@ -153,7 +163,7 @@ impl Values {
         let size = std::mem::take(&mut self.before);
         let position = self.position;
         self.position += size;
-        Some(Block { bytes, position, too_long: Some(size), lost: self.lost.take(), ..Block::default() })
+        Some(Block { bytes, position, too_long: Some(size), ..Block::default() })
     }
 
     /// The stream has ended: a last value that is not whole.

@@ -112,8 +112,8 @@ fn what_is_broken_is_refused_at_its_place_and_the_next_value_read() {
 fn behind_a_byte_that_begins_no_value_nothing_is_read() {
     let bytes = b"\x01\x92\x02\xc1\x03\x04\x05";
     for cuts in [vec![], vec![1], vec![2, 3], vec![1, 2, 3, 4, 5, 6]] {
-        let reason = "no MessagePack value begins with the byte 0xc1, so nothing from this record on can be read: 6 bytes up \
-                      to the end of the stream";
+        let reason = "no MessagePack value begins with the byte 0xc1, so nothing from this record to the end of the stream \
+                      can be read";
         let lost = (reason.to_owned(), "byte 3".to_owned(), b"\x92\x02\xc1".to_vec());
         assert_eq!(decode(bytes, &cuts), [(0, Ok("1".to_owned())), (1, Err(lost))]);
     }
