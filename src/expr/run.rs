@@ -47,6 +47,9 @@ pub struct ScriptOutput {
     pub dropped: u64,
 }
 
+/// What the written fields of one row came to: few, so that they need no memory of their own.
+type Outcomes = smallvec::SmallVec<[Outcome; 4]>;
+
 /// The writes of one field while a batch runs.
 struct Writing {
     column: ColumnBuilder,
@@ -247,7 +250,7 @@ impl Program {
         row: usize,
         scratch: &Scratch,
         event: Option<&Value>,
-    ) -> Result<(Vec<Outcome>, Option<Value>), Stop> {
+    ) -> Result<(Outcomes, Option<Value>), Stop> {
         let odd = |name: String, kind: &str| {
             let words = format!("`{name}` was given {kind}, which no event holds");
             Stop::fault(&self.inner.sites, usize::MAX, &Fault::Other(words))
@@ -255,7 +258,7 @@ impl Program {
         let outcome = |written: &Written| {
             scripted.outcome(written, batch, row, &scratch.scope).map_err(|kind| odd(written.path(), kind))
         };
-        let outcomes = scripted.written.iter().map(outcome).collect::<Result<Vec<_>, _>>()?;
+        let outcomes = scripted.written.iter().map(outcome).collect::<Result<Outcomes, _>>()?;
         let (Some(old), Some(_)) = (event, self.inner.whole) else { return Ok((outcomes, None)) };
         let after = match scratch.scope.get("event") {
             Some(value) => dynamic::to_value(value).map_err(|kind| odd("event".into(), kind))?,
