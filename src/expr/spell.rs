@@ -86,7 +86,17 @@ fn joined<'a>(items: impl Iterator<Item = &'a Expr>, between: &str, parent: u8) 
 fn spell_call(expr: &Expr, call: &rhai::FnCallExpr, at: Position) -> String {
     let name = call.name.as_str();
     match call.args.as_slice() {
-        [value] if call.is_operator_call() => format!("{name}{}", side(value, 200, false)),
+        [value] if call.is_operator_call() => {
+            let operand = side(value, 200, false);
+            // A sign before digits would belong to the number, and two signs are no operator.
+            let constant = matches!(value, Expr::IntegerConstant(..) | Expr::FloatConstant(..));
+            let digits = !constant && operand.starts_with(|c: char| c.is_ascii_digit());
+            if digits || operand.starts_with(['-', '+']) {
+                format!("{name}({operand})")
+            } else {
+                format!("{name}{operand}")
+            }
+        }
         [list, value] if is_in(call, at) => {
             format!("{} in {}", side(value, 110, false), side(list, 110, true))
         }

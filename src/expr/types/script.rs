@@ -23,10 +23,8 @@ impl Reader<'_> {
         let (outer, many) = (self.perhaps, list.len() > 1);
         for statement in list {
             last = self.statement(statement);
-            // What stands after a statement that may end the script may not run.
-            if matches!(statement, Stmt::If(..) | Stmt::Block(..) | Stmt::Switch(..) | Stmt::TryCatch(..))
-                && self.source.text.contains("return")
-            {
+            // What stands after a statement that may end the script may not run; it may do so anywhere inside.
+            if self.source.text.contains("return") {
                 self.perhaps += 1;
             }
         }
@@ -163,9 +161,12 @@ impl Reader<'_> {
                 Some((first, rest)) if seen => rest.iter().fold(first.of.clone(), |of, w| of.or(&w.of)),
                 _ => Type::any(),
             };
+            // Taking out a member of what is no map leaves that as it was.
+            let stays = path.names.len() > 1 && of.kinds.meet(Kinds::MISSING);
             let mut after = row.clone();
             after.set(&path.names, of);
-            row = if seen && writes.iter().any(|w| w.surely) { after } else { row.or(&after) };
+            let surely = seen && !stays && writes.iter().any(|w| w.surely);
+            row = if surely { after } else { row.or(&after) };
         }
         row
     }
