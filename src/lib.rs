@@ -13,7 +13,7 @@
 //! | module | what it is | may name |
 //! |---|---|---|
 //! | [`base`] | time, places, diagnostics, limits | nothing |
-//! | [`data`] | values, columns, batches, JSON, CSV, event times | `base` |
+//! | [`data`] | values, columns, batches, every format, event times, calendars | `base` |
 //! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
 //! | [`plan`] | a checked pipeline as pure data; demand, explanation, drawing | `expr` |
 //! | [`store`] | files beside the streams: the tables that rows are looked up in; alone knows SQLite | `data` |

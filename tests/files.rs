@@ -84,7 +84,7 @@ fn a_row_that_leads_out_of_its_directory_is_a_dead_letter() {
         named(&[("a.ndjson", "{\"ts\":1,\"id\":\"a\"}\n{\"ts\":1,\"id\":\"a\"}\n")])
     );
     let said = said(&output);
-    assert!(said.contains("`out`: 3 rows could not be processed"), "{said}");
+    assert!(said.contains("`out`: 3 rows could not be written"), "{said}");
     assert!(said.contains("the row's path `by/../../escape.ndjson` leads out of its directory"), "{said}");
 }
 
