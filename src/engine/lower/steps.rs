@@ -167,7 +167,7 @@ impl Lower<'_> {
         };
         let (keyed, late) = (!key.is_empty(), reason(window.late, "late: its windows are gone"));
         let behind = window.holds_back();
-        let make: MakeOperator = Box::new(move |layout, _| Box::new(WindowStep::new(&spec, layout)));
+        let make: MakeOperator = Box::new(move |layout, needed| Box::new(WindowStep::new(&spec, layout, needed)));
         Ok((Stateful { make, keyed, late, behind }, prepare_action(Prepare { compute, digest: None, key })))
     }
 

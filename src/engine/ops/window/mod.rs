@@ -18,11 +18,12 @@ use std::sync::Arc;
 
 use crate::base::time::TimeSpan;
 use crate::data::calendar::Calendar;
-use crate::data::layout::{FieldId, Layout};
+use crate::data::layout::{Demand, FieldId, Layout};
 use crate::expr::Program;
 use crate::plan::window::{Bounds, Shape};
 
 use super::{Operator, TickInput, TickOutput};
+use crate::engine::action::Tools;
 use crate::engine::state::{State, StateError, StateRow};
 use accumulate::{Accumulators, Aggregate};
 use count::Counts;
@@ -102,6 +103,8 @@ pub struct WindowStep {
     groups: Groups,
     held_back: TimeSpan,
     emitter: Emitter,
+    /// Reads rows again whose readers name paths inside or around the fields that they are made of.
+    again: Option<Tools>,
 }
 
 enum Groups {
@@ -111,15 +114,16 @@ enum Groups {
 }
 
 impl WindowStep {
-    /// With no state.
-    pub fn new(spec: &WindowSpec, layout: &Arc<Layout>) -> Self {
+    /// With no state; `needed` is what is read of its rows.
+    pub fn new(spec: &WindowSpec, layout: &Arc<Layout>, needed: &Demand) -> Self {
         let accumulators = Accumulators::new(spec.calls.iter().map(|(aggregate, _)| aggregate.clone()), layout);
         let groups = match &spec.windows {
             Windows::Grid(grid) => Groups::Panes(Panes::new(spec, grid.clone(), accumulators)),
             Windows::Sessions { gap, max } => Groups::Sessions(Sessions::new(spec, *gap, *max, accumulators)),
             Windows::Count(events) => Groups::Counts(Counts::new(spec, *events, accumulators)),
         };
-        WindowStep { groups, held_back: spec.held_back, emitter: Emitter::new(spec, layout) }
+        let again = spec.refresh.then(|| Tools::new(layout, needed));
+        WindowStep { groups, held_back: spec.held_back, emitter: Emitter::new(spec, layout), again }
     }
 }
 
@@ -139,6 +143,10 @@ impl Operator for WindowStep {
             Groups::Counts(counts) => counts.tick(input, &mut self.emitter),
         }
         self.emitter.finish(out);
+        if let Some(tools) = &mut self.again {
+            // None is refused: rows that nest too deep have failed already.
+            out.ports.iter_mut().for_each(|(_, rows)| *rows = tools.reread(rows).0);
+        }
     }
 
     fn state(&mut self) -> &mut dyn State {
