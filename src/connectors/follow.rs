@@ -215,8 +215,10 @@ impl Follower {
             return self.at_end();
         }
         current.silent_since = None;
-        if let Some(file) = current.input.file().filter(|_| current.head.len() < HEAD_BYTES) {
-            current.head = head(file, HEAD_BYTES).map_err(|e| cannot("read", &self.name, &e))?;
+        if !current.is_same(&bytes, position).map_err(|e| cannot("read", &self.name, &e))? {
+            // It was cut and written anew while it was read, so these bytes stand somewhere else now.
+            self.current = None;
+            return Ok(Some(Read::Renewed));
         }
         Ok(Some(Read::Chunk(Chunk { bytes, ends: None, position })))
     }
@@ -292,6 +294,17 @@ impl Follower {
 }
 
 impl Current {
+    /// Whether the file still begins as it did after `bytes` were read of it at a position; its first bytes are kept.
+    fn is_same(&mut self, bytes: &[u8], position: u64) -> io::Result<bool> {
+        let Some(file) = self.input.file() else { return Ok(true) };
+        let now = head(file, HEAD_BYTES)?;
+        let first_read = self.head.is_empty() && position == 0 && self.input.raw() == bytes.len() as u64;
+        let known = if first_read { bytes.get(..HEAD_BYTES).unwrap_or(bytes) } else { &self.head };
+        let same = now.starts_with(known);
+        self.head = now;
+        Ok(same)
+    }
+
     /// Whether the file is no longer what was read of it.
     fn was_cut(&self, length: u64) -> io::Result<bool> {
         if length < self.input.raw() {
