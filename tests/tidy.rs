@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["expr", "data", "base"]),
     ("store", &["data", "base"]),
     ("connector", &["data", "base"]),
-    ("connectors", &["connector", "data", "base"]),
+    ("connectors", &["store", "connector", "data", "base"]),
     ("config", &["store", "connector", "plan", "expr", "data", "base"]),
     ("engine", &["store", "connector", "plan", "expr", "data", "base"]),
     ("inspect", &["plan", "expr", "data", "base"]),

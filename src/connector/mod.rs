@@ -5,6 +5,7 @@ pub mod path;
 pub mod registry;
 pub mod template;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -107,15 +108,25 @@ pub trait Sink: Send {
     /// Takes rows, in order. When it returns they are the sink's, though perhaps not yet where others see them.
     fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>>;
 
-    /// Makes visible what can be before the end. The engine asks for it when no more rows come for the moment, about every
-    /// second otherwise, and when a run stops before its input has ended.
-    fn flush(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+    /// A checkpoint is being made: everything delivered so far is put where a crash does not lose it, and what must be
+    /// remembered to find it again is handed out. Nothing is delivered before [`Sink::committed`].
+    fn prepare(&mut self) -> BoxFuture<'_, Result<Marks, SinkError>> {
+        Box::pin(std::future::ready(Ok(Marks::new())))
+    }
+
+    /// The checkpoint is durable: what was delivered before it may be seen, and will never be delivered again. After a
+    /// crash a sink is opened with the marks of the last checkpoint instead, and does what is left to do of this then.
+    fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// The input has ended: everything is made visible. Nothing is delivered after it.
+    /// The input has ended and a checkpoint holds everything: the output becomes final. Nothing is delivered after it. It
+    /// may be asked for again, by a sink opened with the same marks, after a crash in the middle of it.
     fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>>;
 }
+
+/// What a sink remembers that changed since the last checkpoint: a key of its choice, and JSON; `None` forgets the key.
+pub type Marks = Vec<(String, Option<String>)>;
 
 /// Why a sink did not take rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +169,9 @@ pub struct OpenContext {
     pub header: Option<Vec<u8>>,
     /// Of a sink: whether its rows come as JSON, a row a line.
     pub json: bool,
+    /// Of a sink: what it remembered at the last checkpoint of the run that goes on; `None` if a run begins, in which the
+    /// output of earlier runs counts as complete.
+    pub marks: Option<BTreeMap<String, String>>,
 }
 
 /// Options that were found right.

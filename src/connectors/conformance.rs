@@ -14,7 +14,15 @@ use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Read, Source,
 
 /// What a connector opens with in tests: a bounded run in `directory`.
 pub fn context(directory: &Path) -> OpenContext {
-    OpenContext { directory: directory.into(), name: "test".into(), seed: 1, bounded: true, header: None, json: true }
+    OpenContext {
+        directory: directory.into(),
+        name: "test".into(),
+        seed: 1,
+        bounded: true,
+        header: None,
+        json: true,
+        marks: None,
+    }
 }
 
 /// Runs a future to its end.
@@ -237,7 +245,8 @@ fn sinks_take_rows_and_finish() {
         for (_, options) in examples {
             let mut sink = (kind.open)(&options, context(dir.path())).map_err(|e| format!("{e:?}")).unwrap();
             block_on(sink.deliver(&Encoded::default())).unwrap();
-            block_on(sink.flush()).unwrap();
+            block_on(sink.prepare()).unwrap();
+            block_on(sink.committed()).unwrap();
             block_on(sink.finish()).unwrap();
         }
     }

@@ -168,7 +168,7 @@ impl Sink for OneFile {
         })
     }
 
-    fn flush(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+    fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         // What is written beside the old file is seen by nobody until it is complete.
         let seen = self.opening.mode == Mode::Append;
         Box::pin(async move { if seen { self.file.flush().map_err(SinkError::Fatal) } else { Ok(()) } })
@@ -187,7 +187,7 @@ impl Sink for ManyFiles {
         Box::pin(async move { self.0.write(rows).map_err(SinkError::Fatal) })
     }
 
-    fn flush(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+    fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move { self.0.flush().map_err(SinkError::Fatal) })
     }
 
@@ -241,7 +241,7 @@ mod tests {
 
         let mut failed = sink(dir.path(), &options).unwrap();
         block_on(failed.deliver(&encoded(&["new"]))).unwrap();
-        block_on(failed.flush()).unwrap();
+        block_on(failed.committed()).unwrap();
         drop(failed);
         assert_eq!(old(), "old\n");
         assert_eq!(std::fs::read_dir(dir.path().join("out")).unwrap().count(), 1, "nothing is left beside it");
@@ -277,7 +277,7 @@ mod tests {
             block_on(second.deliver(&encoded(&["3"]))).unwrap();
             if visible == "committed" {
                 assert_eq!(unpack_all(&path), b"1\n2\n");
-                block_on(second.flush()).unwrap();
+                block_on(second.committed()).unwrap();
             }
             assert_eq!(unpack_all(&path), b"1\n2\n3\n");
         }

@@ -5,29 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limit::KEY_GROUPS;
 
-/// What an operator keeps for one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateRow {
-    /// Of the key; its group decides which worker keeps it.
-    pub hash: u64,
-    /// The key, encoded.
-    pub key: Vec<u8>,
-    /// What is kept, encoded; `None` when the key is gone.
-    pub value: Option<Vec<u8>>,
-}
-
-impl StateRow {
-    /// The group that the row is stored under.
-    pub fn group(&self) -> u64 {
-        key_group(self.hash)
-    }
-}
-
-/// The group of a key's hash.
-pub fn key_group(hash: u64) -> u64 {
-    // The low bits choose the place in hash tables, so groups use the high ones.
-    hash >> (64 - KEY_GROUPS.trailing_zeros())
-}
+pub use crate::store::rows::{StateRow, key_group};
 
 /// Which of `partitions` workers keeps a key.
 pub fn partition_of(hash: u64, partitions: usize) -> usize {

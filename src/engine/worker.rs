@@ -114,14 +114,14 @@ pub(super) fn deliver(shared: &Shared, sink: Box<dyn Sink>, lines: &Receiver<(u6
             (Err(RecvTimeoutError::Disconnected), _) => break,
             (Err(RecvTimeoutError::Timeout), Some(sink)) => {
                 since = None;
-                (None, runtime.block_on(sink.flush()))
+                (None, runtime.block_on(sink.committed()))
             }
             (Ok((sequence, encoded)), Some(sink)) if !encoded.ends.is_empty() => {
                 let mut result = runtime.block_on(sink.deliver(&encoded));
                 since.get_or_insert_with(Instant::now);
                 if result.is_ok() && flushes(&since) {
                     since = None;
-                    result = runtime.block_on(sink.flush());
+                    result = runtime.block_on(sink.committed());
                 }
                 (Some(sequence), result)
             }
@@ -147,7 +147,7 @@ pub(super) fn deliver(shared: &Shared, sink: Box<dyn Sink>, lines: &Receiver<(u6
     }
     let Some(mut sink) = sink else { return };
     let complete = lock(&shared.failure).is_none() && shared.complete.load(Ordering::Acquire);
-    let last = if complete { runtime.block_on(sink.finish()) } else { runtime.block_on(sink.flush()) };
+    let last = if complete { runtime.block_on(sink.finish()) } else { runtime.block_on(sink.committed()) };
     match last {
         Ok(()) => {}
         Err(SinkError::Gone) => shared.reader_gone.store(true, Ordering::Release),

@@ -7,5 +7,6 @@ pub mod database;
 pub mod followed;
 mod identity;
 mod key;
+pub mod rows;
 
 pub use key::Key;
