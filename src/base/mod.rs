@@ -1,8 +1,9 @@
-//! What every layer stands on: time, diagnostics, positioned trees, name suggestions and the limits with their reasons.
-//! Knows nothing of events, pipelines or the world outside.
+//! What every layer stands on: time, diagnostics, positioned trees, name suggestions, the limits with their
+//! reasons, and points of failure for tests. Knows nothing of events, pipelines or the world outside.
 
 pub mod decode;
 pub mod diag;
+pub mod fault;
 pub mod limit;
 pub mod render;
 pub mod suggest;

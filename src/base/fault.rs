@@ -1,0 +1,58 @@
+//! Points at which a process can be made to die, so that tests can see what a crash between two steps leaves behind.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names the point, and after a colon which time it is deadly (1 if left out): `sink.renamed:2`.
+const VARIABLE: &str = "MILLSTREAM_FAULT";
+
+/// What the environment asks for.
+struct Fault {
+    name: String,
+    /// How often the point may still be reached, the deadly time among them.
+    left: AtomicU64,
+}
+
+/// Ends the process as a crash would if the environment says that this is the point. Does nothing in a release build.
+pub fn point(name: &str) {
+    static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let fault = FAULT.get_or_init(|| std::env::var(VARIABLE).ok().map(|asked| parse(&asked)));
+    if fault.as_ref().is_some_and(|fault| fault.is_due(name)) {
+        eprintln!("dies at `{name}`, as {VARIABLE} asks");
+        std::process::abort();
+    }
+}
+
+fn parse(asked: &str) -> Fault {
+    let counted = asked.rsplit_once(':').and_then(|(name, times)| Some((name, times.parse().ok()?)));
+    let (name, times) = counted.unwrap_or((asked, 1));
+    Fault { name: name.to_owned(), left: AtomicU64::new(times) }
+}
+
+impl Fault {
+    fn is_due(&self, name: &str) -> bool {
+        self.name == name && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_deadly_the_time_that_was_asked_for() {
+        let due = |asked: &str| {
+            let fault = parse(asked);
+            ["a", "b", "a", "a"].map(|name| fault.is_due(name))
+        };
+        assert_eq!(due("a"), [true, false, false, false]);
+        assert_eq!(due("a:2"), [false, false, true, false]);
+        assert_eq!(due("b"), [false, true, false, false]);
+        assert_eq!(due("a:9"), [false; 4]);
+        assert_eq!(due("a.b:c"), [false; 4]);
+        assert_eq!(due(""), [false; 4]);
+    }
+}
