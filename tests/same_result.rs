@@ -312,6 +312,7 @@ proptest! {
         for ((name, one), other) in outputs.iter().zip(&plain.outputs).zip(&again.outputs) {
             prop_assert_eq!(one, other, "restarted: the sink of {}\n{}", name, yaml);
         }
+        prop_assert_eq!(&plain.counts, &again.counts, "restarted: {}", yaml);
         balanced(&steps, &inputs, &plain, &yaml)?;
     }
 }

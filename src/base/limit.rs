@@ -22,6 +22,8 @@ pub const YAML_NODES: usize = 100_000;
 pub const YAML_DEPTH: usize = 64;
 /// Bytes of a pipeline file.
 pub const YAML_BYTES: u64 = 4 << 20;
+/// Bytes of rows that wait for a sink while a checkpoint is made durable: seconds of a fast pipeline's output.
+pub const SINK_BYTES: usize = 64 << 20;
 /// Groups that state is cut into for storing and for sharing among workers; the worker count may change between runs.
 pub const KEY_GROUPS: u64 = 256;
 /// Fields a pipeline may name; a column number is 16 bits.

@@ -49,18 +49,20 @@ pub fn run(args: &Args) -> u8 {
 }
 
 fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, String> {
-    let graph = lower(&pipeline.plan, Lowering { shares: workers, track: false })?;
+    let graph = lower(&pipeline.plan, Lowering { shares: workers, track: true })?;
     let inputs = open_sources(pipeline)?;
     if !quiet && !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
         say(&format!("{}: there is nothing to read yet; the run waits for what comes", pipeline.plan.name));
     }
     let sinks = open_sinks(pipeline, &graph.sink_nodes())?;
+    let options = Options { workers, checkpoint_every: pipeline.plan.checkpoint_every.to_std() };
     let mut progress = Progress::new(&pipeline.plan);
     let on_signal = Signals::listen();
     let (started, handle) = channel::<Handle>();
     let (ended, end) = channel::<Summary>();
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
-        let summary = run_job(graph, inputs, sinks, &Options { workers }, None, &mut |handle| {
+        let mut memory = crate::engine::job::Snapshot::default();
+        let summary = run_job(graph, inputs, sinks, &options, (None, &mut memory), &mut |handle| {
             // Without a listener there is nobody to stop the run.
             let _ = started.send(handle);
         });

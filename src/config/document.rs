@@ -7,15 +7,17 @@ use crate::base::suggest::nearest;
 use crate::base::tree::{Data, Entry, Node};
 use crate::plan::{OnError, Plan};
 
+use super::checkpoint::CheckpointOptions;
 use super::context::{Context, Unknown, listed};
 use super::graph::{self, Draft, Family};
 use super::read::{Keys, Named, Read, Text, words, wrong_type};
-use super::{Pipeline, cases, sink, source, step, values};
+use super::{Pipeline, cases, checkpoint, sink, source, step, values};
 
 /// The keys of a file.
-pub const KEYS: [&str; 7] = ["name", "description", "vars", "sources", "steps", "sinks", "tests"];
+pub const KEYS: [&str; 9] =
+    ["name", "description", "checkpoint", "state", "vars", "sources", "steps", "sinks", "tests"];
 /// Keys of later versions.
-const LATER: [&str; 5] = ["checkpoint", "state", "delivery", "receivers", "latency"];
+const LATER: [&str; 3] = ["delivery", "receivers", "latency"];
 
 words! {
     /// What becomes of an event that cannot be processed when nobody reads the entry's `.errors`.
@@ -51,6 +53,14 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
     let mut keys = Keys::open(tree, "", &start, context)?;
     let name = keys.take::<Option<Text>>("name", context).flatten();
     let description = keys.take::<Option<Text>>("description", context).flatten();
+    let checkpoint = keys.take::<Option<CheckpointOptions>>("checkpoint", context).flatten();
+    let checkpoint_every = checkpoint::resolve(checkpoint, context);
+    let state = keys.take::<Option<Text>>("state", context).flatten();
+    if let Some(state) = state.as_ref().filter(|state| state.text.is_empty() || state.text.ends_with('/')) {
+        context
+            .error("bad-path", "`state` names no file", &state.span)
+            .help("name a file, for example `state/orders.db`");
+    }
     if let Some(vars) = keys.take::<Option<Vars>>("vars", context).flatten() {
         context.vars = vars.0;
     }
@@ -73,6 +83,8 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
         name: name?,
         file: tree.span.file.name.clone(),
         description: description.map(|d| d.text),
+        checkpoint_every: checkpoint_every?,
+        state: state.map(|state| state.text),
         layout: std::mem::take(&mut context.layout),
         vars: std::mem::take(&mut context.vars),
         nodes: nodes?,

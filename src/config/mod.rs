@@ -3,6 +3,7 @@
 
 mod aggregates;
 pub mod cases;
+mod checkpoint;
 mod context;
 mod csv;
 mod document;

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::Registry;
+use super::checkpoint::CheckpointOptions;
 use super::document::OnErrorWord;
 use super::format::{FormatIn, FormatOut};
 use super::read::{Code, Duration, Named, OneOrMany, Text};
@@ -36,10 +37,11 @@ pub fn schema(registry: &Registry<'_>) -> String {
         definitions.insert(name.to_owned(), entry(kinds, &shared));
     }
     let test = test(&mut generator).to_value();
+    let checkpoint = generator.subschema_for::<CheckpointOptions>().to_value();
     definitions.extend(generator.take_definitions(true));
     definitions.values_mut().for_each(tidy);
     definitions.insert("Test".to_owned(), test);
-    let mut whole = document();
+    let mut whole = document(&checkpoint);
     if let Value::Object(members) = &mut whole {
         members.insert("definitions".to_owned(), Value::Object(definitions));
     }
@@ -49,7 +51,7 @@ pub fn schema(registry: &Registry<'_>) -> String {
 }
 
 /// The file's top level.
-fn document() -> Value {
+fn document(checkpoint: &Value) -> Value {
     let names = json!({ "pattern": "^[a-z][a-z0-9_]*$" });
     let section = |about: &str, of: &str| {
         json!({
@@ -78,6 +80,12 @@ fn document() -> Value {
                 "pattern": "^[a-z][a-z0-9_-]*$|\\$\\{",
             },
             "description": { "description": "What the pipeline is for.", "type": "string" },
+            "checkpoint": checkpoint,
+            "state": {
+                "description": "The file that the state is kept in, relative to the pipeline's file. Default: `<name>.db` in the directory of `--data`, else of the variable `MILLSTREAM_DATA`, else `.millstream` beside the pipeline's file.",
+                "type": "string",
+                "minLength": 1,
+            },
             "vars": {
                 "description": "Constants that expressions read as `vars.name`. `${NAME:-default}` takes an environment variable.",
                 "type": "object",

@@ -349,6 +349,7 @@ pub fn weave_emitted(
     }
     let mut main = batch;
     for Made { port, rows, batch: made, .. } in ports {
+        out.made += made.rows as u64;
         match port {
             Some(port) => out.ports.push((Port::Named(port), made)),
             None => {

@@ -1,14 +1,17 @@
 //! Drives a job step by step on one thread, in virtual time: what `millstream test` runs on, and what property tests
 //! hold the engine to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 use crate::data::framing::Block;
+use crate::store::rows::Status;
 
+use super::epoch::{Keeper, Resume};
 use super::job::{Job, Ready, Snapshot};
+use super::ledger::Tally;
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, PartitionSpec};
@@ -25,6 +28,7 @@ pub struct Direct {
     partitions: Vec<(usize, Arc<str>, u64)>,
     now: Timestamp,
     last: bool,
+    snapshot: Snapshot,
 }
 
 impl Direct {
@@ -38,12 +42,14 @@ impl Direct {
     ) -> Result<Self, String> {
         let named = partitions.iter().map(|p| (p.source, Arc::from(p.name.as_str()), 0)).collect();
         let job = Job::new(graph, partitions, target, now);
+        let snapshot = from.cloned().unwrap_or_default();
+        let from = from.map(|snapshot| Resume { stood: &snapshot.stood, rows: snapshot });
         let mut stages = Vec::new();
         let mut sinks = 0;
         for (index, reader) in job.graph.readers.iter().enumerate() {
             match &reader.kind {
                 ReaderKind::Stage(spec, _) => {
-                    let shares = (0..spec.shares).map(|share| job.stage(index, share, from));
+                    let shares = (0..spec.shares).map(|share| job.stage(index, share, from.as_ref()));
                     stages.push(shares.collect::<Result<Vec<_>, _>>()?);
                 }
                 ReaderKind::Sink(_) => {
@@ -52,13 +58,12 @@ impl Direct {
                 }
             }
         }
-        if let Some(snapshot) = from {
-            job.restore(snapshot);
-            job.seed(snapshot.clone());
+        if let Some(from) = &from {
+            job.restore(from);
         }
         let mappers = job.mappers()?;
         let outputs = vec![Vec::new(); sinks];
-        Ok(Direct { job, mappers, stages, outputs, partitions: named, now, last: false })
+        Ok(Direct { job, mappers, stages, outputs, partitions: named, now, last: false, snapshot })
     }
 
     /// Whole records of a partition, in its source's format.
@@ -104,9 +109,15 @@ impl Direct {
 
     /// What the job keeps after everything that was fed.
     pub fn snapshot(&mut self) -> Result<Snapshot, String> {
-        let ready = self.job.barrier();
-        self.work(ready)?;
-        Ok(self.job.snapshot())
+        if let Some((_, ready)) = self.job.barrier() {
+            self.work(ready)?;
+        }
+        Ok(self.snapshot.clone())
+    }
+
+    /// What became of rows at the last snapshot or at the end, and how many are held, by the node's index.
+    pub fn ledger(&self) -> &BTreeMap<usize, (Tally, u64)> {
+        &self.snapshot.ledger
     }
 
     /// What a sink was given so far, and forgets it.
@@ -140,7 +151,7 @@ impl Direct {
                     }
                     sequence
                 }
-                Ready::Sink { reader, sequence, lines } => {
+                Ready::Sink { reader, sequence, lines, .. } => {
                     let sink = self.job.graph.readers.get(reader).map(|r| &r.kind);
                     if let Some(ReaderKind::Sink(sink)) = sink
                         && let Some(output) = self.outputs.get_mut(*sink)
@@ -151,7 +162,11 @@ impl Direct {
                     sequence
                 }
             };
-            self.last |= self.job.done(sequence).is_some_and(|info| info.last);
+            let Some(info) = self.job.done(sequence) else { continue };
+            self.last |= info.last;
+            if info.barrier {
+                self.snapshot.commit(self.job.take_epoch(sequence), Status::Running)?;
+            }
         }
         Ok(())
     }

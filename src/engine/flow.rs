@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 use crate::data::batch::{Batch, RowError};
 use crate::data::column::{ColumnBuilder, as_u32};
@@ -11,9 +12,10 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::Val;
 use crate::data::weave;
 use crate::plan::{NodeId, OnError, Port};
+use crate::store::rows::Cause;
 
 use super::action::{Action, Outcome, Tools};
-use super::ledger::{Counted, Sample};
+use super::ledger::{Counted, Letter, Sample};
 
 /// Where a batch goes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub struct FlowContext {
     pub entries: Vec<EntryInfo>,
     /// The fields of error rows.
     pub error_fields: ErrorFields,
+    /// Whether dead letters are kept, and not only counted.
+    pub letters: bool,
 }
 
 /// A flow: nodes in an order in which each stands after those that feed it.
@@ -112,13 +116,13 @@ pub struct Failed {
     /// Its ordinal.
     pub ordinal: u32,
     /// Its event time, if it is known.
-    pub time: crate::base::time::Timestamp,
+    pub time: Timestamp,
     /// What is wrong.
     pub reason: String,
     /// Where.
     pub place: String,
-    /// Its text.
-    pub original: String,
+    /// What it was.
+    pub original: Vec<u8>,
 }
 
 /// Runs a flow; one a worker.
@@ -183,11 +187,22 @@ impl FlowRunner {
             let entry = self.counted.of(node);
             let order = (self.sequence, batch.ordinals.get(*row as usize).copied().unwrap_or(0));
             entry.tally.dead += 1;
-            if entry.wants(order) {
-                let original = self.root_tools.text_of(&self.context.layout, batch, *row);
-                let reason = reason.to_owned();
-                self.counted.of(node).sample(Sample { order, reason, place: String::new(), original });
+            if !self.context.letters && !entry.wants(order) {
+                continue;
             }
+            let original = self.root_tools.text_of(&self.context.layout, batch, *row);
+            let entry = self.counted.of(node);
+            if self.context.letters {
+                entry.letters.push(Letter {
+                    order,
+                    cause: Cause::Late,
+                    reason: reason.to_owned(),
+                    place: String::new(),
+                    time: batch.times.get(*row as usize).copied().unwrap_or(Timestamp::MIN),
+                    original: original.clone().into_bytes(),
+                });
+            }
+            entry.sample(Sample { order, reason: reason.to_owned(), place: String::new(), original });
         }
     }
 
@@ -309,7 +324,9 @@ impl FlowRunner {
             let at = if first.place.is_empty() { String::new() } else { format!(" ({})", first.place) };
             self.failure = Some(format!(
                 "`{}` could not process a row: {}{at}\n  row: {}",
-                info.name, first.reason, first.original
+                info.name,
+                first.reason,
+                String::from_utf8_lossy(&first.original)
             ));
         }
         let entry = self.counted.of(node);
@@ -321,7 +338,14 @@ impl FlowRunner {
             entry.tally.dead += failed.len() as u64;
             for row in failed {
                 let order = (self.sequence, row.ordinal);
-                entry.sample(Sample { order, reason: row.reason, place: row.place, original: row.original });
+                if entry.wants(order) {
+                    let original = String::from_utf8_lossy(&row.original).into_owned();
+                    entry.sample(Sample { order, reason: row.reason.clone(), place: row.place.clone(), original });
+                }
+                if self.context.letters {
+                    let Failed { time, reason, place, original, .. } = row;
+                    entry.letters.push(Letter { order, cause: Cause::Error, reason, place, time, original });
+                }
             }
         }
         None
@@ -352,10 +376,10 @@ fn failed_rows(layout: &Layout, tools: &mut Tools, batch: &Batch, errors: Vec<Ro
         let row = error.row as usize;
         Failed {
             ordinal: batch.ordinals.get(row).copied().unwrap_or(0),
-            time: batch.times.get(row).copied().unwrap_or(crate::base::time::Timestamp::MIN),
+            time: batch.times.get(row).copied().unwrap_or(Timestamp::MIN),
             reason: error.reason,
             place: error.place,
-            original: tools.text_of(layout, batch, error.row),
+            original: tools.text_of(layout, batch, error.row).into_bytes(),
         }
     };
     errors.into_iter().map(one).collect()
@@ -377,7 +401,7 @@ fn error_batch(fields: &ErrorFields, entry: &str, failed: &[Failed]) -> Batch {
     put(fields.reason, &|f| f.reason.clone());
     put(fields.entry, &|_| entry.to_owned());
     put(fields.place, &|f| f.place.clone());
-    put(fields.original, &|f| f.original.clone());
+    put(fields.original, &|f| String::from_utf8_lossy(&f.original).into_owned());
     batch
 }
 

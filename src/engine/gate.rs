@@ -5,12 +5,14 @@
 //! written, then the partition's name). Live ones are taken as they arrive. An ordinal is a row's place in its tick; the
 //! end of a partition takes an ordinal too, so that what it releases has its place.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::time::{TimeSpan, Timestamp};
 
 use super::clock::Watermarks;
 use super::flow::Parcel;
+use super::ledger::Counted;
 use super::partition::{Arrival, Mapped, Partition, PartitionSpec, PartitionState};
 use super::segment::{Join, Segment, join_segments};
 use super::standing::Standing;
@@ -27,11 +29,22 @@ pub struct Tick {
     /// Blocks whose last row is in this tick, by partition: each gives its reader leave to read on.
     pub used: Vec<usize>,
     /// After this tick, state is handed out.
-    pub barrier: Option<Vec<PartitionState>>,
+    pub barrier: Option<Cut>,
     /// Nothing comes after it.
     pub last: bool,
     /// All input was taken (not: the run was stopped).
     pub complete: bool,
+}
+
+/// Where a barrier cuts the input.
+#[derive(Debug, Default)]
+pub struct Cut {
+    /// Where partitions stand.
+    pub partitions: Vec<PartitionState>,
+    /// What became of the records of blocks that were taken whole since the last barrier.
+    pub counted: Counted,
+    /// Records that are counted apart, because a barrier fell inside their block: source, block and ordinals.
+    pub parts: Vec<(usize, Arc<Mapped>, Range<u32>)>,
 }
 
 /// Puts blocks into order.
@@ -57,6 +70,10 @@ pub struct Gate {
     open: Vec<usize>,
     /// For each set whose partitions are all idle, the wall clock up to which its watermark has gone on.
     passed_to: Vec<Option<Timestamp>>,
+    /// What the next barrier says beside where partitions stand.
+    since: Cut,
+    /// The number of the tick after the last barrier.
+    after_barrier: u64,
 }
 
 impl Gate {
@@ -85,6 +102,8 @@ impl Gate {
             finished: false,
             open: Vec::new(),
             passed_to,
+            since: Cut::default(),
+            after_barrier: 0,
         }
     }
 
@@ -171,6 +190,7 @@ impl Gate {
                 self.finished = true;
                 tick.last = true;
                 tick.complete = true;
+                tick.barrier = Some(self.here());
             }
             ticks.push(tick);
         }
@@ -178,10 +198,26 @@ impl Gate {
     }
 
     /// Where partitions stand after the last tick, on a tick of its own at which state is handed out.
-    pub fn barrier(&mut self, join: &mut Join<'_>) -> Tick {
+    /// `None` if there was none since the last one.
+    pub fn barrier(&mut self, join: &mut Join<'_>) -> Option<Tick> {
+        if self.finished || self.sequence == self.after_barrier {
+            return None;
+        }
         let mut tick = self.cut(join);
-        tick.barrier = Some(self.states());
-        tick
+        tick.barrier = Some(self.here());
+        self.after_barrier = self.sequence;
+        Some(tick)
+    }
+
+    /// Everything up to here, for a barrier.
+    fn here(&mut self) -> Cut {
+        for p in &mut self.partitions {
+            if let Some(Arrival::Block(block)) = p.queue.front().filter(|_| p.taken > p.recounted) {
+                self.since.parts.push((p.spec.source, Arc::clone(block), p.recounted..p.taken));
+                p.recounted = p.taken;
+            }
+        }
+        Cut { partitions: self.states(), ..std::mem::take(&mut self.since) }
     }
 
     /// The last tick of a run that was stopped: nothing closes.
@@ -191,12 +227,8 @@ impl Gate {
         }
         let mut tick = self.cut(join);
         tick.last = true;
+        tick.barrier = Some(self.here());
         Some(tick)
-    }
-
-    /// Whether the last tick was cut.
-    pub fn is_finished(&self) -> bool {
-        self.finished
     }
 
     /// Lets time pass: silent live partitions go idle, and where all that a step depends on are idle, its watermark goes
@@ -347,8 +379,15 @@ impl Gate {
         if whole {
             if let Some(Arrival::Block(block)) = p.queue.pop_front() {
                 p.position = block.starts.end;
+                if p.recounted > 0 {
+                    self.since.parts.push((p.spec.source, Arc::clone(&block), p.recounted..block.records));
+                } else {
+                    let counted = std::mem::take(&mut *block.counted.lock().unwrap_or_else(|e| e.into_inner()));
+                    self.since.counted.add(counted);
+                }
             }
             p.taken = 0;
+            p.recounted = 0;
             p.rises_taken = 0;
             p.kept = None;
         }

@@ -2,25 +2,28 @@
 //! other, but owns no thread: [`super::run`] drives it with workers, [`super::direct`] step by step in virtual time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::connector::Encoded;
+use crate::connector::{Encoded, Marks};
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
+use crate::plan::NodeId;
 
 use super::action::Tools;
 use super::clock::Watermarks;
+use super::epoch::{Epoch, Resume, Stood};
 use super::flow::{Parcel, weave_lines};
 use super::gate::{Gate, Tick};
-use super::ledger::Ledger;
+use super::ledger::{Counted, Ledger, Tally};
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
-use super::partition::{Arrival, PartitionSpec, PartitionState};
+use super::partition::{Arrival, Mapped, PartitionSpec, PartitionState};
 use super::segment::rows_within;
 use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, make_alike, share};
-use super::state::{StateRow, partition_of};
+use super::state::StateRow;
 use crate::data::weave::{self, Pick};
 
 /// A mutex whose data stays usable when a thread that held it panicked: the panic itself ends the run.
@@ -47,6 +50,8 @@ pub enum Ready {
         sequence: u64,
         /// What it takes.
         lines: Encoded,
+        /// Whether the sink is asked afterwards what it has to remember.
+        barrier: bool,
     },
 }
 
@@ -68,14 +73,13 @@ pub struct TickInfo {
 /// Everything that a job keeps, cut at one point of the stream.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Snapshot {
-    /// Where partitions stand.
-    pub partitions: Vec<PartitionState>,
-    /// The watermark of each step with state: where all was idle it is beyond what partitions have seen, and a partition
-    /// found later does not move it back.
-    #[serde(default)]
-    pub watermarks: BTreeMap<String, Timestamp>,
+    /// Where the input stood.
+    pub stood: Stood,
     /// Rows by step; of one key the last counts.
     pub steps: BTreeMap<String, Vec<StateRow>>,
+    /// What became of rows since the run began, and how many are held, by the node's index.
+    #[serde(skip)]
+    pub ledger: BTreeMap<usize, (Tally, u64)>,
 }
 
 /// A job.
@@ -88,15 +92,21 @@ pub struct Job {
     gathers: Vec<Gather>,
     /// For putting parts with different edits together, by reader.
     tools: Vec<Mutex<Tools>>,
+    /// For counting parts of blocks, by source; made when first needed.
+    recounters: Mutex<Vec<Mapper>>,
     ticks: Mutex<HashMap<u64, Arc<TickInfo>>>,
     /// Pieces of work of every tick: shares of steps and sinks.
     pieces: usize,
-    snapshots: Mutex<Snapshot>,
+    /// What was handed out at barriers that are not through yet, by tick.
+    epochs: Mutex<BTreeMap<u64, Epoch>>,
 }
 
 impl Job {
     /// A job over these partitions; ticks are cut at `target` rows.
     pub fn new(graph: Graph, partitions: Vec<PartitionSpec>, target: u32, now: Timestamp) -> Self {
+        // Partitions that take turns may be cut inside a block.
+        let meet = partitions.iter().filter(|p| p.bounded && p.timed).count() > 1;
+        graph.sources.iter().for_each(|s| s.spec.recounts.store(meet && graph.context.letters, Ordering::Relaxed));
         let gate = Gate::new(partitions, graph.sets.clone(), target, now);
         let shares = |reader: usize| match graph.readers.get(reader).map(|r| &r.kind) {
             Some(ReaderKind::Stage(spec, _)) => spec.shares,
@@ -114,21 +124,22 @@ impl Job {
             tools: tools.collect(),
             ticks: Mutex::new(HashMap::new()),
             pieces: (0..graph.readers.len()).map(shares).sum(),
-            snapshots: Mutex::new(Snapshot::default()),
+            recounters: Mutex::new(Vec::new()),
+            epochs: Mutex::new(BTreeMap::new()),
             ledger: Ledger::new(graph.context.entries.len()),
             graph,
         }
     }
 
     /// Goes on from a snapshot: where partitions stood. Shares take their state with [`Job::stage`].
-    pub fn restore(&self, snapshot: &Snapshot) {
+    pub fn restore(&self, from: &Resume<'_>) {
         let mut reached = vec![Timestamp::MIN; self.graph.sets.len()];
         for (name, set) in self.sets() {
-            if let (Some(at), Some(place)) = (snapshot.watermarks.get(name), reached.get_mut(set)) {
+            if let (Some(at), Some(place)) = (from.stood.watermarks.get(name), reached.get_mut(set)) {
                 *place = *at;
             }
         }
-        lock(&self.gate).restore(&snapshot.partitions, &reached);
+        lock(&self.gate).restore(&from.stood.partitions, &reached);
     }
 
     /// The steps with state by name, and the number of the watermark of each.
@@ -142,21 +153,16 @@ impl Job {
     }
 
     /// A share of a step, with its part of a snapshot's state.
-    pub fn stage(&self, reader: usize, share: usize, from: Option<&Snapshot>) -> Result<Stage, String> {
+    pub fn stage(&self, reader: usize, share: usize, from: Option<&Resume<'_>>) -> Result<Stage, String> {
         let Some(ReaderKind::Stage(spec, _)) = self.graph.readers.get(reader).map(|r| &r.kind) else {
             return Err("a sink has no state".to_owned());
         };
         let mut stage = Stage::new(spec, &self.graph.context)?;
         let name = self.graph.context.entries.get(spec.node.index()).map_or("", |e| e.name.as_str());
-        if let Some(rows) = from.and_then(|s| s.steps.get(name)) {
-            // Of one key the last row counts.
-            let mut latest: BTreeMap<&[u8], &StateRow> = BTreeMap::new();
-            for row in rows.iter().filter(|row| spec.shares == 1 || partition_of(row.hash, spec.shares) == share) {
-                latest.insert(&row.key, row);
-            }
-            for row in latest.into_values() {
-                stage.operator.state().restore(row).map_err(|e| format!("step `{name}`: {}", e.message))?;
-            }
+        if let Some(from) = from {
+            from.share(name, (share, spec.shares), &mut |row| {
+                stage.operator.state().restore(row).map_err(|e| format!("step `{name}`: {}", e.message))
+            })?;
         }
         Ok(stage)
     }
@@ -171,7 +177,7 @@ impl Job {
     pub fn map(&self, mapper: &mut Mapper, at: (usize, u64), input: MapInput) -> Result<Vec<Ready>, String> {
         let now = input.arrived;
         let mapped = mapper.map(input);
-        self.ledger.add(&mut mapper.runner.counted);
+        self.ledger.add(&lock(&mapped.counted));
         if let Some(failure) = mapper.runner.failure.take() {
             return Err(failure);
         }
@@ -218,16 +224,12 @@ impl Job {
         self.start(ticks)
     }
 
-    /// Asks every step for its state after what was taken so far.
-    pub fn barrier(&self) -> Vec<Ready> {
-        let tick = {
-            let mut gate = lock(&self.gate);
-            if gate.is_finished() {
-                return Vec::new();
-            }
-            gate.barrier(&mut |at, parts| self.join(at, parts))
-        };
-        self.start(vec![tick])
+    /// Asks every step and sink for what it keeps after what was taken so far: the number of the tick at which they are
+    /// asked. `None` if nothing happened since the last time.
+    pub fn barrier(&self) -> Option<(u64, Vec<Ready>)> {
+        let tick = lock(&self.gate).barrier(&mut |at, parts| self.join(at, parts))?;
+        let sequence = tick.sequence;
+        Some((sequence, self.start(vec![tick])))
     }
 
     /// Ends the run without an end of input: nothing closes.
@@ -244,7 +246,8 @@ impl Job {
     /// A share of a step takes a tick.
     pub fn tick(&self, reader: usize, stage: &mut Stage, input: StageInput) -> Result<Vec<Ready>, String> {
         let (parcels, ranks) = stage.tick(&input);
-        self.ledger.add(&mut stage.runner.counted);
+        self.ledger.add(&stage.runner.counted);
+        stage.since.add(std::mem::take(&mut stage.runner.counted));
         if let Some(failure) = stage.runner.failure.take() {
             return Err(failure);
         }
@@ -252,9 +255,15 @@ impl Job {
             return Ok(Vec::new());
         };
         if input.barrier {
-            let rows = stage.operator.state().changes().map_err(|e| e.message)?;
+            // What is left at the end of everything is of no use to anybody.
+            let ends = lock(&self.ticks).get(&input.sequence).is_some_and(|info| info.complete);
+            let rows = if ends { Vec::new() } else { stage.operator.state().changes().map_err(|e| e.message)? };
             let name = self.graph.context.entries.get(spec.node.index()).map(|e| e.name.clone()).unwrap_or_default();
-            lock(&self.snapshots).steps.entry(name).or_default().extend(rows);
+            let mut epochs = lock(&self.epochs);
+            let epoch = epochs.entry(input.sequence).or_default();
+            epoch.counted.add(std::mem::take(&mut stage.since));
+            *epoch.held.entry(spec.node).or_default() += stage.operator.held();
+            epoch.steps.entry(name).or_default().extend(rows);
         }
         let mut ready = Vec::new();
         let maker = u32::try_from(self.graph.sources.len() + reader).unwrap_or(u32::MAX);
@@ -276,14 +285,34 @@ impl Job {
         ticks.remove(&sequence)
     }
 
-    /// What was handed out at barriers so far.
-    pub fn snapshot(&self) -> Snapshot {
-        lock(&self.snapshots).clone()
+    /// What a sink has to remember, asked for at a barrier.
+    pub fn mark(&self, sequence: u64, sink: NodeId, marks: Marks) {
+        lock(&self.epochs).entry(sequence).or_default().marks.push((sink, marks));
     }
 
-    /// Starts from what an earlier run handed out, so that [`Job::snapshot`] is whole.
-    pub fn seed(&self, snapshot: Snapshot) {
-        *lock(&self.snapshots) = snapshot;
+    /// What was handed out at barriers up to one that has gone through everything.
+    pub fn take_epoch(&self, sequence: u64) -> Epoch {
+        let mut epochs = lock(&self.epochs);
+        let later = epochs.split_off(&(sequence + 1));
+        let through = std::mem::replace(&mut *epochs, later);
+        let mut whole = Epoch::default();
+        through.into_values().for_each(|epoch| whole.follow(epoch));
+        whole
+    }
+
+    /// What became of records up to a barrier: of whole blocks, and of the parts of those that it fell into.
+    fn counted(&self, mut whole: Counted, parts: Vec<(usize, Arc<Mapped>, Range<u32>)>) -> Counted {
+        let mut recounters = lock(&self.recounters);
+        if recounters.is_empty() && !parts.is_empty() {
+            // Mappers of this job could be made before.
+            *recounters = self.mappers().unwrap_or_default();
+        }
+        for (source, block, records) in parts {
+            if let (Some(mapper), Some(decoded)) = (recounters.get_mut(source), &block.decoded) {
+                whole.add(mapper.recount(decoded, records));
+            }
+        }
+        whole
     }
 
     /// Hands ticks to their readers.
@@ -298,12 +327,12 @@ impl Job {
                 used: tick.used,
                 left: AtomicUsize::new(self.pieces),
             };
-            if let Some(partitions) = tick.barrier {
-                let mut snapshot = lock(&self.snapshots);
-                snapshot.partitions = partitions;
+            if let Some(cut) = tick.barrier {
                 let reached = |set: usize| info.watermarks.get(set).map(|along| along.end());
-                snapshot.watermarks =
-                    self.sets().filter_map(|(name, set)| Some((name.to_owned(), reached(set)?))).collect();
+                let watermarks = self.sets().filter_map(|(name, set)| Some((name.to_owned(), reached(set)?))).collect();
+                let counted = self.counted(cut.counted, cut.parts);
+                let epoch = Epoch { partitions: cut.partitions, watermarks, counted, ..Epoch::default() };
+                lock(&self.epochs).insert(tick.sequence, epoch);
             }
             lock(&self.ticks).insert(tick.sequence, Arc::new(info));
             let mut parcels: HashMap<usize, Vec<Option<Parcel>>> = tick.parcels.into_iter().collect();
@@ -323,7 +352,10 @@ impl Job {
         let Some(parts) = self.gathers.get(reader).and_then(|g| g.add(sequence, part)) else { return };
         let Some(spec) = self.graph.readers.get(reader) else { return };
         match &spec.kind {
-            ReaderKind::Sink(_) => ready.push(Ready::Sink { reader, sequence, lines: gather_lines(parts) }),
+            ReaderKind::Sink(_) => {
+                let barrier = lock(&self.ticks).get(&sequence).is_some_and(|info| info.barrier);
+                ready.push(Ready::Sink { reader, sequence, lines: gather_lines(parts), barrier });
+            }
             ReaderKind::Stage(stage, set) => {
                 let info = lock(&self.ticks).get(&sequence).cloned();
                 let (Some(info), Some(tools)) = (info, self.tools.get(reader)) else { return };

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use crate::base::limit::ERROR_SAMPLES;
+use crate::base::time::Timestamp;
 use crate::plan::NodeId;
+use crate::store::rows::Cause;
 
 /// Rows of one entry. Each row taken ends as passed on, filtered, dropped, failed, late, a
 /// duplicate or absorbed by a window.
@@ -25,6 +27,8 @@ pub struct Tally {
     pub late: u64,
     /// Rows that an `explode` made beyond those that came in: `taken + made` is what the others add up to.
     pub made: u64,
+    /// Rows that a step took into what it keeps and that are gone from there: their last window has closed.
+    pub absorbed: u64,
     /// Of the failed and late ones, those that nobody reads: dead letters.
     pub dead: u64,
 }
@@ -40,6 +44,7 @@ impl Tally {
         self.failed += other.failed;
         self.late += other.late;
         self.made += other.made;
+        self.absorbed += other.absorbed;
         self.dead += other.dead;
     }
 }
@@ -57,6 +62,23 @@ pub struct Sample {
     pub original: String,
 }
 
+/// A row that nobody could take, to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Where it came in the input: letters are kept in this order.
+    pub order: (u64, u32),
+    /// Why it is one.
+    pub cause: Cause,
+    /// What is wrong.
+    pub reason: String,
+    /// Where: an expression's place in the pipeline file or a byte of the record.
+    pub place: String,
+    /// Its event time; the least if it has none.
+    pub time: Timestamp,
+    /// The row as it came to the entry.
+    pub original: Vec<u8>,
+}
+
 /// The counts of a whole run.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -70,6 +92,8 @@ pub struct Entry {
     pub tally: Tally,
     /// The first few dead letters.
     pub samples: Vec<Sample>,
+    /// All of them, where they are kept.
+    pub letters: Vec<Letter>,
 }
 
 impl Entry {
@@ -95,13 +119,13 @@ impl Ledger {
         Ledger { entries: Mutex::new(vec![Entry::default(); nodes]) }
     }
 
-    /// Adds what a worker counted and empties it.
-    pub fn add(&self, counted: &mut Counted) {
+    /// Adds what a worker counted.
+    pub fn add(&self, counted: &Counted) {
         let mut entries = self.entries.lock().unwrap_or_else(|e| e.into_inner());
-        for (node, entry) in counted.entries.drain(..) {
+        for (node, entry) in &counted.entries {
             if let Some(total) = entries.get_mut(node.index()) {
                 total.tally.add(&entry.tally);
-                entry.samples.into_iter().for_each(|s| total.sample(s));
+                entry.samples.iter().for_each(|s| total.sample(s.clone()));
             }
         }
     }
@@ -119,6 +143,25 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds what was counted elsewhere, with its letters and without its samples.
+    pub fn add(&mut self, other: Counted) {
+        for (node, entry) in other.entries {
+            let total = self.of(node);
+            total.tally.add(&entry.tally);
+            total.letters.extend(entry.letters);
+        }
+    }
+
+    /// The entries with what was counted of them.
+    pub fn into_entries(self) -> Vec<(NodeId, Entry)> {
+        self.entries
+    }
+
     /// The counts of a node.
     pub fn of(&mut self, node: NodeId) -> &mut Entry {
         let at = self.entries.iter().position(|(n, _)| *n == node).unwrap_or_else(|| {

@@ -1,6 +1,7 @@
 //! Mapping a source's block: decoding, event times, and the stateless flow behind the source.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::data::batch::{Batch, RowError};
@@ -14,7 +15,8 @@ use crate::data::value::Value;
 use crate::expr::Program;
 use crate::plan::Port;
 
-use super::flow::{Failed, Flow, FlowContext, FlowRunner};
+use super::flow::{Failed, Flow, FlowContext, FlowRunner, Parcel};
+use super::ledger::Counted;
 use super::missing::Watch;
 use super::partition::{Mapped, Starts};
 
@@ -36,6 +38,8 @@ pub struct SourceSpec {
     pub name: String,
     /// Looks for fields that are read and that no event has.
     pub watch: Watch,
+    /// Whether a checkpoint may fall inside a block and has to know what became of its first records.
+    pub recounts: AtomicBool,
 }
 
 /// How event time is found.
@@ -76,6 +80,14 @@ pub struct MapInput {
     pub decoded: bool,
 }
 
+/// A block as it was decoded, before it went on: for counting a part of it.
+#[derive(Debug)]
+pub struct Decoded {
+    batch: Batch,
+    failed: Vec<Failed>,
+    number: u64,
+}
+
 /// Maps blocks of one source; one a worker.
 pub struct Mapper {
     spec: Arc<SourceSpec>,
@@ -105,6 +117,7 @@ impl Mapper {
     /// Maps a block.
     pub fn map(&mut self, input: MapInput) -> Mapped {
         let base = input.block.position;
+        let number = input.number;
         let counted = input.block.ends.is_some();
         // Of a record that is too long only the beginning came along.
         let length = input.block.too_long.unwrap_or(input.block.bytes.len() as u64);
@@ -128,7 +141,7 @@ impl Mapper {
                 time: Timestamp::MIN,
                 reason: r.reason,
                 place: r.place,
-                original: String::from_utf8_lossy(&r.original).into_owned(),
+                original: r.original,
             })
             .collect();
         let mut rises = Vec::new();
@@ -137,13 +150,34 @@ impl Mapper {
             rises = rises_of(&batch);
         }
         failed.sort_by_key(|f| f.ordinal);
+        let decoded = self.spec.recounts.load(Ordering::Relaxed).then(|| Decoded {
+            batch: batch.clone(),
+            failed: failed.clone(),
+            number,
+        });
+        let parcels = self.pass(batch, failed);
+        let counted = std::sync::Mutex::new(std::mem::take(&mut self.runner.counted));
+        Mapped { records, rises, parcels, starts, counted, decoded }
+    }
+
+    fn pass(&mut self, batch: Batch, failed: Vec<Failed>) -> Vec<Option<Parcel>> {
         let mut ports = Vec::with_capacity(2);
         if let Some(errors) = self.runner.fail_root(failed) {
             ports.push(errors);
         }
         ports.push((Port::Main, batch));
-        let parcels = self.runner.run(ports);
-        Mapped { records, rises, parcels, starts }
+        self.runner.run(ports)
+    }
+
+    /// What became of some of a block's records, by ordinal: a checkpoint may cut a block in two.
+    pub fn recount(&mut self, decoded: &Decoded, records: std::ops::Range<u32>) -> Counted {
+        let rows = decoded.batch.ordinals.iter().zip(0u32..);
+        let rows: Vec<u32> = rows.filter(|(o, _)| records.contains(o)).map(|(_, row)| row).collect();
+        let failed = decoded.failed.iter().filter(|f| records.contains(&f.ordinal)).cloned().collect();
+        self.runner.sequence = decoded.number;
+        self.runner.counted.of(self.spec.flow.root).tally.taken += u64::from(records.end - records.start);
+        self.pass(decoded.batch.select(&rows), failed);
+        std::mem::take(&mut self.runner.counted)
     }
 
     /// Reads event times; rows without one are taken out.

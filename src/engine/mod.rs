@@ -9,11 +9,14 @@
 
 pub mod action;
 pub mod actions;
+mod checkpoint;
 pub mod clock;
 pub mod direct;
+pub mod epoch;
 pub mod flow;
 pub mod gate;
 pub mod job;
+// pub mod keeper;
 mod lay;
 pub mod ledger;
 pub mod lower;
@@ -25,6 +28,7 @@ pub mod rehearse;
 pub mod run;
 mod segment;
 mod shared;
+mod sink_task;
 mod source_task;
 pub mod stage;
 mod standing;

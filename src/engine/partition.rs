@@ -1,11 +1,13 @@
 //! What partitions bring to the gate, and where each of them stands.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::base::time::{TimeSpan, Timestamp};
 
 use super::flow::Parcel;
+use super::ledger::Counted;
+use super::map::Decoded;
 
 /// What a worker made of one block.
 #[derive(Debug)]
@@ -18,6 +20,10 @@ pub struct Mapped {
     pub parcels: Vec<Option<Parcel>>,
     /// Where each record begins, to resume there: positions in the partition.
     pub starts: Starts,
+    /// What became of the records, for the ledger; taken by the gate with the last record.
+    pub counted: Mutex<Counted>,
+    /// The block before it went on, if a checkpoint may cut it in two.
+    pub decoded: Option<Decoded>,
 }
 
 /// Positions of a block's records.
@@ -92,6 +98,8 @@ pub(super) struct Partition {
     pub(super) queue: VecDeque<Arrival>,
     /// Records of the first block in the queue that were taken.
     pub(super) taken: u32,
+    /// Of those, how many are in the last checkpoint's counts.
+    pub(super) recounted: u32,
     /// Of the first block's rises, how many were taken.
     pub(super) rises_taken: usize,
     /// Where the first block stands among those of the tick in the making, if rows of it were taken into it.
@@ -112,6 +120,7 @@ impl Partition {
             next: 0,
             queue: VecDeque::new(),
             taken: 0,
+            recounted: 0,
             rises_taken: 0,
             kept: None,
             greatest: Timestamp::MIN,

@@ -13,16 +13,19 @@ use tokio::sync::Notify;
 
 use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::connector::{Encoded, Partition, Sink, Watch};
+use crate::connector::{Partition, Sink, Watch};
 
 use super::action::Action;
-use super::job::{Job, Snapshot, lock};
+use super::checkpoint::{keep, keep_last};
+use super::epoch::{Keeper, Resume, Stood};
+use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
-use super::shared::{Polled, Queue, Shared, SinkSlot, Slot};
+use super::shared::{Polled, Queue, Shared, SinkSlot, Slot, ToSink};
+use super::sink_task::deliver;
 use super::source_task::{SourceTask, read_live, read_source};
-use super::worker::{deliver, guarded, pass_time, work};
+use super::worker::{guarded, pass_time, work};
 
 /// Rows at which a tick is cut where partitions meet.
 const TICK_ROWS: u32 = 2048;
@@ -32,6 +35,8 @@ const TICK_ROWS: u32 = 2048;
 pub struct Options {
     /// Worker threads.
     pub workers: usize,
+    /// How often a checkpoint is made.
+    pub checkpoint_every: Duration,
 }
 
 /// What a source is read from.
@@ -68,8 +73,6 @@ pub struct Summary {
     pub outcome: Outcome,
     /// Counts by node of the plan.
     pub entries: Vec<Entry>,
-    /// Everything the job kept at the last barrier.
-    pub snapshot: Snapshot,
 }
 
 /// A view on a running job, and the means to stop it.
@@ -115,24 +118,28 @@ impl Handle {
     }
 }
 
-/// Runs a job to its end. `started` is given a handle as soon as there is one.
+/// Runs a job to its end, from where the keeper's last checkpoint `stood` if it is to go on. `started` is given a handle as
+/// soon as there is one.
 pub fn run(
     graph: Graph,
     inputs: Vec<Input>,
     sinks: Vec<Box<dyn Sink>>,
     options: &Options,
-    from: Option<&Snapshot>,
+    (stood, keeper): (Option<&Stood>, &mut dyn Keeper),
     started: &mut dyn FnMut(Handle),
 ) -> Summary {
     let specs = partition_specs(&graph, &inputs);
     let live = inputs.iter().any(|input| !input.bounded);
     let now = wall_clock();
     let job = Job::new(graph, specs, TICK_ROWS, now);
-    if let Some(snapshot) = from {
-        job.restore(snapshot);
-        job.seed(snapshot.clone());
-    }
-    let (queue, slots) = match queue_of(&job, from) {
+    let restored = {
+        let from = stood.map(|stood| Resume { stood, rows: &*keeper });
+        if let Some(from) = &from {
+            job.restore(from);
+        }
+        queue_of(&job, from.as_ref())
+    };
+    let (queue, slots) = match restored {
         Ok(made) => made,
         Err(why) => return failed(&job, why),
     };
@@ -155,6 +162,8 @@ pub fn run(
         wake: Condvar::new(),
         ending: Condvar::new(),
         sinks: Mutex::new(senders),
+        barriers: Mutex::default(),
+        barrier_told: Condvar::new(),
         leave: Mutex::new(vec![per_partition; count]),
         leave_given: Condvar::new(),
         leave_told: Notify::new(),
@@ -168,39 +177,47 @@ pub fn run(
         over: AtomicBool::new(false),
     });
     started(Handle { shared: Arc::clone(&shared) });
-    std::thread::scope(|scope| threads(scope, &shared, inputs, sinks, receivers, options, live, from));
+    std::thread::scope(|scope| {
+        threads(scope, &shared, (inputs, sinks, receivers), options, live, (stood, &mut *keeper))
+    });
+    let complete = shared.complete.load(Ordering::Acquire);
+    if complete
+        && lock(&shared.failure).is_none()
+        && let Err(why) = keeper.complete()
+    {
+        lock(&shared.failure).get_or_insert(why);
+    }
     let failure = lock(&shared.failure).take();
     let outcome = match failure {
         Some(why) => Outcome::Failed(why),
         None if shared.reader_gone.load(Ordering::Acquire) => Outcome::ReaderGone,
-        None if shared.complete.load(Ordering::Acquire) => Outcome::Complete,
+        None if complete => Outcome::Complete,
         None => Outcome::Stopped,
     };
-    Summary { outcome, entries: shared.job.ledger.entries(), snapshot: shared.job.snapshot() }
+    Summary { outcome, entries: shared.job.ledger.entries() }
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that a run is made of meets here once")]
 fn threads<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     shared: &'scope Arc<Shared>,
-    inputs: Vec<Input>,
-    sinks: Vec<Box<dyn Sink>>,
-    receivers: Vec<Receiver<(u64, Encoded)>>,
+    (inputs, sinks, receivers): (Vec<Input>, Vec<Box<dyn Sink>>, Vec<Receiver<ToSink>>),
     options: &Options,
     live: bool,
-    from: Option<&Snapshot>,
+    (stood, keeper): (Option<&Stood>, &'scope mut dyn Keeper),
 ) {
+    let nodes = shared.job.graph.sink_nodes();
     let sink_threads: Vec<_> = sinks
         .into_iter()
+        .zip(nodes)
         .zip(receivers)
-        .map(|(sink, lines)| scope.spawn(move || guarded(shared, |shared| deliver(shared, sink, &lines))))
+        .map(|((sink, node), inbox)| scope.spawn(move || guarded(shared, |shared| deliver(shared, node, sink, &inbox))))
         .collect();
     let workers: Vec<_> = (0..options.workers.max(1)).map(|_| scope.spawn(move || guarded(shared, work))).collect();
     let mut first = 0;
     let mut sources = Vec::new();
     for (source, input) in inputs.into_iter().enumerate() {
         let count = input.partitions.len();
-        let states = from.map(|s| s.partitions.clone()).unwrap_or_default();
+        let states = stood.map(|s| s.partitions.clone()).unwrap_or_default();
         let spec = spec_of(&shared.job.graph, source, &input);
         let task = SourceTask { source, first, partitions: input.partitions, states, spec, watch: input.watch };
         first += count;
@@ -214,6 +231,11 @@ fn threads<'scope>(
     if live {
         scope.spawn(move || guarded(shared, pass_time));
     }
+    let every = options.checkpoint_every;
+    let keeping = scope.spawn(move || {
+        guarded(shared, |shared| keep(shared, &mut *keeper, every));
+        keeper
+    });
     for source in sources {
         // A panic was turned into a failure where it happened.
         let _ = source.join();
@@ -223,6 +245,11 @@ fn threads<'scope>(
     }
     for worker in workers {
         let _ = worker.join();
+    }
+    if let Ok(keeper) = keeping.join()
+        && lock(&shared.failure).is_none()
+    {
+        keep_last(shared, keeper, shared.complete.load(Ordering::Acquire));
     }
     lock(&shared.sinks).iter_mut().for_each(|slot| slot.sender = None);
     for sink in sink_threads {
@@ -251,7 +278,7 @@ pub fn wall_clock() -> Timestamp {
 }
 
 fn failed(job: &Job, why: String) -> Summary {
-    Summary { outcome: Outcome::Failed(why), entries: job.ledger.entries(), snapshot: Snapshot::default() }
+    Summary { outcome: Outcome::Failed(why), entries: job.ledger.entries() }
 }
 
 fn partition_specs(graph: &Graph, inputs: &[Input]) -> Vec<PartitionSpec> {
@@ -276,7 +303,7 @@ fn spec_of(graph: &Graph, source: usize, input: &Input) -> PartitionSpec {
 }
 
 /// The queue with every share of every step, and the readers that are sinks.
-fn queue_of(job: &Job, from: Option<&Snapshot>) -> Result<(Queue, Vec<usize>), String> {
+fn queue_of(job: &Job, from: Option<&Resume<'_>>) -> Result<(Queue, Vec<usize>), String> {
     let mut queue = Queue::default();
     let mut sinks = Vec::new();
     for (reader, spec) in job.graph.readers.iter().enumerate() {

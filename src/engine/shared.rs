@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -48,9 +49,35 @@ pub(super) struct Queue {
 /// The lines for a sink in order of ticks.
 pub(super) struct SinkSlot {
     pub(super) reader: usize,
-    pub(super) waiting: BTreeMap<u64, Encoded>,
+    pub(super) waiting: BTreeMap<u64, (Encoded, bool)>,
     pub(super) next: u64,
-    pub(super) sender: Option<Sender<(u64, Encoded)>>,
+    pub(super) sender: Option<Sender<ToSink>>,
+}
+
+/// What a sink's thread is told.
+pub(super) enum ToSink {
+    /// Rows of a tick.
+    Rows {
+        /// Number of the tick.
+        sequence: u64,
+        /// They.
+        lines: Encoded,
+        /// Whether a checkpoint is made after them.
+        barrier: bool,
+    },
+    /// The checkpoint is durable.
+    Committed,
+    /// There will be no more rows, and everything is durable.
+    Finish,
+}
+
+/// How far checkpoints are.
+#[derive(Default)]
+pub(super) struct Barriers {
+    /// One is to be made now.
+    asked: bool,
+    /// The last tick at which one was asked for that has gone through everything.
+    through: Option<u64>,
 }
 
 /// How a partition is read.
@@ -72,6 +99,8 @@ pub(super) struct Shared {
     /// Wakes those that wait for the end of the run, beside looking now and then.
     pub(super) ending: Condvar,
     pub(super) sinks: Mutex<Vec<SinkSlot>>,
+    pub(super) barriers: Mutex<Barriers>,
+    pub(super) barrier_told: Condvar,
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
     pub(super) leave_given: Condvar,
@@ -110,6 +139,8 @@ impl Shared {
         drop(lock(&self.queue));
         self.wake.notify_all();
         self.ending.notify_all();
+        drop(lock(&self.barriers));
+        self.barrier_told.notify_all();
         drop(lock(&self.leave));
         self.tell_leave();
         self.ending_told.notify_waiters();
@@ -216,6 +247,44 @@ impl Shared {
         polled.iter_mut().map(|p| !std::mem::take(&mut p.heard) && p.waits).collect()
     }
 
+    /// Waits until a checkpoint is due or asked for; false if the run is over.
+    pub(super) fn wait_for_checkpoint(&self, due: Instant) -> bool {
+        let mut barriers = lock(&self.barriers);
+        loop {
+            let now = Instant::now();
+            if self.over.load(Ordering::Acquire) {
+                return false;
+            }
+            if now >= due || std::mem::take(&mut barriers.asked) {
+                return true;
+            }
+            let waited = self.barrier_told.wait_timeout(barriers, due - now);
+            barriers = waited.map(|(b, _)| b).unwrap_or_else(|e| e.into_inner().0);
+        }
+    }
+
+    /// Waits until a barrier has gone through everything; false if the run is over.
+    pub(super) fn wait_for_barrier(&self, sequence: u64) -> bool {
+        let mut barriers = lock(&self.barriers);
+        loop {
+            if barriers.through.is_some_and(|through| through >= sequence) {
+                return true;
+            }
+            if self.over.load(Ordering::Acquire) {
+                return false;
+            }
+            barriers = self.barrier_told.wait(barriers).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
+    /// Tells every sink.
+    pub(super) fn tell_sinks(&self, message: fn() -> ToSink) {
+        for sender in lock(&self.sinks).iter().filter_map(|slot| slot.sender.as_ref()) {
+            // A sink that is gone has failed the run.
+            let _ = sender.send(message());
+        }
+    }
+
     /// A block to map.
     pub(super) fn map(&self, work: MapWork) {
         lock(&self.queue).maps.push_back(work);
@@ -231,7 +300,7 @@ impl Shared {
         for work in ready {
             match work {
                 Ready::Stage { reader, share, input } => stages.push((reader, share, input)),
-                Ready::Sink { reader, sequence, lines } => self.to_sink(reader, sequence, lines),
+                Ready::Sink { reader, sequence, lines, barrier } => self.to_sink(reader, sequence, (lines, barrier)),
             }
         }
         if stages.is_empty() {
@@ -248,14 +317,14 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    pub(super) fn to_sink(&self, reader: usize, sequence: u64, lines: Encoded) {
+    fn to_sink(&self, reader: usize, sequence: u64, lines: (Encoded, bool)) {
         let mut sinks = lock(&self.sinks);
         let Some(slot) = sinks.iter_mut().find(|s| s.reader == reader) else { return };
         slot.waiting.insert(sequence, lines);
-        while let Some(lines) = slot.waiting.remove(&slot.next) {
+        while let Some((lines, barrier)) = slot.waiting.remove(&slot.next) {
             if let Some(sender) = &slot.sender {
                 // A sink that is gone has failed the run.
-                let _ = sender.send((slot.next, lines));
+                let _ = sender.send(ToSink::Rows { sequence: slot.next, lines, barrier });
             }
             slot.next += 1;
         }
@@ -272,6 +341,10 @@ impl Shared {
             }
             drop(leave);
             self.tell_leave();
+        }
+        if info.barrier {
+            lock(&self.barriers).through = Some(sequence);
+            self.barrier_told.notify_all();
         }
         if info.last {
             self.complete.store(info.complete, Ordering::Release);

@@ -15,6 +15,7 @@ use crate::plan::{NodeId, Port};
 use super::action::Tools;
 use super::clock::Watermarks;
 use super::flow::{Flow, FlowContext, FlowRunner, Parcel, weave_lines};
+use super::ledger::Counted;
 use super::ops::{Operator, Ranks, TickInput, TickOutput};
 use super::state::partition_of;
 
@@ -205,6 +206,8 @@ pub struct Stage {
     pub operator: Box<dyn Operator>,
     /// Runs what is behind it, and counts.
     pub runner: FlowRunner,
+    /// What was counted since the last barrier.
+    pub since: Counted,
 }
 
 /// What a share of a step takes for one tick.
@@ -227,7 +230,12 @@ pub struct StageInput {
 impl Stage {
     /// A share with no state.
     pub fn new(spec: &Arc<StageSpec>, context: &Arc<FlowContext>) -> Result<Self, String> {
-        Ok(Stage { operator: (spec.make)()?, runner: FlowRunner::new(&spec.flow, context), spec: Arc::clone(spec) })
+        Ok(Stage {
+            operator: (spec.make)()?,
+            runner: FlowRunner::new(&spec.flow, context),
+            spec: Arc::clone(spec),
+            since: Counted::default(),
+        })
     }
 
     /// Takes a tick: what leaves at each exit, and where its rows stand.
@@ -243,6 +251,8 @@ impl Stage {
         tally.late += late.len() as u64;
         tally.dropped += out.dropped;
         tally.duplicate += out.duplicates;
+        tally.absorbed += out.absorbed;
+        tally.made += out.made;
         if self.runner.is_read(&Port::Late) {
             let mut batch = input.batch.select(&late);
             batch.ordinals = out.late.iter().map(|(_, rank)| *rank).collect();

@@ -7,6 +7,11 @@ use crate::base::limit::KEY_GROUPS;
 
 pub use crate::store::rows::{StateRow, key_group};
 
+/// The least hash of a key group.
+pub fn first_hash(group: u64) -> u64 {
+    group << (64 - KEY_GROUPS.trailing_zeros())
+}
+
 /// Which of `partitions` workers keeps a key.
 pub fn partition_of(hash: u64, partitions: usize) -> usize {
     let partitions = partitions as u64;

@@ -1,11 +1,7 @@
-//! The threads of a run: workers, one a sink, and the clock of live sources.
+//! The threads of a run: workers, and the clock of live sources.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
-
-use crate::connector::{Encoded, Sink, SinkError};
+use std::time::Duration;
 
 use super::job::lock;
 use super::run::wall_clock;
@@ -14,11 +10,6 @@ use super::stage::{Stage, StageInput};
 
 /// How often silent live sources are looked at.
 const IDLE_CHECK: Duration = Duration::from_millis(100);
-
-/// How long no rows come until a sink is asked to show those it has.
-const QUIET: Duration = Duration::from_millis(50);
-/// How often it is asked while rows keep coming.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Turns a panic into a failed run.
 pub(super) fn guarded(shared: &Shared, task: impl FnOnce(&Shared)) {
@@ -92,66 +83,6 @@ fn next_work(shared: &Shared) -> Option<Work> {
             return Some(Work::Map(work));
         }
         queue = shared.wake.wait(queue).unwrap_or_else(|e| e.into_inner());
-    }
-}
-
-/// A sink's thread.
-pub(super) fn deliver(shared: &Shared, sink: Box<dyn Sink>, lines: &Receiver<(u64, Encoded)>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
-    };
-    let mut sink = Some(sink);
-    // Since when rows were delivered that may not be visible yet.
-    let mut since: Option<Instant> = None;
-    loop {
-        let received = match since {
-            None => lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(_) => lines.recv_timeout(QUIET),
-        };
-        let flushes = |since: &Option<Instant>| since.is_some_and(|at| at.elapsed() >= FLUSH_EVERY);
-        let (sequence, result) = match (received, &mut sink) {
-            (Err(RecvTimeoutError::Disconnected), _) => break,
-            (Err(RecvTimeoutError::Timeout), Some(sink)) => {
-                since = None;
-                (None, runtime.block_on(sink.committed()))
-            }
-            (Ok((sequence, encoded)), Some(sink)) if !encoded.ends.is_empty() => {
-                let mut result = runtime.block_on(sink.deliver(&encoded));
-                since.get_or_insert_with(Instant::now);
-                if result.is_ok() && flushes(&since) {
-                    since = None;
-                    result = runtime.block_on(sink.committed());
-                }
-                (Some(sequence), result)
-            }
-            (Ok((sequence, _)), _) => (Some(sequence), Ok(())),
-            (Err(RecvTimeoutError::Timeout), None) => {
-                since = None;
-                continue;
-            }
-        };
-        match result {
-            Ok(()) => {}
-            Err(SinkError::Gone) => {
-                // What is under way still goes to the other sinks.
-                sink = None;
-                shared.reader_gone.store(true, Ordering::Release);
-                shared.stop();
-            }
-            Err(e) => return shared.fail(e.message()),
-        }
-        if let Some(sequence) = sequence {
-            shared.done(sequence);
-        }
-    }
-    let Some(mut sink) = sink else { return };
-    let complete = lock(&shared.failure).is_none() && shared.complete.load(Ordering::Acquire);
-    let last = if complete { runtime.block_on(sink.finish()) } else { runtime.block_on(sink.committed()) };
-    match last {
-        Ok(()) => {}
-        Err(SinkError::Gone) => shared.reader_gone.store(true, Ordering::Release),
-        Err(e) => shared.fail(e.message()),
     }
 }
 

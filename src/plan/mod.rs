@@ -9,6 +9,7 @@ pub mod explode;
 pub mod graph;
 pub mod join;
 pub mod lookup;
+pub mod meaning;
 pub mod pace;
 pub mod parse;
 pub mod sample;
@@ -35,6 +36,10 @@ pub struct Plan {
     pub description: Option<String>,
     /// Every field it names.
     pub layout: Layout,
+    /// How often a checkpoint is made.
+    pub checkpoint_every: TimeSpan,
+    /// Where the state is kept, relative to the file, if its author says so.
+    pub state: Option<String>,
     /// Constants that expressions read as `vars.name`.
     pub vars: Vec<(String, Value)>,
     /// Sources, then steps, then sinks, each in the order written. A node's inputs may stand after it; there is no cycle.

@@ -340,6 +340,8 @@ mod tests {
             file: "p.yaml".into(),
             description: Some("One <pipeline>.".into()),
             layout,
+            checkpoint_every: crate::base::time::TimeSpan::seconds(5),
+            state: None,
             vars: Vec::new(),
             nodes: vec![
                 node("in", vec![], NodeKind::Source(source)),

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -108,7 +109,7 @@ impl Input {
 pub struct Ran {
     /// What each sink was given, in the order written, as text.
     pub outputs: Vec<String>,
-    /// Counts by entry, in the order of the plan. Of a run with restarts those after the last one.
+    /// Counts by entry, in the order of the plan, over all restarts.
     pub counts: Vec<(String, Tally)>,
 }
 
@@ -129,13 +130,26 @@ pub fn run_inputs(yaml: &str, inputs: &[Input], feed: &Feed) -> Ran {
         if !ended {
             snapshot = Some(direct.snapshot().expect("a snapshot"));
         }
+        balanced(&pipeline, direct.ledger(), yaml);
         collect(&mut direct, &pipeline, &mut outputs);
         if ended {
             assert!(direct.is_done(), "the run did not end");
-            let entries = direct.job().ledger.entries();
-            let counts = pipeline.plan.nodes.iter().zip(entries).map(|(n, e)| (n.name.clone(), e.tally)).collect();
+            let ledger = |index: usize| direct.ledger().get(&index).map_or_else(Tally::default, |(tally, _)| *tally);
+            let counts = pipeline.plan.nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), ledger(i))).collect();
             return Ran { outputs, counts };
         }
+    }
+}
+
+/// At every checkpoint each row that an entry took in has come to exactly one end, or is held.
+fn balanced(pipeline: &Pipeline, ledger: &BTreeMap<usize, (Tally, u64)>, yaml: &str) {
+    for (index, node) in pipeline.plan.nodes.iter().enumerate() {
+        let (tally, held) = ledger.get(&index).copied().unwrap_or_default();
+        let Tally { passed, filtered, dropped, duplicate, failed, late, absorbed, .. } = tally;
+        // A sink's rows go nowhere.
+        let passed = if matches!(node.kind, NodeKind::Sink(_)) { tally.taken - failed } else { passed };
+        let ends = passed + filtered + dropped + duplicate + failed + late + absorbed + held;
+        assert_eq!(tally.taken + tally.made, ends, "{}: {tally:?}, {held} held\n{yaml}", node.name);
     }
 }
 
@@ -162,7 +176,7 @@ fn drive(
 ) -> bool {
     let stands = |input: &Input| {
         let same = |p: &&PartitionState| p.source == input.source && p.name == input.name;
-        let state = from.and_then(|s| s.partitions.iter().find(same));
+        let state = from.and_then(|s| s.stood.partitions.iter().find(same));
         state.map_or((0, false), |p| (input.row_at(p.position), p.ended))
     };
     let mut next: Vec<(usize, bool)> = inputs.iter().map(stands).collect();

@@ -200,7 +200,8 @@ impl Lower<'_> {
         let entry = |n: &Node| EntryInfo { name: n.name.clone(), on_error: n.on_error };
         let layout = Arc::new(self.layout.clone());
         let entries = self.plan.nodes.iter().map(entry).collect();
-        let context = Arc::new(FlowContext { layout: Arc::clone(&layout), entries, error_fields });
+        let context = FlowContext { layout: Arc::clone(&layout), entries, error_fields, letters: self.how.track };
+        let context = Arc::new(context);
         let mut graph = Graph { context, sources: Vec::new(), readers: Vec::new(), sets: Vec::new() };
         let mut flows: HashMap<NodeId, (Arc<Flow>, Vec<usize>)> = HashMap::new();
         for id in order.iter().filter(|id| self.plan.node(**id).is_some_and(is_root)) {
@@ -268,6 +269,7 @@ impl Lower<'_> {
             name: node.name.clone(),
             watch: Watch::new(fields_read(self.plan, &self.layout, &needed)),
             needed,
+            recounts: false.into(),
         }
     }
 

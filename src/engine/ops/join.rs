@@ -84,6 +84,8 @@ pub struct JoinStep {
     watermark: i64,
     rows: JoinedRows,
     tools: Tools,
+    /// Rows that wait.
+    held: u64,
 }
 
 impl JoinStep {
@@ -95,6 +97,7 @@ impl JoinStep {
             watermark: i64::MIN,
             rows: JoinedRows::new(spec, layout, needed),
             tools: Tools::new(layout, needed),
+            held: 0,
             spec: spec.clone(),
         }
     }
@@ -137,6 +140,7 @@ impl JoinStep {
         }
         let at = own.partition_point(|kept| kept.time <= time);
         own.insert(at, Kept { time, text: text.into(), matched: beyond > first });
+        self.held += 1;
         self.timers.push(Reverse((gone, id)));
     }
 
@@ -176,6 +180,8 @@ impl JoinStep {
                 }
                 let entry = self.keys.change(id);
                 let Some(kept) = entry.and_then(|e| e.data.get_mut(side)).and_then(VecDeque::pop_front) else { break };
+                self.held -= 1;
+                out.absorbed += 1;
                 if outer && !kept.matched {
                     let key = self.keys.get(id).map(|e| &e.key);
                     let rank = Rank { key: self.rows.key(key), ..rank };
@@ -201,7 +207,7 @@ fn place(rank: Rank, out: &mut TickOutput) -> u32 {
 }
 
 fn failed(ordinal: u32, time: i64, reason: String, text: &str) -> Failed {
-    Failed { ordinal, time: Timestamp(time), reason, place: String::new(), original: text.to_owned() }
+    Failed { ordinal, time: Timestamp(time), reason, place: String::new(), original: text.as_bytes().to_vec() }
 }
 
 /// The texts of a share's rows as they are now.
@@ -247,6 +253,7 @@ impl Operator for JoinStep {
                 out.late.push((*row, place));
             } else if self.spec.key.iter().any(|f| matches!(input.batch.get(*f, at), Val::Unit)) {
                 // Null and missing match nothing, so there is nothing to wait for.
+                out.absorbed += 1;
                 if self.spec.outer.get(side).copied().unwrap_or_default() {
                     self.rows.add(alone(side, own), time, place(rank, out));
                 }
@@ -259,6 +266,10 @@ impl Operator for JoinStep {
             self.advance(*step, to.0, input, out);
         }
         self.rows.finish(out);
+    }
+
+    fn held(&self) -> u64 {
+        self.held
     }
 
     fn state(&mut self) -> &mut dyn State {
@@ -282,6 +293,7 @@ impl State for JoinStep {
                 self.timers.push(Reverse((gone, id)));
             }
         }
+        self.held += sides.iter().map(|rows| rows.len() as u64).sum::<u64>();
         if let Some(entry) = self.keys.change(id) {
             entry.data = sides;
         }

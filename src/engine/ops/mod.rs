@@ -84,6 +84,10 @@ pub struct TickOutput {
     pub dropped: u64,
     /// Rows of the input that repeat one before them.
     pub duplicates: u64,
+    /// Rows that were made beyond those that came in.
+    pub made: u64,
+    /// Rows taken in before, or now, that are no longer part of what is kept.
+    pub absorbed: u64,
 }
 
 /// An operator with state.
@@ -93,4 +97,9 @@ pub trait Operator: Send {
 
     /// What it keeps.
     fn state(&mut self) -> &mut dyn State;
+
+    /// How many rows of its input are part of what it keeps: those of windows that are open, those that wait for others.
+    fn held(&self) -> u64 {
+        0
+    }
 }

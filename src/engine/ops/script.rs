@@ -149,10 +149,11 @@ impl Operator for KeyedScript {
                     time: times.get(error.row as usize).copied().unwrap_or(crate::base::time::Timestamp::MIN),
                     reason: error.reason,
                     place: error.place,
-                    original: self.tools.text_of(&self.layout, &kept, error.row),
+                    original: self.tools.text_of(&self.layout, &kept, error.row).into_bytes(),
                 });
             }
             out.dropped = outcome.dropped;
+            out.made = outcome.made;
             out.ports = outcome.ports;
         }
         // Only now and then: looking at every key costs as much as a tick.

@@ -87,6 +87,7 @@ impl JoinedRows {
         if self.ends.is_empty() {
             return;
         }
+        out.made = self.ends.len() as u64;
         let places = std::mem::take(&mut self.places);
         let times = std::mem::take(&mut self.times);
         let at = |row: u32| places.get(row as usize).copied().unwrap_or(0);
@@ -99,7 +100,7 @@ impl JoinedRows {
             // Each of them was JSON.
             reason: format!("the two rows together: {}", r.reason.trim_start_matches("this is not JSON: ")),
             place: r.place,
-            original: String::from_utf8_lossy(&r.original).into_owned(),
+            original: r.original,
         });
         out.failed.extend(refused);
         let mut batch = decoded.batch;
@@ -124,7 +125,7 @@ impl JoinedRows {
             time: batch.times.get(row).copied().unwrap_or(Timestamp::MIN),
             reason: error.reason,
             place: error.place,
-            original: batch.raw.as_ref().map(|raw| raw.row(row).to_owned()).unwrap_or_default(),
+            original: batch.raw.as_ref().map(|raw| raw.row(row).as_bytes().to_vec()).unwrap_or_default(),
         }
     }
 }

@@ -143,6 +143,14 @@ impl Counts {
         self.keys.remove(id);
     }
 
+    pub fn accumulators(&mut self) -> &mut Accumulators {
+        &mut self.accumulators
+    }
+
+    pub fn held(&self) -> u64 {
+        self.accumulators.held()
+    }
+
     pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
         let accumulators = &self.accumulators;
         self.keys.state_rows(|_, entry| {

@@ -112,11 +112,11 @@ impl Emitter {
     pub fn failed(&mut self, cause: Cause, input: &Batch, error: RowError) {
         let row = error.row as usize;
         let original = match &input.raw {
-            Some(raw) if input.edits.is_empty() => raw.row(row).to_owned(),
+            Some(raw) if input.edits.is_empty() => raw.row(row).as_bytes().to_vec(),
             _ => {
                 let mut text = Vec::new();
                 json::write_value(&json::event_of(&self.layout, input, row), &mut text);
-                String::from_utf8(text).unwrap_or_default()
+                text
             }
         };
         self.failed.push(Failed {
@@ -176,6 +176,7 @@ impl Emitter {
         if self.times.is_empty() {
             return;
         }
+        out.made = self.times.len() as u64;
         let mut batch = Batch {
             rows: self.times.len(),
             ordinals: std::mem::take(&mut self.ordinals),
@@ -245,7 +246,7 @@ impl Emitter {
                 time: batch.times.get(row).copied().unwrap_or(Timestamp::MIN),
                 reason: error.reason,
                 place: error.place,
-                original: String::from_utf8(original).unwrap_or_default(),
+                original,
             });
         }
         *batch = batch.select(&keep);

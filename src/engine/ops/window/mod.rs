@@ -143,6 +143,11 @@ impl Operator for WindowStep {
             Groups::Counts(counts) => counts.tick(input, &mut self.emitter),
         }
         self.emitter.finish(out);
+        out.absorbed = match &mut self.groups {
+            Groups::Panes(panes) => panes.accumulators().take_absorbed(),
+            Groups::Sessions(sessions) => sessions.accumulators().take_absorbed(),
+            Groups::Counts(counts) => counts.accumulators().take_absorbed(),
+        };
         if let Some(tools) = &mut self.again {
             // None is refused: rows that nest too deep have failed already.
             out.ports.iter_mut().for_each(|(_, rows)| *rows = tools.reread(rows).0);
@@ -151,6 +156,14 @@ impl Operator for WindowStep {
 
     fn state(&mut self) -> &mut dyn State {
         self
+    }
+
+    fn held(&self) -> u64 {
+        match &self.groups {
+            Groups::Panes(panes) => panes.held(),
+            Groups::Sessions(sessions) => sessions.held(),
+            Groups::Counts(counts) => counts.held(),
+        }
     }
 }
 

@@ -361,6 +361,14 @@ impl Panes {
         }
     }
 
+    pub fn accumulators(&mut self) -> &mut Accumulators {
+        &mut self.accumulators
+    }
+
+    pub fn held(&self) -> u64 {
+        self.accumulators.held()
+    }
+
     pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
         let (accumulators, revisions, early) = (&self.accumulators, &self.revisions, &self.early);
         self.keys.state_rows(|id, entry| {

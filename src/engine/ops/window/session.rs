@@ -206,7 +206,6 @@ impl Sessions {
         let Some(joined) = sessions.get_mut(first) else { return first };
         for other in taken {
             self.accumulators.merge(joined.slot, other.slot);
-            self.accumulators.release(other.slot);
             if other.known_start {
                 joined.replaces.push(other.start);
             }
@@ -393,6 +392,14 @@ impl Sessions {
         if entry.data.is_empty() {
             self.keys.remove(id);
         }
+    }
+
+    pub fn accumulators(&mut self) -> &mut Accumulators {
+        &mut self.accumulators
+    }
+
+    pub fn held(&self) -> u64 {
+        self.accumulators.held()
     }
 
     pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {

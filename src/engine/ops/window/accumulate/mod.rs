@@ -159,6 +159,12 @@ pub struct Accumulators {
     free: Vec<u32>,
     slots: u32,
     folds: bool,
+    /// The shelf that counts rows; the ledger wants to know what windows hold.
+    rows: usize,
+    /// Rows in all slots.
+    held: u64,
+    /// Rows of slots that were given back, until somebody asks.
+    absorbed: u64,
 }
 
 impl Accumulators {
@@ -176,7 +182,12 @@ impl Accumulators {
             calls.push((aggregate, found.unwrap_or(shelves.len() - 1)));
         }
         let folds = shelves.iter().any(|shelf| shelf.kept == Kept::Folded);
-        Accumulators { calls, shelves, free: Vec::new(), slots: 0, folds }
+        let counts = |shelf: &Shelf| shelf.kept == Kept::Rows && shelf.argument.is_none();
+        let rows = shelves.iter().position(counts).unwrap_or(shelves.len());
+        if rows == shelves.len() {
+            shelves.push(Shelf { argument: None, kept: Kept::Rows, store: Box::new(Slots::<Count<false>>::new(())) });
+        }
+        Accumulators { calls, shelves, free: Vec::new(), slots: 0, folds, rows, held: 0, absorbed: 0 }
     }
 
     /// Whether each row must be prepared before it is added, and added alone: there is a fold.
@@ -200,23 +211,49 @@ impl Accumulators {
         self.slots - 1
     }
 
-    /// Gives a slot back, emptied.
+    /// How many rows all slots hold.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// How many rows were in slots that were given back since this was last asked.
+    pub fn take_absorbed(&mut self) -> u64 {
+        std::mem::take(&mut self.absorbed)
+    }
+
+    fn rows_in(&self, slot: u32) -> u64 {
+        match self.shelves.get(self.rows).and_then(|shelf| shelf.store.stored(slot)) {
+            Some(Stored::Count(rows)) => rows,
+            _ => 0,
+        }
+    }
+
+    /// Gives a slot back, emptied; its rows are absorbed.
     pub fn release(&mut self, slot: u32) {
+        let rows = self.rows_in(slot);
+        self.held -= rows;
+        self.absorbed += rows;
+        self.empty(slot);
+    }
+
+    fn empty(&mut self, slot: u32) {
         self.shelves.iter_mut().for_each(|shelf| shelf.store.clear(slot));
         self.free.push(slot);
     }
 
     /// Adds rows of a batch, each to its slot.
     pub fn add(&mut self, batch: &Batch, rows: &[(u32, u32)]) {
+        self.held += rows.len() as u64;
         for shelf in &mut self.shelves {
             let column = shelf.argument.and_then(|f| batch.column(f));
             shelf.store.add(batch, column, rows);
         }
     }
 
-    /// Merges what lies in `from` into `into`; `from` holds what came later by event time, and stays as it is.
+    /// Merges what lies in `from` into `into` and gives `from` back; `from` holds what came later by event time.
     pub fn merge(&mut self, into: u32, from: u32) {
         self.shelves.iter_mut().for_each(|shelf| shelf.store.merge(into, from));
+        self.empty(from);
     }
 
     /// The results of one call for many groups; a group is a run of `slots`, in order of time. A group that has no answer
@@ -253,6 +290,7 @@ impl Accumulators {
         }
         let slot = self.allocate();
         let loaded = self.shelves.iter_mut().zip(stored).all(|(shelf, value)| shelf.store.load(slot, value));
+        self.held += self.rows_in(slot);
         loaded.then_some(slot)
     }
 }

@@ -1,0 +1,170 @@
+//! What a checkpoint is made of: everything that changed from one barrier to the next, and whoever keeps it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use hashbrown::HashTable;
+
+use crate::base::limit::KEY_GROUPS;
+use crate::base::time::Timestamp;
+use crate::connector::Marks;
+use crate::plan::NodeId;
+use crate::store::rows::Status;
+
+use super::job::Snapshot;
+use super::ledger::Counted;
+use super::partition::PartitionState;
+use super::state::{StateRow, first_hash, partition_of};
+
+/// Key groups whose rows are read at once when state is restored: what is read twice of a key is sorted out in memory.
+const GROUPS_AT_ONCE: u64 = 16;
+
+/// Everything that changed since the barrier before, cut at one point of the stream.
+#[derive(Debug, Default)]
+pub struct Epoch {
+    /// Where partitions stand.
+    pub partitions: Vec<PartitionState>,
+    /// The watermark of each step with state: where all was idle it is beyond what partitions have seen, and a partition
+    /// found later does not move it back.
+    pub watermarks: BTreeMap<String, Timestamp>,
+    /// Changed rows by step.
+    pub steps: BTreeMap<String, Vec<StateRow>>,
+    /// What became of rows.
+    pub counted: Counted,
+    /// Rows that each step with state holds.
+    pub held: HashMap<NodeId, u64>,
+    /// What sinks have to remember.
+    pub marks: Vec<(NodeId, Marks)>,
+}
+
+impl Epoch {
+    /// Takes in the epoch that follows.
+    pub fn follow(&mut self, next: Epoch) {
+        self.partitions = next.partitions;
+        self.watermarks = next.watermarks;
+        for (step, rows) in next.steps {
+            self.steps.entry(step).or_default().extend(rows);
+        }
+        self.counted.add(next.counted);
+        self.held = next.held;
+        self.marks.extend(next.marks);
+    }
+}
+
+/// Keeps checkpoints.
+pub trait Keeper: Kept + Send {
+    /// Makes an epoch durable, all of it or nothing. After an error the run ends.
+    fn commit(&mut self, epoch: Epoch, status: Status) -> Result<(), String>;
+
+    /// The output of a run whose input has ended is final: the next run begins anew.
+    fn complete(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Puts what it keeps in order for about so long; whether there is more to do.
+    fn tidy(&mut self, _budget: std::time::Duration) -> Result<bool, String> {
+        Ok(false)
+    }
+}
+
+/// Where rows of steps are read from when a run goes on.
+pub trait Kept {
+    /// The rows of a step whose key group is among `groups`; of one key the last counts.
+    fn rows(
+        &self,
+        step: &str,
+        groups: Range<u64>,
+        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+    ) -> Result<(), String>;
+}
+
+/// Where the input stood at a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Stood {
+    /// Where partitions stood.
+    pub partitions: Vec<PartitionState>,
+    /// The watermark of each step with state: where all was idle it is beyond what partitions have seen, and a partition
+    /// found later does not move it back.
+    #[serde(default)]
+    pub watermarks: BTreeMap<String, Timestamp>,
+}
+
+/// What a run goes on from.
+#[derive(Clone, Copy)]
+pub struct Resume<'a> {
+    /// Where the input stood.
+    pub stood: &'a Stood,
+    /// What steps kept.
+    pub rows: &'a dyn Kept,
+}
+
+impl Resume<'_> {
+    /// Gives every row of one share of a step; of each key the last.
+    pub fn share(
+        &self,
+        step: &str,
+        (share, shares): (usize, usize),
+        restore: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut from = 0;
+        while from < KEY_GROUPS {
+            let groups = from..(from + GROUPS_AT_ONCE).min(KEY_GROUPS);
+            from = groups.end;
+            let in_share = |hash: u64| shares == 1 || partition_of(hash, shares) == share;
+            if !groups.clone().any(|group| in_share(first_hash(group))) {
+                continue;
+            }
+            let mut rows: Vec<StateRow> = Vec::new();
+            let mut latest: HashTable<usize> = HashTable::new();
+            self.rows.rows(step, groups, &mut |row| {
+                if in_share(row.hash) {
+                    keep_last(&mut rows, &mut latest, row);
+                }
+                Ok(())
+            })?;
+            rows.iter().filter(|row| row.value.is_some()).try_for_each(&mut *restore)?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts a row in the place of the one before it with the same key.
+fn keep_last(rows: &mut Vec<StateRow>, latest: &mut HashTable<usize>, row: &StateRow) {
+    let same = |at: &usize| rows.get(*at).is_some_and(|other| other.key == row.key);
+    if let Some(place) = latest.find(row.hash, same).and_then(|at| rows.get_mut(*at)) {
+        place.value.clone_from(&row.value);
+        return;
+    }
+    rows.push(row.clone());
+    latest.insert_unique(row.hash, rows.len() - 1, |at| rows.get(*at).map_or(0, |row| row.hash));
+}
+
+impl Kept for Snapshot {
+    fn rows(
+        &self,
+        step: &str,
+        groups: Range<u64>,
+        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let rows = self.steps.get(step).into_iter().flatten();
+        rows.filter(|row| groups.contains(&row.group())).try_for_each(each)
+    }
+}
+
+/// Keeps checkpoints in memory.
+impl Keeper for Snapshot {
+    fn commit(&mut self, epoch: Epoch, _: Status) -> Result<(), String> {
+        self.stood = Stood { partitions: epoch.partitions, watermarks: epoch.watermarks };
+        for (step, rows) in epoch.steps {
+            self.steps.entry(step).or_default().extend(rows);
+        }
+        for (node, entry) in epoch.counted.into_entries() {
+            self.ledger.entry(node.index()).or_default().0.add(&entry.tally);
+        }
+        self.ledger.values_mut().for_each(|(_, held)| *held = 0);
+        for (node, held) in epoch.held {
+            self.ledger.entry(node.index()).or_default().1 = held;
+        }
+        Ok(())
+    }
+}

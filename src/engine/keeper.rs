@@ -1,0 +1,249 @@
+//! Keeps a run's checkpoints in its state database, and knows what a run goes on from.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::plan::{NodeKind, Plan, meaning::meaning};
+use crate::store::rows::{Commit, DeadLetter, LedgerRow, PartitionRow, StateRow, Status, StepRow};
+use crate::store::state::StateFile;
+
+use super::epoch::{Epoch, Keeper, Kept, Stood};
+use super::ledger::{Letter, Tally};
+use super::partition::PartitionState;
+use super::run::wall_clock;
+
+/// A run's state on disk.
+pub struct StateKeeper {
+    file: StateFile,
+    /// Names of all nodes.
+    entries: Vec<String>,
+    /// Names of the sources, by index.
+    sources: Vec<String>,
+    /// Steps with state: name and meaning.
+    steps: Vec<(String, String)>,
+    /// What became of rows since the run began, by node.
+    totals: Vec<Tally>,
+    held: Vec<u64>,
+    /// Where partitions stood at the last commit.
+    partitions: HashMap<(String, String), PartitionRow>,
+}
+
+/// What a run goes on from.
+pub struct Resumed {
+    /// Where its input stood.
+    pub stood: Stood,
+    /// What each sink remembers.
+    pub marks: HashMap<String, BTreeMap<String, String>>,
+    /// The number of the last checkpoint.
+    pub epoch: u64,
+    /// Whether all input was taken.
+    pub finishing: bool,
+}
+
+impl StateKeeper {
+    /// Goes on with the run that the file holds, or begins one. The error is for whoever runs the pipeline.
+    pub fn open(mut file: StateFile, plan: &Plan) -> Result<(Self, Option<Resumed>), String> {
+        let names = |of: fn(&NodeKind) -> bool| plan.nodes.iter().filter(move |n| of(&n.kind)).map(|n| n.name.clone());
+        let sources: Vec<String> = names(|kind| matches!(kind, NodeKind::Source(_))).collect();
+        let steps = plan.nodes.iter().filter_map(|node| Some((node.name.clone(), meaning(plan, node)?.to_string())));
+        let mut keeper = StateKeeper {
+            entries: plan.nodes.iter().map(|node| node.name.clone()).collect(),
+            steps: steps.collect(),
+            totals: vec![Tally::default(); plan.nodes.len()],
+            held: vec![0; plan.nodes.len()],
+            partitions: HashMap::new(),
+            sources,
+            file,
+        };
+        let resumed = keeper.resume();
+        if resumed.is_none() {
+            keeper.file.begin(wall_clock().0).map_err(|e| e.message)?;
+        }
+        Ok((keeper, resumed))
+    }
+
+    fn resume(&mut self) -> Option<Resumed> {
+        let kept = self.file.kept()?;
+        let mut stood = Stood::default();
+        for row in &kept.partitions {
+            self.partitions.insert((row.source.clone(), row.name.clone()), row.clone());
+            // A source that is gone from the pipeline takes its partitions with it.
+            let Some(source) = self.sources.iter().position(|name| *name == row.source) else { continue };
+            stood.partitions.push(PartitionState {
+                source,
+                name: row.name.clone(),
+                position: row.position,
+                greatest: Timestamp(row.greatest),
+                ended: row.ended,
+            });
+        }
+        stood.watermarks = kept.steps.iter().map(|step| (step.name.clone(), Timestamp(step.watermark))).collect();
+        for row in &kept.ledger {
+            let Some(node) = self.entries.iter().position(|name| *name == row.entry) else { continue };
+            if let (Some(total), Some(held)) = (self.totals.get_mut(node), self.held.get_mut(node)) {
+                (*total, *held) = (tally_of(row), row.held);
+            }
+        }
+        let mut marks: HashMap<String, BTreeMap<String, String>> = HashMap::new();
+        for mark in &kept.marks {
+            marks.entry(mark.sink.clone()).or_default().insert(mark.key.clone(), mark.value.clone());
+        }
+        Some(Resumed { stood, marks, epoch: kept.epoch, finishing: kept.status == Status::Finishing })
+    }
+
+    fn partitions(&mut self, states: Vec<PartitionState>) -> (Vec<PartitionRow>, Vec<(String, String)>) {
+        let mut moved = Vec::new();
+        let mut there = HashSet::new();
+        for state in states {
+            let source = self.sources.get(state.source).cloned().unwrap_or_default();
+            let key = (source.clone(), state.name.clone());
+            let row = PartitionRow {
+                source,
+                name: state.name,
+                stream: String::new(),
+                position: state.position,
+                greatest: state.greatest.0,
+                ended: state.ended,
+            };
+            if self.partitions.get(&key) != Some(&row) {
+                self.partitions.insert(key.clone(), row.clone());
+                moved.push(row);
+            }
+            there.insert(key);
+        }
+        let gone: Vec<_> = self.partitions.keys().filter(|key| !there.contains(*key)).cloned().collect();
+        for key in &gone {
+            self.partitions.remove(key);
+        }
+        (moved, gone)
+    }
+
+    fn name(&self, node: crate::plan::NodeId) -> String {
+        self.entries.get(node.index()).cloned().unwrap_or_default()
+    }
+
+    fn ledger(&self) -> Vec<LedgerRow> {
+        let rows = self.entries.iter().zip(&self.totals).zip(&self.held);
+        rows.map(|((entry, tally), held)| ledger_row(entry, tally, *held)).collect()
+    }
+
+    /// What became of the rows since the run began, by node.
+    pub fn totals(&self) -> Vec<LedgerRow> {
+        self.ledger()
+    }
+}
+
+impl Kept for StateKeeper {
+    fn rows(
+        &self,
+        step: &str,
+        groups: Range<u64>,
+        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.file.rows(step, groups, each).map_err(|e| e.message)
+    }
+}
+
+impl Keeper for StateKeeper {
+    fn commit(&mut self, epoch: Epoch, status: Status) -> Result<(), String> {
+        let mut dead_letters = Vec::new();
+        for (node, entry) in epoch.counted.into_entries() {
+            if let Some(total) = self.totals.get_mut(node.index()) {
+                total.add(&entry.tally);
+            }
+            let mut letters = entry.letters;
+            letters.sort_by_key(|letter| letter.order);
+            let name = self.name(node);
+            dead_letters.extend(letters.into_iter().map(|letter| dead_letter(&name, letter)));
+        }
+        self.held.iter_mut().for_each(|held| *held = 0);
+        for (node, held) in epoch.held {
+            if let Some(place) = self.held.get_mut(node.index()) {
+                *place = held;
+            }
+        }
+        let watermark = |name: &str| epoch.watermarks.get(name).map_or(i64::MIN, |at| at.0);
+        let step = |(name, meaning): &(String, String)| StepRow {
+            name: name.clone(),
+            meaning: meaning.clone(),
+            watermark: watermark(name),
+        };
+        let steps = self.steps.iter().map(step).collect();
+        let mut marks = Vec::new();
+        for (node, of_sink) in epoch.marks {
+            let sink = self.name(node);
+            marks.extend(of_sink.into_iter().map(|(key, value)| (sink.clone(), key, value)));
+        }
+        let (partitions, gone) = self.partitions(epoch.partitions);
+        let changes = epoch.steps.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
+        let ledger = self.ledger();
+        let now = wall_clock().0;
+        let commit = Commit { status, partitions, gone, steps, changes, marks, ledger, dead_letters, now };
+        self.file.commit(&commit).map_err(|e| e.message)
+    }
+
+    fn complete(&mut self) -> Result<(), String> {
+        let steps = self.file.kept().map(|kept| kept.steps.clone()).unwrap_or_default();
+        let commit = Commit {
+            status: Status::Complete,
+            partitions: Vec::new(),
+            gone: Vec::new(),
+            steps,
+            changes: Vec::new(),
+            marks: Vec::new(),
+            ledger: self.ledger(),
+            dead_letters: Vec::new(),
+            now: wall_clock().0,
+        };
+        self.file.commit(&commit).map_err(|e| e.message)
+    }
+
+    fn tidy(&mut self, budget: Duration) -> Result<bool, String> {
+        self.file.compact(budget).map_err(|e| e.message)
+    }
+}
+
+fn dead_letter(entry: &str, letter: Letter) -> DeadLetter {
+    DeadLetter {
+        entry: entry.to_owned(),
+        cause: letter.cause,
+        reason: letter.reason,
+        place: letter.place,
+        time: (letter.time != Timestamp::MIN).then_some(letter.time.0),
+        original: letter.original,
+    }
+}
+
+fn ledger_row(entry: &str, tally: &Tally, held: u64) -> LedgerRow {
+    LedgerRow {
+        entry: entry.to_owned(),
+        taken: tally.taken,
+        made: tally.made,
+        passed: tally.passed,
+        filtered: tally.filtered,
+        dropped: tally.dropped,
+        duplicate: tally.duplicate,
+        failed: tally.failed,
+        late: tally.late,
+        dead: tally.dead,
+        absorbed: tally.absorbed,
+        held,
+    }
+}
+
+fn tally_of(row: &LedgerRow) -> Tally {
+    Tally {
+        taken: row.taken,
+        made: row.made,
+        passed: row.passed,
+        filtered: row.filtered,
+        dropped: row.dropped,
+        duplicate: row.duplicate,
+        failed: row.failed,
+        late: row.late,
+        dead: row.dead,
+        absorbed: row.absorbed,
+    }
+}

@@ -1,0 +1,113 @@
+//! Feeds one sink. Rows that come between a checkpoint's barrier and its commit wait here, so that the flow does not wait
+//! for the disk.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use crate::base::limit::SINK_BYTES;
+use crate::connector::{Encoded, Sink, SinkError};
+use crate::plan::NodeId;
+
+use super::shared::{Shared, ToSink};
+
+/// Rows that wait for a commit.
+struct Waiting {
+    sequence: u64,
+    lines: Encoded,
+    barrier: bool,
+    /// Whether their tick was told that they are through.
+    told: bool,
+}
+
+struct SinkTask<'a> {
+    shared: &'a Shared,
+    node: NodeId,
+    runtime: tokio::runtime::Runtime,
+    /// `None` when whoever read the rows has gone.
+    sink: Option<Box<dyn Sink>>,
+    /// Whether a checkpoint is under way.
+    prepared: bool,
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+/// A sink's thread: ends when nobody is left to tell it anything, or with the run's failure.
+pub(super) fn deliver(shared: &Shared, node: NodeId, sink: Box<dyn Sink>, inbox: &Receiver<ToSink>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
+    };
+    let (sink, waiting) = (Some(sink), VecDeque::new());
+    let mut task = SinkTask { shared, node, runtime, sink, prepared: false, waiting, bytes: 0 };
+    for message in inbox {
+        match task.take(message) {
+            Ok(()) => {}
+            Err(SinkError::Gone) => {
+                // What is under way still goes to the other sinks.
+                task.sink = None;
+                task.prepared = false;
+                for rows in task.waiting.drain(..).filter(|rows| !rows.told) {
+                    shared.done(rows.sequence);
+                }
+                shared.reader_gone.store(true, Ordering::Release);
+                shared.stop();
+            }
+            Err(e) => return shared.fail(e.message()),
+        }
+    }
+}
+
+impl SinkTask<'_> {
+    fn take(&mut self, message: ToSink) -> Result<(), SinkError> {
+        match message {
+            ToSink::Rows { sequence, lines, barrier } if self.prepared => {
+                self.bytes += lines.text.len();
+                // A barrier is through when the sink was asked, and more than a bound waits to be delivered first.
+                let told = !barrier && self.bytes <= SINK_BYTES;
+                if told {
+                    self.shared.done(sequence);
+                }
+                self.waiting.push_back(Waiting { sequence, lines, barrier, told });
+                Ok(())
+            }
+            ToSink::Rows { sequence, lines, barrier } => self.rows(Waiting { sequence, lines, barrier, told: false }),
+            ToSink::Committed => {
+                self.prepared = false;
+                if let Some(sink) = &mut self.sink {
+                    self.runtime.block_on(sink.committed())?;
+                }
+                while let Some(rows) = self.waiting.pop_front() {
+                    self.bytes -= rows.lines.text.len();
+                    self.rows(rows)?;
+                }
+                Ok(())
+            }
+            ToSink::Finish => match &mut self.sink {
+                Some(sink) => self.runtime.block_on(sink.finish()),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn rows(&mut self, rows: Waiting) -> Result<(), SinkError> {
+        let result = self.hand_over(&rows);
+        if !rows.told && (result.is_ok() || result == Err(SinkError::Gone)) {
+            self.shared.done(rows.sequence);
+        }
+        result
+    }
+
+    fn hand_over(&mut self, rows: &Waiting) -> Result<(), SinkError> {
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        if !rows.lines.ends.is_empty() {
+            self.runtime.block_on(sink.deliver(&rows.lines))?;
+        }
+        if rows.barrier {
+            let marks = self.runtime.block_on(sink.prepare())?;
+            self.shared.job.mark(rows.sequence, self.node, marks);
+            self.prepared = true;
+        }
+        Ok(())
+    }
+}
