@@ -4,12 +4,10 @@
 //! that took the block's last row has gone through every sink.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-
-use tokio::sync::Notify;
 
 use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
@@ -22,7 +20,7 @@ use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
-use super::shared::{Polled, Queue, Shared, SinkSlot, Slot, ToSink};
+use super::shared::{Queue, Shared, SinkSlot, Slot, ToSink};
 use super::sink_task::deliver;
 use super::source_task::{SourceTask, read_live, read_source};
 use super::worker::{guarded, pass_time, work};
@@ -147,8 +145,6 @@ pub fn run(
         job.keep_open(source);
     }
     let count: usize = inputs.iter().map(|i| i.partitions.len()).sum();
-    let leave_in_all = options.workers as i64 * 2 + 2;
-    let per_partition = (leave_in_all / count.max(1) as i64).max(1);
     let mut senders = Vec::new();
     let mut receivers = Vec::new();
     for reader in slots {
@@ -156,26 +152,7 @@ pub fn run(
         senders.push(SinkSlot { reader, waiting: BTreeMap::new(), next: 0, sender: Some(sender) });
         receivers.push(receiver);
     }
-    let shared = Arc::new(Shared {
-        job,
-        queue: Mutex::new(queue),
-        wake: Condvar::new(),
-        ending: Condvar::new(),
-        sinks: Mutex::new(senders),
-        barriers: Mutex::default(),
-        barrier_told: Condvar::new(),
-        leave: Mutex::new(vec![per_partition; count]),
-        leave_given: Condvar::new(),
-        leave_told: Notify::new(),
-        ending_told: Notify::new(),
-        leave_in_all,
-        polled: Mutex::new(vec![Polled::default(); count]),
-        failure: Mutex::new(None),
-        stopping: AtomicBool::new(false),
-        reader_gone: AtomicBool::new(false),
-        complete: AtomicBool::new(false),
-        over: AtomicBool::new(false),
-    });
+    let shared = Arc::new(Shared::new(job, queue, senders, count, options.workers));
     started(Handle { shared: Arc::clone(&shared) });
     std::thread::scope(|scope| {
         threads(scope, &shared, (inputs, sinks, receivers), options, live, (stood, &mut *keeper))

@@ -122,6 +122,32 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// For a run of so many partitions to begin with, and so many workers.
+    pub(super) fn new(job: Job, queue: Queue, sinks: Vec<SinkSlot>, partitions: usize, workers: usize) -> Self {
+        let leave_in_all = workers as i64 * 2 + 2;
+        let per_partition = (leave_in_all / partitions.max(1) as i64).max(1);
+        Shared {
+            job,
+            queue: Mutex::new(queue),
+            wake: Condvar::new(),
+            ending: Condvar::new(),
+            sinks: Mutex::new(sinks),
+            barriers: Mutex::default(),
+            barrier_told: Condvar::new(),
+            leave: Mutex::new(vec![per_partition; partitions]),
+            leave_given: Condvar::new(),
+            leave_told: Notify::new(),
+            ending_told: Notify::new(),
+            leave_in_all,
+            polled: Mutex::new(vec![Polled::default(); partitions]),
+            failure: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            reader_gone: AtomicBool::new(false),
+            complete: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
     /// Ends the run with a sentence; the first one counts.
     pub(super) fn fail(&self, why: String) {
         lock(&self.failure).get_or_insert(why);
