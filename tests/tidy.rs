@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["store", "connector", "plan", "expr", "data", "base"]),
     ("engine", &["store", "connector", "plan", "expr", "data", "base"]),
     ("inspect", &["plan", "expr", "data", "base"]),
-    ("cli", &["inspect", "engine", "config", "connectors", "connector", "plan", "expr", "data", "base"]),
+    ("cli", &["inspect", "engine", "config", "connectors", "store", "connector", "plan", "expr", "data", "base"]),
 ];
 
 /// Each library that has an owner: swapping it is editing one directory.

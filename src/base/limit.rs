@@ -1,5 +1,7 @@
 //! Every default bound in one place, each with its reason. What a peer or a file controls is bounded here.
 
+use super::time::TimeSpan;
+
 /// Bytes of one record (a line, a message). A line of 16 MiB is a broken producer, not an event.
 pub const RECORD_BYTES: usize = 16 << 20;
 /// Nesting of a JSON value, as in `serde_json`: deeper input is an attack on the stack.
@@ -75,3 +77,7 @@ pub const TABLE_BYTES: u64 = 256 << 20;
 pub const TABLE_ANSWERS: usize = 20_000;
 /// Bytes of a CSV table that `check` reads whole, to say what is broken in it; of a larger one only the header.
 pub const TABLE_CHECKED_BYTES: u64 = 16 << 20;
+/// Bytes of the dead letters of one pipeline: a day of a hundred broken rows a second. Beyond, the oldest go.
+pub const DEAD_LETTER_BYTES: u64 = 1 << 30;
+/// How long a dead letter is kept: who has not looked in a month will not.
+pub const DEAD_LETTER_AGE: TimeSpan = TimeSpan::seconds(30 * 86_400);

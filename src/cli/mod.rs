@@ -13,6 +13,7 @@ mod progress;
 mod reference;
 mod run;
 mod schema;
+pub mod state_path;
 mod suggest;
 mod summary;
 mod test;

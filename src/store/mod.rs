@@ -8,5 +8,6 @@ pub mod followed;
 mod identity;
 mod key;
 pub mod rows;
+pub mod state;
 
 pub use key::Key;

@@ -1,0 +1,247 @@
+//! What a state database holds, in memory, and whether it is what the last checkpoint wrote.
+
+use std::ops::Range;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::chunk::{self, Stopped};
+use super::fault::{StateError, damaged, fault};
+use super::index::{Index, slices};
+use super::letters::Totals;
+use super::table::{self, Digest};
+use crate::store::rows::{LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow, key_group};
+
+/// What the last checkpoint of a run holds. Rows are in the order of their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The pipeline's file, as it was last named.
+    pub pipeline: String,
+    /// The version of the program that wrote last.
+    pub program: String,
+    /// How far the run is.
+    pub status: Status,
+    /// Checkpoints that it has made.
+    pub epoch: u64,
+    /// Its number; 0 before the first.
+    pub run: u64,
+    /// When it began, microseconds of the wall clock.
+    pub started: i64,
+    /// When the last checkpoint was made.
+    pub committed: i64,
+    /// Where the partitions of the sources stand.
+    pub partitions: Vec<PartitionRow>,
+    /// The steps with state.
+    pub steps: Vec<StepRow>,
+    /// What sinks remember.
+    pub marks: Vec<MarkRow>,
+    /// What became of the rows.
+    pub ledger: Vec<LedgerRow>,
+}
+
+impl Status {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+            Status::Finishing => "finishing",
+            Status::Complete => "complete",
+            Status::Failed => "failed",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Status> {
+        let all = [Status::Running, Status::Stopped, Status::Finishing, Status::Complete, Status::Failed];
+        all.into_iter().find(|status| status.word() == word)
+    }
+}
+
+impl Kept {
+    /// Whether there is a run to go on with.
+    pub(super) fn can_resume(&self) -> bool {
+        self.run > 0 && self.status != Status::Complete
+    }
+
+    /// What its checkpoints change of the run's row.
+    pub(super) fn moment(&self) -> Moment {
+        let Kept { status, run, epoch, started, committed, .. } = *self;
+        Moment { status, run, epoch, started, committed }
+    }
+
+    /// The hash of the run's row.
+    fn digest(&self, moment: Moment) -> u128 {
+        let Moment { status, run, epoch, started, committed } = moment;
+        let row = Digest::of("run").text(&self.pipeline).text(&self.program).count(run).count(epoch);
+        row.text(status.word()).int(started).int(committed).finish()
+    }
+
+    /// Writes the run's row as of a moment; `sum` is that of the hashes of all other rows.
+    pub(super) fn write(&self, connection: &Connection, moment: Moment, sum: u128) -> rusqlite::Result<()> {
+        let sql = "UPDATE run SET pipeline = ?1, program = ?2, run = ?3, epoch = ?4, status = ?5, started = ?6, committed = ?7, digest = ?8";
+        let digest = sum.wrapping_add(self.digest(moment)).to_le_bytes();
+        let Moment { status, run, epoch, started, committed } = moment;
+        let (run, epoch) = (run.cast_signed(), epoch.cast_signed());
+        let row = params![self.pipeline, self.program, run, epoch, status.word(), started, committed, digest];
+        connection.prepare_cached(sql)?.execute(row)?;
+        Ok(())
+    }
+}
+
+/// How far a run is at a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) status: Status,
+    pub(super) run: u64,
+    pub(super) epoch: u64,
+    pub(super) started: i64,
+    pub(super) committed: i64,
+}
+
+/// Everything but what chunks and dead letters hold.
+#[derive(Clone, Debug)]
+pub(super) struct Content {
+    pub(super) kept: Kept,
+    pub(super) index: Index,
+    pub(super) letters: Totals,
+    /// Of the hashes of all rows but the run's.
+    pub(super) sum: u128,
+}
+
+impl Content {
+    /// Reads a database, and whether it is what was written.
+    pub(super) fn load(connection: &Connection, path: &Path) -> Result<Content, StateError> {
+        let (content, digest) = read(connection, path)?;
+        if content.digest() != digest {
+            return Err(damaged(path, "its rows are not those that the last checkpoint wrote"));
+        }
+        Ok(content)
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        self.sum.wrapping_add(self.kept.digest(self.kept.moment())).to_le_bytes()
+    }
+
+    /// Hands out the rows of a step whose key group is in `groups`, each key once. Keys that are gone come only from chunks
+    /// that are not merged yet.
+    pub(super) fn rows(
+        &self,
+        connection: &Connection,
+        path: &Path,
+        step: &str,
+        groups: Range<u64>,
+        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+    ) -> Result<(), StateError> {
+        let mut row = StateRow { hash: 0, key: Vec::new(), value: None };
+        let mut spare = Vec::new();
+        for slice in slices(&groups) {
+            self.merge(connection, path, step, slice, &mut |item| {
+                if !groups.contains(&key_group(item.hash)) {
+                    return Ok(());
+                }
+                row.hash = item.hash;
+                row.key.clear();
+                row.key.extend_from_slice(item.key);
+                // The room of the last value is used again.
+                let mut value = row.value.take().unwrap_or_else(|| std::mem::take(&mut spare));
+                value.clear();
+                match item.value {
+                    Some(bytes) => {
+                        value.extend_from_slice(bytes);
+                        row.value = Some(value);
+                    }
+                    None => spare = value,
+                }
+                each(&row)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Merges the chunks of a slice.
+    pub(super) fn merge(
+        &self,
+        connection: &Connection,
+        path: &Path,
+        step: &str,
+        slice: usize,
+        each: &mut dyn FnMut(chunk::Item<'_>) -> Result<(), String>,
+    ) -> Result<(), StateError> {
+        let metas = self.index.of(step, slice);
+        let mut plain = Vec::with_capacity(metas.len());
+        let broken = |index: usize, why: &str| {
+            let id = metas.get(index).map_or(0, |meta| meta.id);
+            damaged(path, format_args!("the chunk {id} of the step `{step}` cannot be read: {why}"))
+        };
+        for (index, meta) in metas.iter().enumerate() {
+            let data = data_of(connection, meta.id).map_err(|e| fault(path, &e))?;
+            let data = data.ok_or_else(|| broken(index, "it is gone"))?;
+            if chunk::checksum(&data) != meta.checksum {
+                return Err(broken(index, "it has not the checksum that it says"));
+            }
+            plain.push(chunk::unpack(&data).map_err(|why| broken(index, &why))?);
+        }
+        chunk::merge(&plain, each).map_err(|stopped| match stopped {
+            Stopped::Broken(index, why) => broken(index, &why),
+            Stopped::By(why) => StateError::new(why),
+        })
+    }
+}
+
+fn data_of(connection: &Connection, id: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = connection.prepare_cached("SELECT data FROM chunk WHERE id = ?1")?;
+    statement.query_row([id], |row| row.get(0)).optional()
+}
+
+/// What a database has, and the digest that it says it has.
+fn read(connection: &Connection, path: &Path) -> Result<(Content, [u8; 16]), StateError> {
+    let wrong = |e: rusqlite::Error| fault(path, &e);
+    let (partitions, of_partitions) = table::all::<PartitionRow>(connection).map_err(wrong)?;
+    let (steps, of_steps) = table::all::<StepRow>(connection).map_err(wrong)?;
+    let (marks, of_marks) = table::all::<MarkRow>(connection).map_err(wrong)?;
+    let (ledger, of_ledger) = table::all::<LedgerRow>(connection).map_err(wrong)?;
+    let (index, of_chunks) = Index::read(connection).map_err(wrong)?;
+    let letters = Totals::read(connection).map_err(wrong)?;
+    let parts = [of_partitions, of_steps, of_marks, of_ledger, of_chunks, letters.digest()];
+    let sum = parts.into_iter().fold(0u128, u128::wrapping_add);
+    let sql = "SELECT pipeline, program, run, epoch, status, started, committed, digest FROM run";
+    let (kept, status, digest) = connection
+        .query_row(sql, [], |row| {
+            let kept = Kept {
+                pipeline: row.get(0)?,
+                program: row.get(1)?,
+                status: Status::Complete,
+                run: row.get::<_, i64>(2)?.cast_unsigned(),
+                epoch: row.get::<_, i64>(3)?.cast_unsigned(),
+                started: row.get(5)?,
+                committed: row.get(6)?,
+                partitions,
+                steps,
+                marks,
+                ledger,
+            };
+            Ok((kept, row.get::<_, String>(4)?, row.get::<_, [u8; 16]>(7)?))
+        })
+        .map_err(wrong)?;
+    let status =
+        Status::of_word(&status).ok_or_else(|| damaged(path, format_args!("there is no status `{status}`")))?;
+    Ok((Content { kept: Kept { status, ..kept }, index, letters, sum }, digest))
+}
+
+/// Writes the digest of a database that was just made.
+pub(super) fn finish(connection: &Connection) -> rusqlite::Result<()> {
+    let kept = Kept {
+        pipeline: String::new(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        status: Status::Complete,
+        epoch: 0,
+        run: 0,
+        started: 0,
+        committed: 0,
+        partitions: Vec::new(),
+        steps: Vec::new(),
+        marks: Vec::new(),
+        ledger: Vec::new(),
+    };
+    kept.write(connection, kept.moment(), Totals::read(connection)?.digest())
+}

@@ -1,0 +1,346 @@
+//! The one writer of a state database.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::chunk::{Item, Packer, slice_of};
+use super::content::{self, Content, Kept, Moment};
+use super::fault::{StateError, fault};
+use super::index::NewChunk;
+use super::letters::{Bounds, Filter};
+use super::lock::{Holder, Lock};
+use super::schema;
+use super::table::Change;
+use crate::store::rows::{Commit, LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow};
+
+/// A state database that this process alone writes, until it is dropped.
+pub struct StateFile {
+    path: PathBuf,
+    connection: Connection,
+    content: Content,
+    packer: Packer,
+    bounds: Bounds,
+    /// Outlives the connection: fields are dropped in this order.
+    _lock: Lock,
+}
+
+/// What a commit writes.
+struct Changes {
+    partitions: Change<PartitionRow>,
+    steps: Change<StepRow>,
+    marks: Change<MarkRow>,
+    ledger: Change<LedgerRow>,
+    chunks: Vec<NewChunk>,
+}
+
+impl StateFile {
+    /// Makes or opens the database at `path` (its directory is made), takes the lock, brings an older one up to date and
+    /// finds out whether it is what was written.
+    pub fn open(path: &Path, holder: &Holder) -> Result<StateFile, StateError> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(|e| {
+                let directory = directory.display();
+                StateError::new(format!(
+                    "the directory `{directory}` for the state cannot be made: {e}; name another with `--data`"
+                ))
+            })?;
+        }
+        let lock = Lock::take(path, holder)?;
+        if !path.exists() {
+            schema::make(path, &content::finish)?;
+        }
+        let connection = schema::open(path)?;
+        let mut content = Content::load(&connection, path)?;
+        content.kept.pipeline.clone_from(&holder.pipeline);
+        content.kept.program = env!("CARGO_PKG_VERSION").to_owned();
+        let packer = Packer::new().map_err(|e| unpackable(path, &e))?;
+        Ok(StateFile { path: path.to_owned(), connection, content, packer, bounds: Bounds::default(), _lock: lock })
+    }
+
+    /// What the last checkpoint holds; `None` if there is no run to go on with: it is new, or the last run is complete.
+    pub fn kept(&self) -> Option<&Kept> {
+        Some(&self.content.kept).filter(|kept| kept.can_resume())
+    }
+
+    /// A run begins: the rows of the last one go, dead letters stay.
+    pub fn begin(&mut self, now: i64) -> Result<(), StateError> {
+        let before = &self.content.kept;
+        let kept = Kept {
+            status: Status::Running,
+            epoch: 0,
+            run: before.run + 1,
+            started: now,
+            committed: now,
+            partitions: Vec::new(),
+            steps: Vec::new(),
+            marks: Vec::new(),
+            ledger: Vec::new(),
+            ..before.clone()
+        };
+        let letters = self.content.letters;
+        let content = Content { kept, index: Default::default(), letters, sum: letters.digest() };
+        self.write(|connection| {
+            let tables =
+                "DELETE FROM partition; DELETE FROM step; DELETE FROM chunk; DELETE FROM mark; DELETE FROM ledger;";
+            connection.execute_batch(tables)?;
+            content.kept.write(connection, content.kept.moment(), content.sum)
+        })?;
+        self.content = content;
+        Ok(())
+    }
+
+    /// Hands out the rows of a step whose key group is in `groups`, each key once, in the order of their hashes; the value
+    /// of a key that is gone is `None`.
+    pub fn rows(
+        &self,
+        step: &str,
+        groups: Range<u64>,
+        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+    ) -> Result<(), StateError> {
+        self.content.rows(&self.connection, &self.path, step, groups, each)
+    }
+
+    /// Writes a checkpoint in one transaction. An error leaves the database as it was; the caller stops the run.
+    pub fn commit(&mut self, commit: &Commit) -> Result<(), StateError> {
+        let changes = self.changes(commit)?;
+        let content = &self.content;
+        let mut letters = content.letters;
+        let (run, epoch) = (content.kept.run, content.kept.epoch + 1);
+        let bounds = self.bounds;
+        let of_chunks = changes.chunks.iter().fold(0u128, |sum, chunk| sum.wrapping_add(chunk.digest()));
+        let sums = [changes.partitions.sum, changes.steps.sum, changes.marks.sum, changes.ledger.sum, of_chunks];
+        let sum = sums.into_iter().fold(content.sum, u128::wrapping_add).wrapping_sub(letters.digest());
+        let moment = Moment { status: commit.status, epoch, committed: commit.now, ..content.kept.moment() };
+        let sum = self.write(|connection| {
+            changes.partitions.write(connection)?;
+            changes.steps.write(connection)?;
+            changes.marks.write(connection)?;
+            changes.ledger.write(connection)?;
+            changes.chunks.iter().try_for_each(|chunk| chunk.write(connection))?;
+            letters.add(connection, &commit.dead_letters, (run, epoch, commit.now))?;
+            letters.bound(connection, commit.now, bounds)?;
+            if letters != content.letters {
+                letters.write(connection)?;
+            }
+            let sum = sum.wrapping_add(letters.digest());
+            content.kept.write(connection, moment, sum)?;
+            Ok(sum)
+        })?;
+        let content = &mut self.content;
+        content.letters = letters;
+        content.sum = sum;
+        changes.chunks.iter().for_each(|chunk| content.index.add(&chunk.step, chunk.slice, chunk.meta));
+        let before = &mut content.kept;
+        changes.partitions.apply(&mut before.partitions);
+        changes.steps.apply(&mut before.steps);
+        changes.marks.apply(&mut before.marks);
+        changes.ledger.apply(&mut before.ledger);
+        (before.status, before.epoch, before.committed) = (moment.status, moment.epoch, moment.committed);
+        Ok(())
+    }
+
+    fn changes(&mut self, commit: &Commit) -> Result<Changes, StateError> {
+        let kept = &self.content.kept;
+        let gone = commit.gone.iter().map(|(source, name)| (source.as_str(), name.as_str()));
+        // Of one mark the last counts, also where it is forgotten.
+        let last: BTreeMap<_, _> = commit.marks.iter().map(|(sink, key, value)| ((sink, key), value)).collect();
+        let mark = |(sink, key): (&String, &String), value: &String| MarkRow {
+            sink: sink.clone(),
+            key: key.clone(),
+            value: value.clone(),
+        };
+        let marks: Vec<MarkRow> = last.iter().filter_map(|(key, value)| Some(mark(*key, value.as_ref()?))).collect();
+        let forgotten = last.iter().filter(|(_, value)| value.is_none());
+        let forgotten = forgotten.map(|((sink, key), _)| (sink.as_str(), key.as_str()));
+        let (partitions, steps) = (&kept.partitions, &kept.steps);
+        let mut changes = Changes {
+            partitions: Change::of(partitions, commit.partitions.iter(), gone),
+            steps: Change::of(steps, commit.steps.iter(), std::iter::empty()),
+            marks: Change::of(&kept.marks, marks.iter(), forgotten),
+            ledger: Change::of(&kept.ledger, commit.ledger.iter(), std::iter::empty()),
+            chunks: Vec::new(),
+        };
+        let (mut id, epoch) = (self.content.index.next_id(), kept.epoch + 1);
+        for (step, rows) in &commit.changes {
+            let wrong = |e: std::io::Error| unpackable(&self.path, &e);
+            pack(&mut self.packer, step, rows, epoch, &mut id, &mut changes.chunks).map_err(wrong)?;
+        }
+        Ok(changes)
+    }
+
+    /// Merges what changed into bases until `budget` is over, at least one slice; true if there is more to do. Called
+    /// between commits, away from where rows flow.
+    pub fn compact(&mut self, budget: Duration) -> Result<bool, StateError> {
+        let due = self.content.index.due();
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let began = Instant::now();
+        let mut merged = Vec::new();
+        for (step, slice) in &due {
+            merged.push(self.merged(step, *slice, merged.len())?);
+            if began.elapsed() >= budget {
+                break;
+            }
+        }
+        let more = merged.len() < due.len();
+        // What is merged says nothing new: if it is lost, what it was made of is still there. The next commit syncs both.
+        let sync = |level: &str| self.connection.execute_batch(&format!("PRAGMA synchronous = {level}"));
+        sync("NORMAL").map_err(|e| fault(&self.path, &e))?;
+        let mut sum = self.content.sum;
+        for (step, slice, chunk) in &merged {
+            let new = chunk.as_ref().map_or(0, NewChunk::digest);
+            sum = sum.wrapping_add(new).wrapping_sub(self.content.index.sum_of(step, *slice));
+        }
+        let written = self.write(|connection| {
+            for (step, slice, chunk) in &merged {
+                for meta in self.content.index.of(step, *slice) {
+                    connection.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([meta.id])?;
+                }
+                chunk.iter().try_for_each(|chunk| chunk.write(connection))?;
+            }
+            self.content.kept.write(connection, self.content.kept.moment(), sum)
+        });
+        sync("FULL").map_err(|e| fault(&self.path, &e))?;
+        written?;
+        self.content.sum = sum;
+        for (step, slice, chunk) in merged {
+            self.content.index.replace(step, slice, chunk.map(|chunk| chunk.meta));
+        }
+        Ok(more)
+    }
+
+    /// The base of a slice that holds what its chunks hold, the `nth` one that is made in a transaction; none if all keys
+    /// are gone.
+    fn merged<'a>(
+        &mut self,
+        step: &'a str,
+        slice: usize,
+        nth: usize,
+    ) -> Result<(&'a str, usize, Option<NewChunk>), StateError> {
+        let packer = &mut self.packer;
+        packer.clear();
+        self.content.merge(&self.connection, &self.path, step, slice, &mut |item| {
+            if item.value.is_some() {
+                packer.push(item);
+            }
+            Ok(())
+        })?;
+        if packer.is_empty() {
+            return Ok((step, slice, None));
+        }
+        let packed = packer.finish().map_err(|e| unpackable(&self.path, &e))?;
+        let epoch = self.content.index.of(step, slice).last().map_or(0, |meta| meta.epoch);
+        let id = self.content.index.next_id().saturating_add(nth as i64);
+        Ok((step, slice, Some(NewChunk::of(step, slice, id, epoch, true, packed))))
+    }
+
+    /// Forgets what a step keeps, and the step.
+    pub fn reset_step(&mut self, step: &str) -> Result<(), StateError> {
+        let content = &self.content;
+        let change = Change::<StepRow>::of(&content.kept.steps, std::iter::empty(), std::iter::once((step, "")));
+        let chunks = (0..super::chunk::SLICES).map(|slice| content.index.sum_of(step, slice));
+        let sum = chunks.fold(content.sum.wrapping_add(change.sum), u128::wrapping_sub);
+        self.write(|connection| {
+            connection.execute("DELETE FROM chunk WHERE step = ?1", [step])?;
+            change.write(connection)?;
+            content.kept.write(connection, content.kept.moment(), sum)
+        })?;
+        self.content.sum = sum;
+        self.content.index.forget(step);
+        change.apply(&mut self.content.kept.steps);
+        Ok(())
+    }
+
+    /// Forgets keys of a step, in the checkpoint that was made last. Of a run that stands still only.
+    pub fn forget(&mut self, step: &str, keys: &[(u64, Vec<u8>)]) -> Result<(), StateError> {
+        let gone = |(hash, key): &(u64, Vec<u8>)| StateRow { hash: *hash, key: key.clone(), value: None };
+        let rows: Vec<StateRow> = keys.iter().map(gone).collect();
+        let (mut id, mut chunks) = (self.content.index.next_id(), Vec::new());
+        let packed = pack(&mut self.packer, step, &rows, self.content.kept.epoch, &mut id, &mut chunks);
+        packed.map_err(|e| unpackable(&self.path, &e))?;
+        let sum = chunks.iter().fold(self.content.sum, |sum, chunk| sum.wrapping_add(chunk.digest()));
+        self.write(|connection| {
+            chunks.iter().try_for_each(|chunk| chunk.write(connection))?;
+            self.content.kept.write(connection, self.content.kept.moment(), sum)
+        })?;
+        self.content.sum = sum;
+        chunks.iter().for_each(|chunk| self.content.index.add(&chunk.step, chunk.slice, chunk.meta));
+        Ok(())
+    }
+
+    /// Takes dead letters away: how many. Their room is given back to the disk.
+    pub fn purge(&mut self, filter: &Filter) -> Result<u64, StateError> {
+        let content = &self.content;
+        let mut letters = content.letters;
+        let wrong = |e: rusqlite::Error| fault(&self.path, &e);
+        let transaction = begin(&self.connection).map_err(wrong)?;
+        let purged = letters.purge(&transaction, &self.path, filter)?;
+        let sum = content.sum.wrapping_sub(content.letters.digest()).wrapping_add(letters.digest());
+        letters
+            .write(&transaction)
+            .and_then(|()| content.kept.write(&transaction, content.kept.moment(), sum))
+            .map_err(wrong)?;
+        transaction.commit().map_err(wrong)?;
+        (self.content.letters, self.content.sum) = (letters, sum);
+        if purged > 0 {
+            self.connection.execute_batch("VACUUM").map_err(|e| fault(&self.path, &e))?;
+        }
+        Ok(purged)
+    }
+
+    /// What `write` does, in one transaction.
+    fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        let all = || {
+            let transaction = begin(&self.connection)?;
+            let made = write(&transaction)?;
+            transaction.commit()?;
+            Ok(made)
+        };
+        all().map_err(|e| fault(&self.path, &e))
+    }
+}
+
+/// A transaction that is undone unless it is committed.
+fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+}
+
+/// The chunks of the rows of a step that changed, one a slice, whose ids begin with `id`.
+fn pack(
+    packer: &mut Packer,
+    step: &str,
+    rows: &[StateRow],
+    epoch: u64,
+    id: &mut i64,
+    into: &mut Vec<NewChunk>,
+) -> std::io::Result<()> {
+    // Hashes beside their rows: comparing them does not go to where the rows are.
+    let mut order: Vec<(u64, usize)> = rows.iter().enumerate().map(|(index, row)| (row.hash, index)).collect();
+    let row = |index: usize| rows.get(index);
+    let key = |index: usize| row(index).map_or(&[][..], |row| row.key.as_slice());
+    // Rows of one key stay in the order they came.
+    order.sort_unstable_by(|(a, i), (b, j)| a.cmp(b).then_with(|| key(*i).cmp(key(*j))).then(i.cmp(j)));
+    let mut pending = order.iter().peekable();
+    packer.clear();
+    while let Some((hash, index)) = pending.next() {
+        let next = pending.peek();
+        let repeated = next.is_some_and(|(other, at)| other == hash && key(*at) == key(*index));
+        if let Some(row) = row(*index).filter(|_| !repeated) {
+            packer.push(Item { hash: *hash, key: &row.key, value: row.value.as_deref() });
+        }
+        if next.is_none_or(|(other, _)| slice_of(*other) != slice_of(*hash)) {
+            into.push(NewChunk::of(step, slice_of(*hash), *id, epoch, false, packer.finish()?));
+            *id += 1;
+        }
+    }
+    Ok(())
+}
+
+fn unpackable(path: &Path, error: &std::io::Error) -> StateError {
+    StateError::new(format!("the state `{}` cannot be packed: {error}", path.display()))
+}
