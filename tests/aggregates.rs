@@ -337,3 +337,59 @@ fn a_window_with_too_many_distinct_values_has_no_answer_but_an_error() {
     assert!(reason.contains("`approx_distinct` counts any number"), "{reason}");
     assert_eq!(wrong[0]["place"], "t.yaml:12:32");
 }
+
+#[test]
+fn text_in_a_sum_fails_its_row_and_null_is_passed_over() {
+    let yaml = "
+name: t
+sources:
+  in: { file: { path: none.ndjson }, time: { field: ts, format: unix } }
+steps:
+  w:
+    window:
+      tumbling: 10s
+      aggregate:
+        n: count()
+        total: sum(v)
+        mean: avg(v)
+        half: median(w)
+sinks:
+  out: { from: w, discard: {} }
+  wrong: { from: w.errors, discard: {} }
+";
+    let events = [
+        json!({"ts": BASE, "v": 1, "w": 1}),
+        json!({"ts": BASE, "v": "2", "w": 1}),
+        json!({"ts": BASE, "v": null}),
+        json!({"ts": BASE, "v": 3, "w": true}),
+    ];
+    let case = Case {
+        yaml: yaml.into(),
+        partitions: vec![
+            events
+                .iter()
+                .map(Value::to_string)
+                .chain([format!("{{\"ts\":{BASE},\"v\":99999999999999999999}}")])
+                .collect(),
+        ],
+        out_of_order: 0,
+    };
+    let out = run_direct(&case, &Feed { block: 2, target: 2, shares: 1, restarts: vec![] });
+    let rows = rows_of(&out[0]);
+    assert_eq!(rows.len(), 1, "{out:?}");
+    let row = &rows[0];
+    assert_eq!(
+        (&row["n"], &row["total"], &row["mean"], &row["half"]),
+        (&json!(2), &json!(1), &json!(1.0), &json!(1.0))
+    );
+    let reasons: Vec<String> =
+        rows_of(&out[1]).iter().map(|row| row["reason"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "`v` is text, which `sum(v)` cannot use",
+            "`w` is a bool, which `median(w)` cannot use",
+            "`v` is a number beyond 64 bits, which `sum(v)` cannot use",
+        ]
+    );
+}

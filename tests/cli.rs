@@ -296,3 +296,38 @@ fn a_new_pipeline_takes_no_other_files_place() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("did you mean `sessions`?"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_misspelt_field_of_a_join_is_a_warning() {
+    let pipeline = b"name: p
+sources:
+  orders: { file: { path: orders.ndjson }, time: { field: ts } }
+  payments: { file: { path: payments.ndjson }, time: { field: ts } }
+steps:
+  paid:
+    join:
+      left: orders
+      right: payments
+      on: id
+      within: 5m
+      type: left
+      select:
+        id: orders.id
+        amount: orders.amont
+        by: payments.customer
+        paid: payments.paid
+sinks:
+  out: { stdout: {} }
+";
+    let orders = b"{\"id\":1,\"ts\":1,\"amount\":5}\n{\"id\":2,\"ts\":2,\"amount\":5}\n";
+    let payments = b"{\"id\":1,\"ts\":1,\"paid\":5}\n";
+    let files: [(&str, &[u8]); 3] = [("p.yaml", pipeline), ("orders.ndjson", orders), ("payments.ndjson", payments)];
+    let directory = with(&files);
+    let output = millstream(&directory, &["run", "p.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    insta::assert_snapshot!("a_misspelt_field_of_a_join", said(&output));
+    // Where a side never is, nothing is said of its fields.
+    std::fs::write(directory.path().join("payments.ndjson"), "{\"id\":9,\"ts\":1}\n").expect("written");
+    let without = said(&millstream(&directory, &["run", "p.yaml"]));
+    assert!(without.contains("orders.amont") && !without.contains("payments."), "{without}");
+}

@@ -177,3 +177,52 @@ fn rows_leave_in_every_format_and_come_back() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(read("back.ndjson"), rows);
 }
+
+#[test]
+fn rows_that_a_sink_cannot_write_are_read_from_its_errors() {
+    let pipeline = "
+name: p
+sources:
+  in:
+    file: { path: in.ndjson }
+    time: { field: ts }
+sinks:
+  out:
+    from: in
+    file: { path: 'out/{{ device }}.ndjson' }
+  wrong:
+    from: out.errors
+    file: { path: 'wrong/{{ place_name }}.ndjson' }
+  again:
+    from: wrong.errors
+    file: { path: again.ndjson }
+  all:
+    from: [in, in.errors]
+    file: { path: all.ndjson }
+tests:
+  - name: rows without a device
+    given:
+      in: [{ ts: 1, device: a }, { ts: 2 }, { ts: 3, device: ../b }]
+    expect:
+      out.errors: [{ entry: out, reason: the row has no `device` }, { entry: out }]
+      wrong.errors: { count: 2 }
+";
+    let rows = "{\"ts\":1,\"device\":\"a\"}\n{\"ts\":2}\n{\"ts\":3,\"device\":\"../b\"}\n{\"ts\":4,\"device\":\"a\"}\n";
+    let home = with(&[("p.yaml", pipeline), ("in.ndjson", rows)]);
+    for workers in ["1", "3"] {
+        let output = command(&home, &["run", "p.yaml", "--workers", workers]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let read = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
+        assert_eq!(read("out/a.ndjson"), "{\"ts\":1,\"device\":\"a\"}\n{\"ts\":4,\"device\":\"a\"}\n");
+        assert_eq!(read("all.ndjson").lines().count(), 4);
+        let again: Vec<serde_json::Value> =
+            read("again.ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(again.len(), 2);
+        let original: serde_json::Value = serde_json::from_str(again[0]["original"].as_str().unwrap()).unwrap();
+        assert_eq!(original["reason"], "the row has no `device`");
+        assert_eq!(original["original"], "{\"ts\":2}");
+        assert_eq!(again[1]["entry"], "wrong");
+    }
+    let tested = command(&home, &["test", "p.yaml"]).output().unwrap();
+    assert_eq!(tested.status.code(), Some(0), "{}", String::from_utf8_lossy(&tested.stdout));
+}

@@ -71,6 +71,8 @@ pub const TOP_COUNTERS: usize = 2_048;
 pub const TOP_VALUES: u32 = 500;
 /// The largest limit of `collect(x, limit)`: as many elements as a script may make a list of.
 pub const COLLECT_VALUES: u32 = 10_000;
+/// Bytes of the values that `collect` keeps of one window, as many as a record may have.
+pub const COLLECT_BYTES: usize = RECORD_BYTES;
 /// Bytes of a CSV file that is held in memory for `lookup`, as the file has them.
 pub const TABLE_BYTES: u64 = 256 << 20;
 /// Answers of a SQLite table that a worker keeps; those not asked for lately go first.

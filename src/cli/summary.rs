@@ -57,11 +57,11 @@ fn of_entry(node: &Node, entry: &Entry) -> String {
     let failed = failed.min(dead - late);
     let mut what = Vec::new();
     if failed > 0 {
-        // Nothing can be read from a sink.
-        what.push(match &node.kind {
-            NodeKind::Sink(_) => format!("{} could not be written", rows(failed)),
-            _ => format!("{} could not be processed (read `{}.errors` to keep them)", rows(failed), node.name),
-        });
+        let done = match &node.kind {
+            NodeKind::Sink(_) => "written",
+            _ => "processed",
+        };
+        what.push(format!("{} could not be {done} (read `{}.errors` to keep them)", rows(failed), node.name));
     }
     if late > 0 {
         let raise = match &node.kind {

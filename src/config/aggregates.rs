@@ -135,12 +135,13 @@ impl JsonSchema for Aggregates {
 
 /// What an editor shows of an aggregate.
 const ABOUT: &str = "An expression over aggregate calls: `max(temperature) - min(temperature)`. Null and missing are \
-    passed over; with no value left the result is null, a count 0. `count_if`, `any` and `all` take a condition; an event \
-    for which it is neither a bool nor null goes to `.errors`. `quantile(x, 0.95)` and `median(x)` are exact up to 64 \
+    passed over; with no value left the result is null, a count 0. An event goes to `.errors` where the condition of \
+    `count_if`, `any` or `all` is neither a bool nor null, or the argument of `sum`, `avg`, `stddev`, `variance`, `median` or \
+    `quantile` neither a 64-bit number nor null. `quantile(x, 0.95)` and `median(x)` are exact up to 64 \
     numbers, beyond within 1 % of the number. `distinct(x)` is exact, up to 100,000 different values in a window; \
     `approx_distinct(x)` has a standard error of 1.6 % beyond 256. `top(x, 10)` lists the most frequent values as \
     `[{value, count}]`, exact up to 2,048 different values, beyond with counts too small by at most a 1,024th of all. \
-    `collect(x, 100)` lists the first values by event time. What none of them computes is a `fold`.";
+    `collect(x, 100)` lists the first values by event time, at most 16 MiB of them. What none of them computes is a `fold`.";
 
 /// The calls of a window and the fields made of them.
 pub struct Made {

@@ -230,7 +230,6 @@ fn output(entry: &Entry, nodes: &[plan::Node], context: &mut Context<'_>) -> Opt
     let known: Vec<&str> = ports.iter().map(|(name, _)| name.as_str()).collect();
     let help = match nearest(port, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => format!("a sink has no ports: expect `{name}` itself"),
         None => listed(&format!("the ports of `{name}` are"), &known),
     };
     context.error("unknown-port", format!("unknown port `{port}` of `{name}`"), &entry.key_span).help(help);
@@ -248,7 +247,6 @@ fn ports(node: &plan::Node) -> Vec<(String, Port)> {
         names.map(|name| (name.clone(), Port::Named(name.clone()))).collect()
     };
     let late = match &node.kind {
-        NodeKind::Sink(_) => return Vec::new(),
         NodeKind::Step(operator) if operator.late().is_some() => Some(("late".to_owned(), Port::Late)),
         _ => None,
     };

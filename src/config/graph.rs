@@ -294,21 +294,23 @@ impl Graph {
 
     fn input(&self, reference: &Reference, context: &mut Context<'_>) -> Option<Input> {
         let Some(at) = self.drafts.iter().position(|d| d.name == reference.name) else {
-            let readable = self.drafts.iter().filter(|d| d.family != Family::Sink).map(|d| d.name.as_str());
-            let names: Vec<&str> = readable.collect();
-            let what = Unknown {
-                code: "unknown-name",
-                noun: "source or step",
-                place: "",
-                listing: "the sources and steps are",
+            let errors = reference.port.as_deref() == Some("errors");
+            let readable = self.drafts.iter().filter(|d| errors || d.family != Family::Sink);
+            let names: Vec<&str> = readable.map(|d| d.name.as_str()).collect();
+            let (noun, listing) = match errors {
+                true => ("entry", "the entries are"),
+                false => ("source or step", "the sources and steps are"),
             };
+            let what = Unknown { code: "unknown-name", noun, place: "", listing };
             context.unknown(&what, &reference.name, &reference.span, &names, &[]);
             return None;
         };
         let draft = self.drafts.get(at)?;
-        if draft.family == Family::Sink {
-            let message = format!("`{}` is a sink, and nothing can be read from a sink", draft.name);
-            context.error("reads-a-sink", message, &reference.span).help("read what the sink reads");
+        if draft.family == Family::Sink && reference.port.is_none() {
+            let name = &draft.name;
+            let message = format!("`{name}` is a sink, which passes nothing on");
+            let help = format!("read what the sink reads, or `{name}.errors`, the rows that it cannot write");
+            context.error("reads-a-sink", message, &reference.span).help(help);
             return None;
         }
         let Some(port) = &reference.port else { return Some(Input { node: id(at), port: Port::Main }) };

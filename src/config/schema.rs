@@ -142,6 +142,10 @@ fn entry(kinds: Vec<Kind>, shared: &[(&'static str, Value)]) -> Value {
             for (key, schema) in kind.beside.iter().chain(shared) {
                 properties.insert((*key).to_owned(), schema.clone());
             }
+            // A join says itself what it reads.
+            if kind.name == "join" {
+                properties.insert("from".to_owned(), false.into());
+            }
             json!({
                 "title": kind.name,
                 "type": "object",

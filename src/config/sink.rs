@@ -21,7 +21,7 @@ pub const LATER: [&str; 11] =
 
 /// Reads an entry.
 pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
-    let mut draft = Draft::new(entry, Family::Sink, Ports { errors: false, late: false, named: Some(Vec::new()) });
+    let mut draft = Draft::new(entry, Family::Sink, Ports { errors: true, late: false, named: Some(Vec::new()) });
     let names: Vec<&str> = context.registry.sinks.iter().map(|kind| kind.name).collect();
     let later: Vec<&str> = LATER.into_iter().filter(|name| !names.contains(name)).collect();
     let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED };

@@ -64,10 +64,26 @@ pub enum Action {
 pub struct Prepare {
     /// Columns to compute.
     pub compute: Vec<(Program, FieldId)>,
+    /// Columns that hold numbers or nothing.
+    pub numbers: Vec<Numbers>,
     /// Where the digest of the whole event goes, if the step needs it.
     pub digest: Option<[FieldId; 2]>,
     /// The columns of the key.
     pub key: Vec<FieldId>,
+}
+
+/// A column that an aggregate of numbers reads. Null is passed over; anything else that is no number would be lost
+/// without a word, so its row fails.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    /// The column.
+    pub field: FieldId,
+    /// The call, as it is written.
+    pub call: String,
+    /// Its argument, as it is written.
+    pub argument: String,
+    /// Where that stands.
+    pub place: String,
 }
 
 /// What a worker needs beside an action, kept from batch to batch.
@@ -402,6 +418,21 @@ fn made_events(emitted: &[Emitted], causes: &Causes<'_>, tools: &mut Tools) -> V
     ports.into_iter().map(made).collect()
 }
 
+impl Numbers {
+    fn check(&self, batch: &Batch, errors: &mut Vec<RowError>) {
+        let Some(column) = batch.column(self.field) else { return };
+        for (row, cell) in (0u32..).zip(&column.cells) {
+            if matches!(cell, Cell::Int(_) | Cell::Float(_) | Cell::Null | Cell::Missing) {
+                continue;
+            }
+            let Numbers { call, argument, .. } = self;
+            let kind = column.val(*cell).kind();
+            let reason = format!("`{argument}` is {kind}, which `{call}` cannot use");
+            errors.push(RowError { row, reason, place: self.place.clone() });
+        }
+    }
+}
+
 impl Prepare {
     fn run(&self, mut batch: Batch, tools: &mut Tools) -> Outcome {
         let mut out = Outcome::default();
@@ -409,6 +440,7 @@ impl Prepare {
             let column = column_of(program, &batch, tools, &mut out.errors);
             batch.put(*field, column);
         }
+        self.numbers.iter().for_each(|numbers| numbers.check(&batch, &mut out.errors));
         in_order(&mut out.errors);
         if !out.errors.is_empty() {
             batch = batch.select(&without(batch.rows, &out.errors));

@@ -37,7 +37,7 @@ pub struct SourceSpec {
     /// Name of the source.
     pub name: String,
     /// Looks for fields that are read and that no event has.
-    pub watch: Watch,
+    pub watch: Arc<Watch>,
     /// Whether a checkpoint may fall inside a block and has to know what became of its first records.
     pub recounts: AtomicBool,
 }
@@ -47,6 +47,8 @@ pub struct SourceSpec {
 pub struct TimeSpec {
     /// What holds it.
     pub field: Program,
+    /// Where that is written.
+    pub place: String,
     /// How it is read.
     pub format: TimeFormat,
     /// The zone of times without an offset.
@@ -204,12 +206,13 @@ impl Mapper {
         reader.read(column.unwrap_or(&absent), batch.rows, &mut times, &mut unread);
         // An expression that failed has no value, which the reader would call missing.
         unread.retain(|e| !errors.iter().any(|o| o.row == e.row));
+        unread.iter_mut().for_each(|e| e.place.clone_from(&spec.place));
         errors.append(&mut unread);
         if let Some(limit) = spec.max_future {
             let latest = arrived.plus(limit);
             for (row, time) in (0u32..).zip(&times).filter(|(_, t)| **t > latest) {
                 let reason = format!("event time {time} is more than {limit} ahead of the clock ({arrived})");
-                errors.push(RowError { row, reason, place: String::new() });
+                errors.push(RowError { row, reason, place: spec.place.clone() });
             }
         }
         batch.times = times;

@@ -10,6 +10,7 @@ use crate::data::batch::Batch;
 use crate::data::json;
 use crate::data::layout::{Demand, FieldId, Layout, Root};
 use crate::data::value::{Map, Value};
+use crate::expr::Expr;
 use crate::plan::{NodeKind, Operator, Plan};
 
 use super::job::lock;
@@ -32,6 +33,17 @@ pub struct ReadField {
     pub span: Span,
 }
 
+impl ReadField {
+    /// The fields of events among what an entry's expression reads.
+    pub fn of(entry: &str, expr: &Expr, layout: &Layout) -> Vec<ReadField> {
+        let field = |field: &FieldId| {
+            let path = layout.path(*field).filter(|path| path.root == Root::Event)?.to_string();
+            Some(ReadField { field: *field, path, entry: entry.to_owned(), span: expr.origin.span.clone() })
+        };
+        expr.reads.iter().filter_map(field).collect()
+    }
+}
+
 /// The expressions that read a source's own fields, with each field. Those of a table are seldom the source's, too.
 pub fn fields_read(plan: &Plan, layout: &Layout, needed: &Demand) -> Vec<ReadField> {
     let of_table = |field: &FieldId| {
@@ -43,20 +55,19 @@ pub fn fields_read(plan: &Plan, layout: &Layout, needed: &Demand) -> Vec<ReadFie
     let mut fields = Vec::new();
     for node in &plan.nodes {
         for expr in node.kind.expressions() {
-            for field in expr.reads.iter().filter(|f| needed.values.contains(f) && !of_table(f)) {
-                let Some(path) = layout.path(*field).filter(|p| p.root == Root::Event) else { continue };
-                let (path, entry) = (path.to_string(), node.name.clone());
-                fields.push(ReadField { field: *field, path, entry, span: expr.origin.span.clone() });
-            }
+            let read = ReadField::of(&node.name, expr, layout);
+            fields.extend(read.into_iter().filter(|r| needed.values.contains(&r.field) && !of_table(&r.field)));
         }
     }
     fields
 }
 
-/// Watches the first events of a source.
+/// Watches the first events of a source, or the first rows of one side that a join put together.
 #[derive(Debug)]
 pub struct Watch {
     fields: Vec<ReadField>,
+    /// What is watched, in a word.
+    noun: &'static str,
     looked: Mutex<Looked>,
     done: AtomicBool,
 }
@@ -70,15 +81,20 @@ struct Looked {
 }
 
 impl Watch {
-    /// Watches these fields.
-    pub fn new(fields: Vec<ReadField>) -> Self {
+    /// Watches these fields of an `event` or a `row`.
+    pub fn new(noun: &'static str, fields: Vec<ReadField>) -> Self {
         let looked = Looked { seen: vec![false; fields.len()], ..Looked::default() };
-        Watch { done: AtomicBool::new(fields.is_empty()), looked: Mutex::new(looked), fields }
+        Watch { done: AtomicBool::new(fields.is_empty()), looked: Mutex::new(looked), noun, fields }
+    }
+
+    /// Whether it has seen enough.
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
     }
 
     /// Looks at a batch as it was decoded.
     pub fn look(&self, layout: &Layout, batch: &Batch) {
-        if batch.rows == 0 || self.done.load(Ordering::Relaxed) {
+        if batch.rows == 0 || self.is_done() {
             return;
         }
         let mut looked = lock(&self.looked);
@@ -116,10 +132,11 @@ impl Watch {
         }
         let missing = self.fields.iter().zip(&looked.seen).filter(|(_, seen)| !**seen).map(|(field, _)| field);
         let warning = |field: &ReadField| {
+            let noun = self.noun;
             let events = match looked.events {
-                1 => "the only event".to_owned(),
-                n if n < EVENTS => format!("all {n} events"),
-                _ => "all of the first 1,000 events".to_owned(),
+                1 => format!("the only {noun}"),
+                n if n < EVENTS => format!("all {n} {noun}s"),
+                _ => format!("all of the first 1,000 {noun}s"),
             };
             let message = format!("`{}` reads `{}`, which was missing in {events}", field.entry, field.path);
             let warning = Diagnostic::warning("missing-field", message, Some(field.span.clone()));

@@ -17,7 +17,7 @@ use crate::plan::{Input, Node, NodeKind, OnError, Operator, Plan, Sink};
 
 use super::direct::Direct;
 use super::lower::{Lowering, lower};
-use super::map::SourceSpec;
+use super::missing::Watch;
 use super::partition::PartitionSpec;
 
 /// The wall clock at the start: 2026-01-01T00:00:00Z.
@@ -40,20 +40,20 @@ pub enum Given {
 pub struct Rehearsed {
     /// What each watched output passed on, a JSON text a row.
     pub outputs: Vec<Vec<String>>,
-    /// What was seen of the fields that are read, by source.
-    pub fields: Vec<Arc<SourceSpec>>,
+    /// What was seen of the fields that are read.
+    pub watches: Vec<Arc<Watch>>,
 }
 
 /// The warnings of `run` for fields that are read and that no given event of any of these rehearsals of one plan had.
 pub fn missing_fields(rehearsals: &[Rehearsed]) -> Vec<Diagnostic> {
     let Some((first, others)) = rehearsals.split_first() else { return Vec::new() };
-    let of_source = |(index, source): (usize, &Arc<SourceSpec>)| {
-        for other in others.iter().filter_map(|r| r.fields.get(index)) {
-            source.watch.add(&other.watch);
+    let together = |(index, watch): (usize, &Arc<Watch>)| {
+        for other in others.iter().filter_map(|r| r.watches.get(index)) {
+            watch.add(other);
         }
-        source.watch.warnings()
+        watch.warnings()
     };
-    first.fields.iter().enumerate().flat_map(of_source).collect()
+    first.watches.iter().enumerate().flat_map(together).collect()
 }
 
 /// Runs the plan over what is given and says what each watched output passed on. `given` names sources by their place among the sources; after
@@ -85,8 +85,7 @@ pub fn rehearse(plan: &Plan, given: &[(usize, Vec<Given>)], watched: &[Vec<Input
             lines.iter().flat_map(|l| String::from_utf8_lossy(&l.text).lines().map(str::to_owned).collect::<Vec<_>>());
         outputs.push(text.collect());
     }
-    let fields = direct.job().graph.sources.iter().map(|source| Arc::clone(&source.spec)).collect();
-    Ok(Rehearsed { outputs, fields })
+    Ok(Rehearsed { outputs, watches: direct.job().graph.watches.clone() })
 }
 
 /// A sink that is only watched.

@@ -92,7 +92,7 @@ impl Handle {
 
     /// Expressions that read fields which none of the first events had.
     pub fn missing_fields(&self) -> Vec<Diagnostic> {
-        self.shared.job.graph.sources.iter().flat_map(|s| s.spec.watch.warnings()).collect()
+        self.shared.job.graph.watches.iter().flat_map(|watch| watch.warnings()).collect()
     }
 
     /// What was found wrong with tables since this was last asked.

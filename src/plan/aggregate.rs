@@ -147,6 +147,12 @@ impl Function {
         }
     }
 
+    /// Whether it works on numbers: null is passed over, and a row with anything else fails.
+    pub fn takes_numbers(&self) -> bool {
+        use Function as F;
+        matches!(self, F::Sum | F::Avg | F::Stddev | F::StddevPop | F::Variance | F::VariancePop | F::Quantile(_))
+    }
+
     /// Whether its argument is a condition: a bool, or the row fails.
     pub fn takes_condition(&self) -> bool {
         matches!(self, Function::CountIf | Function::Any | Function::All)

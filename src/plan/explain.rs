@@ -68,8 +68,8 @@ pub fn entry(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Vec<
     }
     if !matches!(node.kind, NodeKind::Sink(_)) {
         carries(plan, id, carried, &mut lines);
-        lines.push(errors(plan, id, node));
     }
+    lines.push(errors(plan, id, node));
     lines
 }
 

@@ -73,12 +73,19 @@ pub fn numbered(plan: &Plan) -> impl Iterator<Item = (NodeId, &super::Node)> {
 
 /// Who reads a node, by port, in the order written.
 pub fn readers(plan: &Plan, of: NodeId) -> Vec<(&Port, NodeId)> {
-    let mut found: Vec<(&Port, NodeId)> = Vec::new();
+    let inputs = inputs_from(plan, of).into_iter();
+    inputs.filter_map(|(id, index)| Some((&plan.node(id)?.inputs.get(index)?.port, id))).collect()
+}
+
+/// Every reader of a node and which of its inputs that is, by port, in the order written.
+fn inputs_from(plan: &Plan, of: NodeId) -> Vec<(NodeId, usize)> {
+    let mut found: Vec<(&Port, NodeId, usize)> = Vec::new();
     for (id, node) in numbered(plan) {
-        found.extend(node.inputs.iter().filter(|input| input.node == of).map(|input| (&input.port, id)));
+        let inputs = node.inputs.iter().enumerate().filter(|(_, input)| input.node == of);
+        found.extend(inputs.map(|(index, input)| (&input.port, id, index)));
     }
-    found.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
-    found
+    found.sort();
+    found.into_iter().map(|(_, id, index)| (id, index)).collect()
 }
 
 fn terminal(plan: &Plan, fields: Fields<'_>) -> String {
@@ -111,23 +118,29 @@ impl Tree<'_> {
             return;
         }
         let _ = writeln!(self.out, "{arrow}{}  {}{carried}", node.name, kind_word(&node.kind));
-        let readers = readers(self.plan, id);
-        for (i, (port, reader)) in readers.iter().enumerate() {
+        let readers = inputs_from(self.plan, id);
+        for (i, (reader, index)) in readers.iter().enumerate() {
+            let Some(node) = self.plan.node(*reader) else { continue };
+            let Some(input) = node.inputs.get(*index) else { continue };
             let (corner, rail) = if i + 1 == readers.len() { ("└", "    ") } else { ("├", "│   ") };
-            let arrow = format!("{below}{corner}─{port}▶ ");
-            let carried = (self.fields)(&Input { node: id, port: (*port).clone() });
-            self.branch(*reader, &arrow, &format!("{below}{rail}"), carried);
+            let side = side(node, *index).map(|side| format!("({side})")).unwrap_or_default();
+            let arrow = format!("{below}{corner}─{}{side}▶ ", input.port);
+            self.branch(*reader, &arrow, &format!("{below}{rail}"), (self.fields)(input));
         }
+    }
+}
+
+/// Which side of a join an input is.
+fn side(node: &super::Node, index: usize) -> Option<&'static str> {
+    match &node.kind {
+        NodeKind::Step(Operator::Join(_)) => Some(if index == 0 { "left" } else { "right" }),
+        _ => None,
     }
 }
 
 /// What an edge into a node is called: the port, and which side of a join it is.
 fn label(node: &super::Node, index: usize, port: &Port) -> Option<String> {
-    let side = match &node.kind {
-        NodeKind::Step(Operator::Join(_)) => Some(if index == 0 { "left" } else { "right" }),
-        _ => None,
-    };
-    match (port_name(port), side) {
+    match (port_name(port), side(node, index)) {
         (Some(port), Some(side)) => Some(format!("{port}, {side}")),
         (port, side) => port.or(side.map(str::to_owned)),
     }

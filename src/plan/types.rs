@@ -370,7 +370,7 @@ impl Check<'_> {
             return;
         }
         let text = argument.text.trim();
-        let words = if of_numbers(function) && !kinds.meet(Kinds::NUMBER) {
+        let words = if function.takes_numbers() && !kinds.meet(Kinds::NUMBER) {
             format!("`{}` has nothing to work on: `{text}` is {kinds}, and numbers are needed", function.call(text))
         } else if function.takes_condition() && !kinds.meet(Kinds::BOOL) {
             format!("`{text}` is {kinds}, where a bool is needed")
@@ -379,12 +379,6 @@ impl Check<'_> {
         };
         self.found.push(Diagnostic::error("impossible-types", words, Some(argument.origin.span.clone())));
     }
-}
-
-/// Whether an aggregate passes over whatever is no number.
-fn of_numbers(function: &Function) -> bool {
-    use Function as F;
-    matches!(function, F::Sum | F::Avg | F::Stddev | F::StddevPop | F::Variance | F::VariancePop | F::Quantile(_))
 }
 
 /// What an aggregate gives.

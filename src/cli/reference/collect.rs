@@ -143,7 +143,9 @@ fn kinds(schemas: &Schemas, family: Family, definition: &str) -> Vec<Entry> {
         if !beside.is_empty() {
             entry.sections.push(("Beside it", beside));
         }
-        let names: Vec<String> = everywhere.iter().map(|name| format!("`{name}`")).collect();
+        let refused = |name: &str| form.get("properties").and_then(|p| p.get(name)) == Some(&Value::Bool(false));
+        let names = everywhere.iter().filter(|name| !refused(name));
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
         entry.facts.push(("Keys beside it", names.join(", ")));
         entry
     };

@@ -54,8 +54,8 @@ fn report(at: usize, graph: &Graph, path: &[usize], context: &mut Context<'_>) {
     let circle = path.get(from..).unwrap_or_default().iter().rev();
     let names: Vec<&str> = circle.filter_map(|i| graph.drafts.get(*i)).map(|d| d.name.as_str()).collect();
     let message = match names.as_slice() {
-        [only] => format!("the step `{only}` reads itself"),
-        _ => format!("steps read each other in a circle: {} → {}", draft.name, names.join(" → ")),
+        [only] => format!("the {} `{only}` reads itself", draft.family.noun()),
+        _ => format!("entries read each other in a circle: {} → {}", draft.name, names.join(" → ")),
     };
     context.error("cycle", message, &draft.span).help("change the `from` of one of them");
 }

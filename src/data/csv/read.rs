@@ -235,12 +235,17 @@ fn without_line_end(record: &[u8]) -> &[u8] {
     record.strip_suffix(b"\r").unwrap_or(record)
 }
 
-/// The field names that the first record of `bytes` holds, and one past its end. `None` if there is no record.
+/// The field names that the first record of `bytes` holds, and one past its end. `None` if there is no record, or one
+/// whose quotes do not close: it is left to be refused like any other.
 pub fn header(bytes: &[u8], csv: &Csv) -> (Option<Vec<String>>, usize) {
     let blank = no_records(bytes, csv);
     let rest = bytes.get(blank..).unwrap_or_default();
     if rest.is_empty() {
         return (None, bytes.len());
+    }
+    let mut quotes = Quotes::default();
+    if quotes.look(rest, csv) == 0 && quotes.open_at_end(rest, csv) {
+        return (None, blank);
     }
     let mut fields = Fields::new(csv);
     let mut end = blank + fields.read(rest);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::data::layout::{Demand, FieldId, FieldPath, Root};
 use crate::engine::action::Action;
 use crate::engine::actions::join::PrepareJoin;
+use crate::engine::missing::{ReadField, Watch};
 use crate::engine::ops::join::{JoinSpec, JoinStep, Select};
 use crate::expr::{Expr, Program};
 use crate::plan::demand::stale_after;
@@ -61,7 +62,8 @@ impl Lower<'_> {
             let field = self.part(&node.name, index, [left, right], &mut prepare.compute)?;
             prepare.key.push(field);
         }
-        let select = if join.select.is_empty() { None } else { Some(self.select(id, join)?) };
+        let select = if join.select.is_empty() { None } else { Some(self.select(id, node, join)?) };
+        let watches = select.iter().flat_map(|select| select.watches.clone()).collect();
         let spec = JoinSpec {
             side,
             key: prepare.key.clone(),
@@ -76,7 +78,7 @@ impl Lower<'_> {
         let late = reason(join.late, "late: whatever it could match is gone");
         let prepare = Arc::new(prepare);
         let action: ActionMaker = Box::new(move || Ok(Action::PrepareJoin(Arc::clone(&prepare))));
-        Ok((Stateful { make, keyed: true, late, behind: join.behind() }, action))
+        Ok((Stateful { make, keyed: true, late, behind: join.behind(), watches }, action))
     }
 
     /// The column of one part of the key. Where both sides name the same field it is that.
@@ -101,7 +103,7 @@ impl Lower<'_> {
         Ok(field)
     }
 
-    fn select(&self, id: NodeId, join: &Join) -> Result<Select, String> {
+    fn select(&self, id: NodeId, node: &Node, join: &Join) -> Result<Select, String> {
         let mut needed = Demand { body: true, ..Demand::default() };
         let mut fields = Vec::with_capacity(join.select.len());
         for (field, expr) in &join.select {
@@ -110,6 +112,13 @@ impl Lower<'_> {
         }
         let written: Vec<FieldId> = join.select.iter().map(|(field, _)| *field).collect();
         let refresh = stale_after(&self.layout, &written, &self.demands.of(id, &Port::Main));
-        Ok(Select { fields, needed, refresh })
+        let watches = [&join.left, &join.right].map(|side| {
+            let read = join.select.iter().flat_map(|(_, expr)| ReadField::of(&node.name, expr, &self.layout));
+            let of_side = |read: &ReadField| {
+                self.layout.path(read.field).is_some_and(|path| path.names.first().is_some_and(|n| *n == side.name))
+            };
+            Arc::new(Watch::new("row", read.filter(of_side).collect()))
+        });
+        Ok(Select { fields, needed, refresh, watches })
     }
 }

@@ -34,6 +34,8 @@ pub struct Graph {
     pub readers: Vec<Reader>,
     /// For each step with state, by its place among them: the sources that its watermark depends on.
     pub sets: Vec<Vec<usize>>,
+    /// What looks for fields that expressions read and no event has.
+    pub watches: Vec<Arc<Watch>>,
 }
 
 impl Graph {
@@ -185,6 +187,7 @@ impl Lower<'_> {
         let Some(field) = &time.field else { return Ok(None) };
         Ok(Some(TimeSpec {
             field: self.compile(field)?,
+            place: field.origin.span.place(),
             format: time.format.clone(),
             zone: time.zone.clone(),
             max_future: time.max_future,
@@ -202,7 +205,8 @@ impl Lower<'_> {
         let entries = self.plan.nodes.iter().map(entry).collect();
         let context = FlowContext { layout: Arc::clone(&layout), entries, error_fields, letters: self.how.track };
         let context = Arc::new(context);
-        let mut graph = Graph { context, sources: Vec::new(), readers: Vec::new(), sets: Vec::new() };
+        let mut graph =
+            Graph { context, sources: Vec::new(), readers: Vec::new(), sets: Vec::new(), watches: Vec::new() };
         let mut flows: HashMap<NodeId, (Arc<Flow>, Vec<usize>)> = HashMap::new();
         for id in order.iter().filter(|id| self.plan.node(**id).is_some_and(is_root)) {
             let (flow, exits) = self.flow(*id, order, &made)?;
@@ -214,6 +218,7 @@ impl Lower<'_> {
             {
                 let time = made.get_mut(&id).and_then(|m| m.time.take());
                 let spec = self.source(id, node, source, time, Arc::clone(flow));
+                graph.watches.push(Arc::clone(&spec.watch));
                 graph.sources.push(SourcePart { node: id, spec: Arc::new(spec), exits: exits.clone() });
             }
         }
@@ -221,6 +226,7 @@ impl Lower<'_> {
         for id in order.iter().filter(|id| self.readers.contains_key(id)) {
             let kind = match (made.get_mut(id).and_then(|m| m.stateful.take()), flows.get(id)) {
                 (Some(stateful), Some((flow, exits))) => {
+                    graph.watches.extend(stateful.watches.iter().cloned());
                     let spec = self.stage(*id, stateful, Arc::clone(flow), exits.clone(), &layout);
                     ReaderKind::Stage(Arc::new(spec), graph.readers.len())
                 }
@@ -267,7 +273,7 @@ impl Lower<'_> {
             time,
             flow,
             name: node.name.clone(),
-            watch: Watch::new(fields_read(self.plan, &self.layout, &needed)),
+            watch: Arc::new(Watch::new("event", fields_read(self.plan, &self.layout, &needed))),
             needed,
             recounts: false.into(),
         }
@@ -284,7 +290,7 @@ impl Lower<'_> {
         let layout = Arc::clone(layout);
         let needed = self.demands.of_all(id);
         let of_output = needed.clone();
-        let Stateful { make, keyed, late, behind } = stateful;
+        let Stateful { make, keyed, late, behind, .. } = stateful;
         StageSpec {
             node: id,
             make: Box::new(move || Ok(make(&layout, &of_output))),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::base::time::TimeSpan;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
-use crate::engine::action::Prepare;
+use crate::engine::action::{Numbers, Prepare};
+use crate::engine::missing::Watch;
 use crate::engine::ops::Operator as Running;
 use crate::engine::ops::pace::{Held, Pace, PaceSpec};
 use crate::engine::ops::script::{KeyedScript, ScriptSpec};
@@ -33,6 +34,14 @@ pub(super) struct Stateful {
     pub(super) late: Option<&'static str>,
     /// How far the watermark behind it is behind its own.
     pub(super) behind: TimeSpan,
+    /// What looks for fields that its rows never have.
+    pub(super) watches: Vec<Arc<Watch>>,
+}
+
+/// What is checked of the column that an aggregate of numbers reads.
+fn numbers_of(field: FieldId, function: &Function, expr: &Expr) -> Numbers {
+    let argument = expr.text.trim().to_owned();
+    Numbers { field, call: function.call(&argument), argument, place: expr.origin.span.place() }
 }
 
 impl Lower<'_> {
@@ -56,8 +65,8 @@ impl Lower<'_> {
                 let make: MakeOperator =
                     Box::new(move |layout, needed| Box::new(KeyedScript::new(&spec, layout, needed)));
                 Ok((
-                    Stateful { make, keyed: true, late: None, behind: TimeSpan::ZERO },
-                    prepare_action(Prepare { compute, digest: None, key }),
+                    Stateful { make, keyed: true, late: None, behind: TimeSpan::ZERO, watches: Vec::new() },
+                    prepare_action(Prepare { compute, numbers: Vec::new(), digest: None, key }),
                 ))
             }
             _ => Err(format!("`{}` keeps no state", node.name)),
@@ -126,6 +135,7 @@ impl Lower<'_> {
     fn window(&mut self, id: NodeId, node: &Node, window: &Window) -> Result<(Stateful, ActionMaker), String> {
         let mut compute = Vec::new();
         let key = self.key(&node.name, &window.by, &mut compute)?;
+        let mut numbers = Vec::new();
         let mut calls: Vec<(Aggregate, FieldId)> = Vec::with_capacity(window.calls.len());
         for (index, call) in window.calls.iter().enumerate() {
             let argument = self.argument(&node.name, index, window, &calls, &mut compute)?;
@@ -136,6 +146,9 @@ impl Lower<'_> {
                 }
                 _ => (None, call.argument.as_ref()),
             };
+            if let (true, Some(field), Some(expr)) = (call.function.takes_numbers(), argument, &call.argument) {
+                numbers.push(numbers_of(field, &call.function, expr));
+            }
             let place = expr.map_or(String::new(), |expr| expr.origin.span.place());
             calls.push((Aggregate { function: call.function.clone(), argument, place, folding }, call.result));
         }
@@ -168,7 +181,10 @@ impl Lower<'_> {
         let (keyed, late) = (!key.is_empty(), reason(window.late, "late: its windows are gone"));
         let behind = window.holds_back();
         let make: MakeOperator = Box::new(move |layout, needed| Box::new(WindowStep::new(&spec, layout, needed)));
-        Ok((Stateful { make, keyed, late, behind }, prepare_action(Prepare { compute, digest: None, key })))
+        Ok((
+            Stateful { make, keyed, late, behind, watches: Vec::new() },
+            prepare_action(Prepare { compute, numbers, digest: None, key }),
+        ))
     }
 
     fn dedupe(&mut self, node: &Node, dedupe: &Dedupe) -> Result<(Stateful, ActionMaker), String> {
@@ -188,8 +204,8 @@ impl Lower<'_> {
         let make: MakeOperator = Box::new(move |_, _| Box::new(Pace::new(&spec)));
         let late = reason(dedupe.late, "late: whether it repeats another is no longer known");
         Ok((
-            Stateful { make, keyed: true, late, behind: TimeSpan::ZERO },
-            prepare_action(Prepare { compute, digest, key }),
+            Stateful { make, keyed: true, late, behind: TimeSpan::ZERO, watches: Vec::new() },
+            prepare_action(Prepare { compute, numbers: Vec::new(), digest, key }),
         ))
     }
 
@@ -208,8 +224,8 @@ impl Lower<'_> {
         let make: MakeOperator = Box::new(move |_, _| Box::new(Pace::new(&spec)));
         let late = reason(throttle.late, "late: what went on around it is no longer known");
         let keyed = !key.is_empty();
-        let action = prepare_action(Prepare { compute, digest: None, key });
-        Ok((Stateful { make, keyed, late, behind: TimeSpan::ZERO }, action))
+        let action = prepare_action(Prepare { compute, numbers: Vec::new(), digest: None, key });
+        Ok((Stateful { make, keyed, late, behind: TimeSpan::ZERO, watches: Vec::new() }, action))
     }
 }
 

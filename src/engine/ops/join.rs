@@ -18,6 +18,7 @@ use crate::data::value::{Val, Value};
 use crate::engine::action::Tools;
 use crate::engine::actions::join::is_right;
 use crate::engine::flow::Failed;
+use crate::engine::missing::Watch;
 use crate::engine::state::{State, StateError, StateRow, decode, encode};
 use crate::expr::Program;
 
@@ -58,6 +59,8 @@ pub struct Select {
     pub needed: Demand,
     /// Whether rows are read again because later readers name paths inside or around the fields.
     pub refresh: bool,
+    /// By side: what looks for fields that its rows never have.
+    pub watches: [Arc<Watch>; 2],
 }
 
 /// A row that waits for a match.

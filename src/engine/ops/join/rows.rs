@@ -31,6 +31,8 @@ pub(super) struct JoinedRows {
     ends: Vec<u32>,
     places: Vec<u32>,
     times: Vec<Timestamp>,
+    /// Which sides each has.
+    sides: Vec<[bool; 2]>,
     /// The keys of rows that leave without a match, a column a part.
     keys: Vec<ColumnBuilder>,
 }
@@ -55,6 +57,7 @@ impl JoinedRows {
             ends: Vec::new(),
             places: Vec::new(),
             times: Vec::new(),
+            sides: Vec::new(),
             keys: spec.key.iter().map(|_| ColumnBuilder::default()).collect(),
         }
     }
@@ -69,6 +72,7 @@ impl JoinedRows {
         self.ends.push(as_u32(self.text.len()));
         self.places.push(place);
         self.times.push(Timestamp(time));
+        self.sides.push(sides.map(|side| side.is_some()));
     }
 
     /// Notes a key that ranks rows; its row among the ranks' keys.
@@ -104,6 +108,8 @@ impl JoinedRows {
         });
         out.failed.extend(refused);
         let mut batch = decoded.batch;
+        self.look(&batch);
+        self.sides.clear();
         batch.times = batch.ordinals.iter().map(|row| time(*row)).collect();
         batch.ordinals = batch.ordinals.iter().map(|row| at(*row)).collect();
         if let Some(select) = &self.select {
@@ -116,6 +122,21 @@ impl JoinedRows {
         }
         out.failed.sort_by_key(|failed| failed.ordinal);
         out.ports.push((Port::Main, batch));
+    }
+
+    /// Looks for the fields of each side in the rows that have the side; ordinals are still places in the text.
+    fn look(&self, batch: &Batch) {
+        for (side, watch) in self.select.iter().flat_map(|select| select.watches.iter().enumerate()) {
+            if watch.is_done() {
+                continue;
+            }
+            let has = |row: &u32| {
+                let ordinal = batch.ordinals.get(*row as usize).copied().unwrap_or_default();
+                self.sides.get(ordinal as usize).and_then(|sides| sides.get(side)).copied().unwrap_or_default()
+            };
+            let rows: Vec<u32> = (0..as_u32(batch.rows)).filter(has).collect();
+            watch.look(&self.layout, &batch.select(&rows));
+        }
     }
 
     fn fail(&self, batch: &Batch, error: RowError) -> Failed {

@@ -58,8 +58,8 @@ pub enum Stored {
     Approx(Approx),
     /// Values and how often they came.
     Top(Vec<(Value, u64)>),
-    /// Values with their times.
-    Collected(Vec<(i64, Value)>),
+    /// Values with their times; `None` are more than are kept.
+    Collected(Option<Vec<(i64, Value)>>),
     /// The value of a fold.
     Folded(Value),
 }
