@@ -10,6 +10,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use millstream::base::time::{TimeSpan, Timestamp};
+use millstream::connector::Place;
 use millstream::data::framing::Block;
 use millstream::engine::direct::Direct;
 use millstream::engine::job::Snapshot;
@@ -54,6 +55,7 @@ impl Live {
         let spec = |(number, source): (usize, &usize)| PartitionSpec {
             source: *source,
             name: format!("p{number}"),
+            start: Place::default(),
             bounded: false,
             timed,
             out_of_order: if timed { TimeSpan::seconds(2) } else { TimeSpan::default() },

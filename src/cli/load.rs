@@ -113,5 +113,6 @@ fn context(pipeline: &Pipeline, node: &Node, header: Option<Vec<u8>>) -> OpenCon
         json: matches!(&node.kind, NodeKind::Sink(s) if s.format == Format::Json),
         bounded: !pipeline.plan.nodes.iter().any(is_live),
         marks: None,
+        stood: None,
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -21,9 +22,30 @@ use crate::base::tree::Node;
 /// A future that a connector returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Where a partition stands.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What the position counts in, in a spelling of the source's own by which it finds it again: which file it is, and
+    /// what was read of it. Empty if there is but one, or if nothing was read yet.
+    pub stream: Arc<str>,
+    /// Of a stream the offset of its next byte, of records the number of the next.
+    pub position: u64,
+}
+
+/// Where a partition stood when a run was left that goes on now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stood {
+    /// What comes next.
+    pub place: Place,
+    /// Whether its end was taken.
+    pub ended: bool,
+}
+
 /// Bytes that came in together.
 #[derive(Debug, Default)]
 pub struct Chunk {
+    /// What the position counts in, as [`Place`] has it. It may be spelled otherwise after every read.
+    pub stream: Arc<str>,
     /// What was read. Without `ends` a piece of a stream, cut anywhere; the engine cuts records by the source's format.
     pub bytes: Vec<u8>,
     /// With a connector that knows where records end (messages): one past the end of each. Then every byte is in a record.
@@ -55,15 +77,19 @@ pub trait Source: Send {
 pub struct Partition {
     /// Stable over runs: the file's path relative to the pipeline. Empty if the source is one partition.
     pub name: String,
-    /// Where to begin if nothing of it was read before: 0 is its start.
-    pub start: u64,
-    /// Opens it at a position that a [`Chunk`] of it had, plus bytes or records into it; 0 is the start. I/O happens here.
-    pub open: Box<dyn FnMut(u64) -> Result<Box<dyn Source>, SourceError> + Send>,
+    /// Where to begin if nothing of it was read before.
+    pub start: Place,
+    /// Opens it at a place that a [`Chunk`] of it had, plus bytes or records into it; position 0 is the start of what the
+    /// stream says. A stream that is gone for good comes as [`Read::Renewed`], and what follows it after that. I/O happens
+    /// here.
+    pub open: Box<dyn FnMut(&Place) -> Result<Box<dyn Source>, SourceError> + Send>,
 }
 
 /// What opening a source gives.
 pub struct Opened {
-    /// Its partitions, in the order of their names.
+    /// Its partitions, in the order of their names. If a run goes on, those among them that are in [`OpenContext::stood`]
+    /// are opened where they stood; of a source that ends by itself there are no others, and of one that does not, one that
+    /// had ended is there if it may have more.
     pub partitions: Vec<Partition>,
     /// How an unbounded source finds more while it runs, if it can.
     pub watch: Option<Watch>,
@@ -80,6 +106,7 @@ pub struct Watch {
     /// How often to look.
     pub every: std::time::Duration,
     /// I/O: the partitions that came since the last look, in the order of their names. One that has ended may come again.
+    /// They are opened at their start.
     pub look: Box<dyn FnMut() -> Result<Vec<Partition>, SourceError> + Send>,
 }
 
@@ -98,7 +125,7 @@ pub struct Encoded {
     /// One past the end of each row in `text`.
     pub ends: Vec<u32>,
     /// For each of the sink's templates the rendered texts, one a row.
-    pub rendered: Vec<Vec<std::sync::Arc<str>>>,
+    pub rendered: Vec<Vec<Arc<str>>>,
     /// The event time of each row, for a sink that asks for it; otherwise empty.
     pub times: Vec<Timestamp>,
 }
@@ -172,6 +199,9 @@ pub struct OpenContext {
     /// Of a sink: what it remembered at the last checkpoint of the run that goes on; `None` if a run begins, in which the
     /// output of earlier runs counts as complete.
     pub marks: Option<BTreeMap<String, String>>,
+    /// Of a source: where its partitions stood at the last checkpoint of the run that goes on, by name; `None` if a run
+    /// begins.
+    pub stood: Option<BTreeMap<String, Stood>>,
 }
 
 /// Options that were found right.

@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{SINKS, SOURCES};
-use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Read, Source, SourceError};
+use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Place, Read, Source, SourceError};
 
 /// What a connector opens with in tests: a bounded run in `directory`.
 pub fn context(directory: &Path) -> OpenContext {
@@ -22,6 +22,7 @@ pub fn context(directory: &Path) -> OpenContext {
         header: None,
         json: true,
         marks: None,
+        stood: None,
     }
 }
 
@@ -108,7 +109,7 @@ impl Tried<'_> {
         if self.live {
             write_input(self.dir);
         }
-        let mut source = (self.partition.open)(at).unwrap();
+        let mut source = (self.partition.open)(&Place { position: at, ..Place::default() }).unwrap();
         let mut first = None;
         if self.live {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -18,7 +18,8 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Read, Source, SourceConnector, SourceError, Watch,
+    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    Watch,
 };
 
 /// Partitions beyond which files are not kept open between reads: far below the usual limit of 1,024 descriptors.
@@ -181,7 +182,8 @@ fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceEr
             File::open(&path).map_err(|e| cannot("read", &name, &e))?;
         }
         let shown = name.clone();
-        let open = move |position| {
+        let open = move |place: &Place| {
+            let position = place.position;
             let mut input = InputFile::open(&path, &shown, compression)?;
             if !input.seek(position)? {
                 let message = format!(
@@ -192,7 +194,7 @@ fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceEr
             let keep = count <= KEPT_OPEN || !input.is_regular();
             Ok(Box::new(Reader { input, keep, block, ended: false }) as Box<dyn Source>)
         };
-        partitions.push(Partition { name, start: 0, open: Box::new(open) });
+        partitions.push(Partition { name, start: Place::default(), open: Box::new(open) });
     }
     Ok(Opened { partitions, watch: None })
 }
@@ -221,7 +223,7 @@ impl Reader {
         if bytes.is_empty() {
             return self.input.cut_short().map_or(Ok(Read::End), Err);
         }
-        Ok(Read::Chunk(Chunk { bytes, ends: None, position }))
+        Ok(Read::Chunk(Chunk { bytes, position, ..Chunk::default() }))
     }
 }
 
@@ -250,7 +252,8 @@ fn follow(options: Options, context: OpenContext) -> Result<Opened, SourceError>
     let mut partitions = finder.look()?;
     if options.start == Some(Start::End) {
         for (partition, path) in &mut partitions {
-            partition.start = end_of_lines(path, &partition.name, finder.how.compression)?.max(partition.start);
+            partition.start.position =
+                end_of_lines(path, &partition.name, finder.how.compression)?.max(partition.start.position);
         }
     }
     let partitions = partitions.into_iter().map(|(partition, _)| partition).collect();
@@ -275,7 +278,9 @@ impl Finder {
         for Found { name, path } in found {
             let Known::From(start) = self.how.followed.take(&name, &path) else { continue };
             let (how, shown, at) = (self.how.clone(), name.clone(), path.clone());
-            let open = move |position| Ok(Box::new(Follower::new(&at, &shown, &how, position)) as Box<dyn Source>);
+            let open =
+                move |place: &Place| Ok(Box::new(Follower::new(&at, &shown, &how, place.position)) as Box<dyn Source>);
+            let start = Place { position: start, ..Place::default() };
             partitions.push((Partition { name, start, open: Box::new(open) }, path));
         }
         Ok(partitions)
@@ -338,7 +343,7 @@ mod tests {
         }
         let mut partitions = open(dir.path(), &serde_json::json!({ "path": "*.txt" })).unwrap().partitions;
         assert_eq!(partitions.len(), KEPT_OPEN + 1);
-        let mut sources: Vec<_> = partitions.iter_mut().map(|p| (p.open)(0).unwrap()).collect();
+        let mut sources: Vec<_> = partitions.iter_mut().map(|p| (p.open)(&Place::default()).unwrap()).collect();
         for source in &mut sources {
             assert_eq!(read_all(source.as_mut()), text.as_bytes());
         }
@@ -349,7 +354,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.txt"), "1\n2\n").unwrap();
         let mut partitions = open(dir.path(), &serde_json::json!({ "path": "a.txt" })).unwrap().partitions;
-        let error = (partitions[0].open)(9).err().unwrap();
+        let error = (partitions[0].open)(&Place { position: 9, ..Place::default() }).err().unwrap();
         assert!(error.message.contains("`a.txt` is shorter than the 9 bytes"), "{}", error.message);
     }
 
@@ -361,7 +366,7 @@ mod tests {
         std::fs::write(dir.path().join("b.gz"), b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x07damage").unwrap();
         std::fs::write(dir.path().join("c.txt"), b"plain").unwrap();
         let error = |options: serde_json::Value| {
-            let mut source = (open(dir.path(), &options).unwrap().partitions[0].open)(0).unwrap();
+            let mut source = (open(dir.path(), &options).unwrap().partitions[0].open)(&Place::default()).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             loop {
                 match runtime.block_on(source.next()) {

@@ -23,7 +23,7 @@ use crate::connector::{BoxFuture, Chunk, Read, Source, SourceError};
 const HEAD_BYTES: usize = 256;
 
 /// What a file is, whatever it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     device: u64,
     number: u64,
@@ -220,7 +220,7 @@ impl Follower {
             self.current = None;
             return Ok(Some(Read::Renewed));
         }
-        Ok(Some(Read::Chunk(Chunk { bytes, ends: None, position })))
+        Ok(Some(Read::Chunk(Chunk { bytes, position, ..Chunk::default() })))
     }
 
     /// Opens what the path leads to; false if that is nothing.

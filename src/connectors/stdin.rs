@@ -11,7 +11,7 @@ use crate::base::diag::Diagnostics;
 use crate::base::limit::CHUNK_BYTES;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
 };
 
 /// Chunks read ahead of the engine; more would only keep memory.
@@ -40,8 +40,8 @@ impl SourceConnector for StdinSource {
 
     fn open(_: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let name = context.name;
-        let open = move |position| {
-            if position > 0 {
+        let open = move |place: &Place| {
+            if place.position > 0 {
                 let message = "standard input cannot be read again from where a run stopped; start afresh";
                 return Err(SourceError { message: message.into() });
             }
@@ -51,7 +51,7 @@ impl SourceConnector for StdinSource {
             }
             spawn(std::io::stdin()).map(|source| Box::new(source) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), start: 0, open: Box::new(open) }].into())
+        Ok(vec![Partition { name: String::new(), start: Place::default(), open: Box::new(open) }].into())
     }
 }
 
@@ -98,7 +98,7 @@ impl Source for Stream {
                 Some(Ok(bytes)) => {
                     let position = self.position;
                     self.position += bytes.len() as u64;
-                    Ok(Read::Chunk(Chunk { bytes, ends: None, position }))
+                    Ok(Read::Chunk(Chunk { bytes, position, ..Chunk::default() }))
                 }
             }
         })

@@ -5,6 +5,7 @@
 //! written, then the partition's name). Live ones are taken as they arrive. An ordinal is a row's place in its tick; the
 //! end of a partition takes an ordinal too, so that what it releases has its place.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -288,19 +289,22 @@ impl Gate {
     }
 
     fn states(&self) -> Vec<PartitionState> {
-        let state = |p: &Partition| PartitionState {
-            source: p.spec.source,
-            name: p.spec.name.clone(),
-            position: match p.queue.front() {
-                Some(Arrival::Block(block)) => block.starts.at(p.taken),
-                _ => p.position,
-            },
-            greatest: p.greatest,
-            ended: p.ended,
+        let state = |p: &Partition| {
+            let (stream, position) = match p.queue.front() {
+                Some(Arrival::Block(block)) if p.taken > 0 => (&block.starts.stream, block.starts.at(p.taken)),
+                _ => (&p.stream, p.position),
+            };
+            let name = p.spec.name.clone();
+            let stream = Arc::clone(stream);
+            PartitionState { source: p.spec.source, name, stream, position, greatest: p.greatest, ended: p.ended }
         };
-        // What is gone from a source that goes on is not there to be resumed.
-        let there = |p: &&Partition| !p.ended || !self.open.contains(&p.spec.source);
-        self.partitions.iter().filter(there).map(state).collect()
+        // What is gone from a source that goes on may have come again under its name.
+        let mut last = HashMap::new();
+        for (index, p) in self.partitions.iter().enumerate() {
+            last.insert((p.spec.source, p.spec.name.as_str()), index);
+        }
+        let there = |(index, p): &(usize, &Partition)| last.get(&(p.spec.source, p.spec.name.as_str())) == Some(index);
+        self.partitions.iter().enumerate().filter(there).map(|(_, p)| state(p)).collect()
     }
 
     /// The partition whose turn it is, if what it brings is here.
@@ -378,7 +382,7 @@ impl Gate {
         p.kept = Some(kept);
         if whole {
             if let Some(Arrival::Block(block)) = p.queue.pop_front() {
-                p.position = block.starts.end;
+                (p.stream, p.position) = (Arc::clone(&block.starts.stream), block.starts.end);
                 if p.recounted > 0 {
                     self.since.parts.push((p.spec.source, Arc::clone(&block), p.recounted..block.records));
                 } else {

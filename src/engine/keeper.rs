@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
@@ -74,6 +75,7 @@ impl StateKeeper {
             stood.partitions.push(PartitionState {
                 source,
                 name: row.name.clone(),
+                stream: Arc::from(row.stream.as_str()),
                 position: row.position,
                 greatest: Timestamp(row.greatest),
                 ended: row.ended,
@@ -102,7 +104,7 @@ impl StateKeeper {
             let row = PartitionRow {
                 source,
                 name: state.name,
-                stream: String::new(),
+                stream: state.stream.to_string(),
                 position: state.position,
                 greatest: state.greatest.0,
                 ended: state.ended,

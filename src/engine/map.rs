@@ -74,6 +74,8 @@ pub struct MapInput {
     pub block: Block,
     /// The partition's name.
     pub partition: Arc<str>,
+    /// What its position counts in.
+    pub stream: Arc<str>,
     /// Number of the block in its partition, for samples.
     pub number: u64,
     /// The wall clock when it came.
@@ -130,7 +132,12 @@ impl Mapper {
         };
         let records = decoded.records;
         let end = if counted { base + u64::from(records) } else { base + length };
-        let starts = Starts { base, offsets: if counted { Vec::new() } else { decoded.starts }, end };
+        let starts = Starts {
+            stream: Arc::clone(&input.stream),
+            base,
+            offsets: if counted { Vec::new() } else { decoded.starts },
+            end,
+        };
         let mut batch = decoded.batch;
         self.spec.watch.look(&self.layout, &batch);
         self.meta(&mut batch, &input.partition, &starts);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use crate::base::time::{TimeSpan, Timestamp};
+use crate::connector::Place;
 
 use super::flow::Parcel;
 use super::ledger::Counted;
@@ -29,6 +30,8 @@ pub struct Mapped {
 /// Positions of a block's records.
 #[derive(Debug, Clone, Default)]
 pub struct Starts {
+    /// What the positions count in.
+    pub stream: Arc<str>,
     /// The position of the block.
     pub base: u64,
     /// Offsets of the records from `base`; empty if records are counted, not measured.
@@ -63,6 +66,8 @@ pub struct PartitionSpec {
     pub source: usize,
     /// Its name, for resuming.
     pub name: String,
+    /// Where it begins.
+    pub start: Place,
     /// Whether it ends by itself.
     pub bounded: bool,
     /// Whether its watermark is read from the data; otherwise it is time of arrival and fixes no order.
@@ -80,6 +85,8 @@ pub struct PartitionState {
     pub source: usize,
     /// Its name.
     pub name: String,
+    /// What the position counts in, as its source spells it.
+    pub stream: Arc<str>,
     /// Position of the next record.
     pub position: u64,
     /// The greatest event time seen.
@@ -105,6 +112,7 @@ pub(super) struct Partition {
     /// Where the first block stands among those of the tick in the making, if rows of it were taken into it.
     pub(super) kept: Option<usize>,
     pub(super) greatest: Timestamp,
+    pub(super) stream: Arc<str>,
     pub(super) position: u64,
     pub(super) ended: bool,
     pub(super) idle: bool,
@@ -114,6 +122,7 @@ pub(super) struct Partition {
 
 impl Partition {
     pub(super) fn new(spec: PartitionSpec, now: Timestamp) -> Self {
+        let Place { stream, position } = spec.start.clone();
         Partition {
             spec,
             early: BTreeMap::new(),
@@ -124,7 +133,8 @@ impl Partition {
             rises_taken: 0,
             kept: None,
             greatest: Timestamp::MIN,
-            position: 0,
+            stream,
+            position,
             ended: false,
             idle: false,
             last_arrival: now,
@@ -133,8 +143,10 @@ impl Partition {
 
     pub(super) fn restore(&mut self, state: &PartitionState) {
         self.greatest = state.greatest;
+        self.stream = Arc::clone(&state.stream);
         self.position = state.position;
-        self.ended = state.ended;
+        // What is live and was gone is looked at again: its file may be there under another name.
+        self.ended = state.ended && self.spec.bounded;
     }
 
     pub(super) fn watermark(&self) -> Timestamp {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
+use crate::connector::Place;
 use crate::data::column::as_u32;
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
@@ -119,6 +120,7 @@ fn specs(plan: &Plan) -> Vec<(Format, PartitionSpec)> {
         let spec = PartitionSpec {
             source: index,
             name: String::new(),
+            start: Place::default(),
             bounded: source.bounded,
             timed: time.is_some_and(|t| t.field.is_some()),
             out_of_order: time.map(|t| t.out_of_order).unwrap_or_default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::diag::Diagnostic;
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::connector::{Partition, Sink, Watch};
+use crate::connector::{Partition, Place, Sink, Watch};
 
 use super::action::Action;
 use super::checkpoint::{keep, keep_last};
@@ -262,7 +262,8 @@ fn partition_specs(graph: &Graph, inputs: &[Input]) -> Vec<PartitionSpec> {
     let mut specs = Vec::new();
     for (source, input) in inputs.iter().enumerate() {
         let spec = spec_of(graph, source, input);
-        specs.extend(input.partitions.iter().map(|p| PartitionSpec { name: p.name.clone(), ..spec.clone() }));
+        let of = |p: &Partition| PartitionSpec { name: p.name.clone(), start: p.start.clone(), ..spec.clone() };
+        specs.extend(input.partitions.iter().map(of));
     }
     specs
 }
@@ -272,6 +273,7 @@ fn spec_of(graph: &Graph, source: usize, input: &Input) -> PartitionSpec {
     PartitionSpec {
         source,
         name: String::new(),
+        start: Place::default(),
         bounded: input.bounded,
         timed: graph.sources.get(source).is_some_and(|s| s.spec.time.is_some()),
         out_of_order: input.out_of_order,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
 
-use crate::connector::{Partition, Read, Source, SourceError, Watch};
+use crate::connector::{Partition, Place, Read, Source, SourceError, Watch};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
@@ -46,14 +46,18 @@ struct Reading {
     format: Format,
     /// Number of the next block.
     number: u64,
-    position: u64,
+    /// Where it is opened; then what was read last.
+    place: Place,
 }
 
 impl Reading {
     fn new(partition: Partition, format: &Format, state: Option<&PartitionState>) -> Self {
         Reading {
             name: Arc::from(partition.name.as_str()),
-            position: state.map_or(partition.start, |s| s.position),
+            place: match state {
+                Some(state) => Place { stream: Arc::clone(&state.stream), position: state.position },
+                None => partition.start.clone(),
+            },
             partition,
             source: None,
             framer: Framer::new(format),
@@ -142,10 +146,10 @@ async fn read_side_by_side(
             _ = looks.tick(), if watch.is_some() => {
                 let Some(watch) = &mut watch else { continue };
                 for partition in (watch.look)().map_err(Failed::Source)? {
-                    let state = task.state(&partition.name);
-                    let spec = PartitionSpec { name: partition.name.clone(), ..task.spec.clone() };
-                    let at = shared.add_partition(spec, state, wall_clock());
-                    let reading = Reading::new(partition, &format, state);
+                    let (name, start) = (partition.name.clone(), partition.start.clone());
+                    let spec = PartitionSpec { name, start, ..task.spec.clone() };
+                    let at = shared.add_partition(spec, None, wall_clock());
+                    let reading = Reading::new(partition, &format, None);
                     readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source, at));
                 }
             }
@@ -173,13 +177,13 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
     let opened = match &mut reading.source {
         Some(opened) => opened,
         None => {
-            if reading.position > 0 {
+            if reading.place.position > 0 {
                 tokio::select! {
                     () = shared.until_ending() => return Ok(false),
                     read = read_header(reading) => read?,
                 }
             }
-            let opened = (reading.partition.open)(reading.position)?;
+            let opened = (reading.partition.open)(&reading.place)?;
             reading.source.insert(opened)
         }
     };
@@ -193,10 +197,13 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
     let mut blocks = Vec::new();
     let mut ended = false;
     match read {
-        Read::Chunk(chunk) => match chunk.ends {
-            Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
-            None => blocks = reading.framer.push(chunk.bytes, chunk.position),
-        },
+        Read::Chunk(chunk) => {
+            reading.place.stream = chunk.stream;
+            match chunk.ends {
+                Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
+                None => blocks = reading.framer.push(chunk.bytes, chunk.position),
+            }
+        }
         Read::Renewed => {
             blocks.extend(reading.framer.finish());
             reading.framer = Framer::new(&reading.format);
@@ -210,8 +217,8 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
     shared.correct_leave(at, 1 - blocks.len() as i64);
     let arrived = wall_clock();
     for block in blocks {
-        let input =
-            MapInput { block, partition: Arc::clone(&reading.name), number: reading.number, arrived, decoded: false };
+        let (partition, stream) = (Arc::clone(&reading.name), Arc::clone(&reading.place.stream));
+        let input = MapInput { block, partition, stream, number: reading.number, arrived, decoded: false };
         shared.map(MapWork { source, at: (at, reading.number), input });
         reading.number += 1;
     }
@@ -227,7 +234,7 @@ async fn read_header(reading: &mut Reading) -> Result<(), SourceError> {
     if !matches!(reading.format, Format::Csv(_)) {
         return Ok(());
     }
-    let mut source = (reading.partition.open)(0)?;
+    let mut source = (reading.partition.open)(&Place { position: 0, ..reading.place.clone() })?;
     while from_start.header().is_none() {
         match source.next().await? {
             Read::Chunk(chunk) => drop(from_start.push(chunk.bytes, chunk.position)),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use millstream::base::diag::Severity;
 use millstream::base::time::{TimeSpan, Timestamp};
 use millstream::config::{self, Pipeline, Registry};
+use millstream::connector::Place;
 use millstream::connectors::{SINKS, SOURCES};
 use millstream::data::framing::Block;
 use millstream::engine::direct::Direct;
@@ -158,6 +159,7 @@ fn make(pipeline: &Pipeline, inputs: &[Input], feed: &Feed, from: Option<&Snapsh
     let spec = |input: &Input| PartitionSpec {
         source: input.source,
         name: input.name.clone(),
+        start: Place::default(),
         bounded: true,
         timed: true,
         out_of_order: TimeSpan::seconds(input.out_of_order),

@@ -16,7 +16,7 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
 };
 
 /// The first row's event time where none is written, 2026-01-01T00:00:00Z: fixed, so that runs agree.
@@ -159,11 +159,11 @@ impl SourceConnector for GenerateSource {
             disorder: options.disorder.map_or(TimeSpan::ZERO, |span| span.0),
         };
         let rules = std::sync::Arc::new(rules);
-        let open = move |position| {
+        let open = move |place: &Place| {
             let rules = std::sync::Arc::clone(&rules);
-            Ok(Box::new(Generator { rules, next: position, begun: None }) as Box<dyn Source>)
+            Ok(Box::new(Generator { rules, next: place.position, begun: None }) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), start: 0, open: Box::new(open) }].into())
+        Ok(vec![Partition { name: String::new(), start: Place::default(), open: Box::new(open) }].into())
     }
 }
 
@@ -219,7 +219,7 @@ impl Generator {
 
     fn make(&mut self, due: u64) -> Result<Read, SourceError> {
         let last = self.next.saturating_add(due.min(CHUNK_ROWS)).min(self.rules.count);
-        let mut chunk = Chunk { bytes: Vec::new(), ends: Some(Vec::new()), position: self.next };
+        let mut chunk = Chunk { ends: Some(Vec::new()), position: self.next, ..Chunk::default() };
         let mut n = self.next;
         while n < last && chunk.bytes.len() < CHUNK_BYTES {
             self.rules.write(n, &mut chunk.bytes)?;
@@ -272,7 +272,7 @@ mod tests {
     fn rows(json: &str) -> Vec<String> {
         let mut partitions =
             GenerateSource::open(options(json), context(std::path::Path::new("."))).unwrap().partitions;
-        let mut source = (partitions[0].open)(0).unwrap();
+        let mut source = (partitions[0].open)(&Place::default()).unwrap();
         let mut rows = Vec::new();
         while let Read::Chunk(chunk) = block_on(source.next()).unwrap() {
             let mut start = 0;
