@@ -15,6 +15,8 @@ struct Fault {
 
 /// Ends the process as a crash would if the environment says that this is the point. Does nothing in a release build.
 pub fn point(name: &str) {
+    #[cfg(test)]
+    armed::reach(name);
     static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
     if !cfg!(debug_assertions) {
         return;
@@ -35,6 +37,33 @@ fn parse(asked: &str) -> Fault {
 impl Fault {
     fn is_due(&self, name: &str) -> bool {
         self.name == name && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+/// The same within a test's own thread: a point that is deadly ends what runs by unwinding, and the test goes on.
+#[cfg(test)]
+pub(crate) mod armed {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static ARMED: RefCell<Option<super::Fault>> = const { RefCell::new(None) };
+    }
+
+    /// Asks for the end at a point as the environment's variable does.
+    pub(crate) fn arm(asked: &str) {
+        ARMED.set(Some(super::parse(asked)));
+    }
+
+    /// Every point is harmless again; true if the one that was asked for was reached.
+    pub(crate) fn disarm() -> bool {
+        let armed = ARMED.take();
+        armed.is_some_and(|fault| fault.left.into_inner() as i64 <= 0)
+    }
+
+    pub(super) fn reach(name: &str) {
+        if ARMED.with_borrow(|fault| fault.as_ref().is_some_and(|fault| fault.is_due(name))) {
+            std::panic::resume_unwind(Box::new("died as asked"));
+        }
     }
 }
 

@@ -34,6 +34,10 @@ pub const FIELDS: usize = 4_096;
 pub const ERROR_SAMPLES: usize = 3;
 /// Open files of a `file` sink with a path template; the least recently used is closed first.
 pub const OPEN_FILES: usize = 128;
+/// Files that a `file` sink which adds to its files remembers although nothing is written to them.
+pub const KNOWN_FILES: usize = 1_024;
+/// Bytes of rows that a `file` sink keeps in memory until a checkpoint; more wait in a file.
+pub const WAITING_BYTES: usize = 8 << 20;
 /// Rows that a `throttle` lets through in its span: the times of so many are kept for each key.
 pub const THROTTLE_ROWS: usize = 10_000;
 /// Rows of one key that one side of a join keeps: each row of the other side is matched with all of them.

@@ -5,7 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::output_file::{Opening, OutputFile};
+use super::output_file::Opening;
 use super::output_files::{OutputFiles, Rotation};
 use super::pack::Packing;
 use super::written::{Duration, Size};
@@ -13,12 +13,15 @@ use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::path::{is_template, split};
-use crate::connector::{BoxFuture, CheckContext, Encoded, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, Encoded, Marks, OpenContext, Sink, SinkConnector, SinkError};
 
 /// The sink `file`.
 pub struct FileSink;
 
-/// Writes rows to a file, or to many: `{{ field }}` in the path takes the row's value. Directories are made.
+/// Writes rows to a file, or to many: `{{ field }}` in the path takes the row's value. Directories are made. Each row is
+/// written once, whatever happens in between: a run that goes on after it was stopped or killed goes on with its own files.
+/// What waits until it may be seen stands in hidden files beside them (`.rows.ndjson.partial`, `.SINK-….pending-0`), which
+/// are gone when the run is complete.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
@@ -47,7 +50,8 @@ pub struct Options {
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The run's rows take the place of what it holds. With `visible: committed` they are written to a file beside it
-    /// that takes its name when the run is complete; a run that fails or is stopped leaves the old file as it was.
+    /// that takes its name when the run is complete; a run that fails or is stopped leaves the old file as it was, and is
+    /// gone on with beside it.
     Replace,
     /// The rows are written after what it holds, and stay when the run fails or is stopped.
     Append,
@@ -57,13 +61,15 @@ pub enum Mode {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Visible {
-    /// When it will stay. With `mode: replace` that is when the run is complete. With `mode: append` rows are written in
-    /// whole pieces: when no more come for the moment, about every second otherwise, and at the end; a packed file can be
-    /// unpacked after each.
+    /// When it will stay. With `mode: replace` that is when the run is complete. With `mode: append` it is when a
+    /// checkpoint holds the rows (`checkpoint: { every: 5s }`): nobody sees one that comes again or is taken back. A packed
+    /// file can be unpacked after each.
     #[default]
     Committed,
     /// As soon as they are processed. With `mode: replace` the old file is emptied when the run begins, and rows of a run
-    /// that fails stay in it. Packed, every piece is packed for itself, which makes larger files.
+    /// that fails stay in it. A run that goes on after it was killed takes back the rows that no checkpoint holds and writes
+    /// them again: who looked in between has seen them twice. Packed, every piece is packed for itself, which makes larger
+    /// files.
     AtOnce,
 }
 
@@ -122,18 +128,14 @@ impl SinkConnector for FileSink {
 
     fn open(options: Options, context: OpenContext) -> Result<Box<dyn Sink>, SinkError> {
         let mode = options.mode.unwrap_or(if context.bounded { Mode::Replace } else { Mode::Append });
-        let header = context.header.unwrap_or_default();
+        let header = context.header.clone().unwrap_or_default();
         let opening = Opening { mode, visible: options.visible, packing: options.compression, header };
-        if is_template(&options.path) || options.rotate.is_some() {
-            let rotation = Rotation {
-                size: options.rotate.and_then(|r| r.size).map(|size| size.0),
-                every: options.rotate.and_then(|r| r.every).map(|every| every.0.0),
-            };
-            let path = (!is_template(&options.path)).then_some(options.path);
-            return Ok(Box::new(ManyFiles(OutputFiles::new(context.directory, path, opening, rotation))));
-        }
-        let file = OutputFile::open(&context.directory.join(&options.path), &opening).map_err(SinkError::Fatal)?;
-        Ok(Box::new(OneFile { file, opening }))
+        let rotation = Rotation {
+            size: options.rotate.and_then(|r| r.size).map(|size| size.0),
+            every: options.rotate.and_then(|r| r.every).map(|every| every.0.0),
+        };
+        let files = OutputFiles::open(options.path, opening, rotation, &context).map_err(SinkError::Fatal)?;
+        Ok(Box::new(Files(files)))
     }
 }
 
@@ -154,41 +156,20 @@ impl Rotate {
     }
 }
 
-/// A file whose path is plain text.
-struct OneFile {
-    file: OutputFile,
-    opening: Opening,
-}
+/// The files, open.
+struct Files(OutputFiles);
 
-impl Sink for OneFile {
-    fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(async move {
-            self.file.write(&rows.text).map_err(SinkError::Fatal)?;
-            if self.opening.visible == Visible::AtOnce { self.file.flush().map_err(SinkError::Fatal) } else { Ok(()) }
-        })
-    }
-
-    fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        // What is written beside the old file is seen by nobody until it is complete.
-        let seen = self.opening.mode == Mode::Append;
-        Box::pin(async move { if seen { self.file.flush().map_err(SinkError::Fatal) } else { Ok(()) } })
-    }
-
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move { self.file.finish().map_err(SinkError::Fatal) })
-    }
-}
-
-/// Files whose paths the rows decide, or that are rotated.
-struct ManyFiles(OutputFiles);
-
-impl Sink for ManyFiles {
+impl Sink for Files {
     fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move { self.0.write(rows).map_err(SinkError::Fatal) })
     }
 
+    fn prepare(&mut self) -> BoxFuture<'_, Result<Marks, SinkError>> {
+        Box::pin(async move { self.0.prepare().map_err(SinkError::Fatal) })
+    }
+
     fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move { self.0.flush().map_err(SinkError::Fatal) })
+        Box::pin(async move { self.0.commit().map_err(SinkError::Fatal) })
     }
 
     fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
@@ -276,6 +257,8 @@ mod tests {
             let mut second = sink(dir.path(), &options).unwrap();
             block_on(second.deliver(&encoded(&["3"]))).unwrap();
             if visible == "committed" {
+                assert_eq!(unpack_all(&path), b"1\n2\n");
+                block_on(second.prepare()).unwrap();
                 assert_eq!(unpack_all(&path), b"1\n2\n");
                 block_on(second.committed()).unwrap();
             }

@@ -1,6 +1,7 @@
 //! The connectors that Millstream has, one file each, listed by hand. Nothing else names one of them: the engine and the
 //! configuration get these lists.
 
+mod appended_file;
 pub mod discard;
 pub mod file_sink;
 pub mod file_source;
@@ -8,17 +9,23 @@ mod follow;
 pub mod generate;
 mod glob;
 mod input_file;
+mod output;
 mod output_file;
 mod output_files;
+mod output_mark;
 mod pack;
+mod pending;
 pub mod stdin;
 pub mod stdout;
 mod table;
+mod undo_log;
 mod unpack;
 mod written;
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+mod sink_recovery;
 
 use crate::connector::{SinkKind, SourceKind};
 

@@ -1,18 +1,24 @@
-//! Many files that a sink writes: which row goes to which, how they are called, and that only so many are open.
+//! The files that a sink writes: which row goes to which, how they are called, that only so many are open, and what a
+//! checkpoint remembers of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file_sink::{Mode, Visible};
-use super::io_reason;
-use super::output_file::{Opening, OutputFile};
+use super::output::Output;
+use super::output_file::{Opening, Target};
+use super::output_mark::{Directories, FileMark, remove};
 use super::pack::Packing;
-use crate::base::limit::OPEN_FILES;
-use crate::connector::Encoded;
+use super::pending::Pending;
+use super::undo_log::{Entry, UndoLog};
+use crate::base::fault;
+use crate::base::limit::{KNOWN_FILES, OPEN_FILES, WAITING_BYTES};
+use crate::connector::path::{is_template, split};
+use crate::connector::{Encoded, Marks, OpenContext};
 
 /// When a further file is begun.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
     /// Bytes that a file has at most.
     pub size: Option<u64>,
@@ -30,19 +36,17 @@ struct Key {
 
 /// The files of one key: one, or several by size.
 struct Series {
-    /// The file being written; `None` only while the next one is opened.
-    current: Option<OutputFile>,
-    /// Number of the current file, from 1; 0 without numbers.
-    number: u32,
-    /// Files that are full and get their names at the end.
-    full: Vec<OutputFile>,
+    /// The file being written, with its number: from 1, 0 without numbers.
+    current: (u32, Output),
+    /// Files that are full, and not yet what they become in the end.
+    full: Vec<(u32, Output)>,
     /// Number of the last use.
     used: u64,
     /// Something was written since the last flush.
     unseen: bool,
 }
 
-/// Many files.
+/// The files of a sink.
 pub struct OutputFiles {
     directory: PathBuf,
     /// The path, if rows do not decide it.
@@ -51,16 +55,104 @@ pub struct OutputFiles {
     rotation: Rotation,
     series: HashMap<Key, Series>,
     uses: u64,
+    pending: Pending,
+    undo: UndoLog,
+    /// Bytes taken since what waits in memory was written to the pending file.
+    held: usize,
+    directories: Directories,
 }
 
 impl OutputFiles {
-    /// Files below a directory; without a `path` each row brings its own.
-    pub fn new(directory: PathBuf, path: Option<String>, opening: Opening, rotation: Rotation) -> Self {
-        OutputFiles { directory, path: path.map(Arc::from), opening, rotation, series: HashMap::new(), uses: 0 }
+    /// Files by a path, which may be a template; begins a run, or goes on with one.
+    pub fn open(path: String, opening: Opening, rotation: Rotation, context: &OpenContext) -> Result<Self, String> {
+        let stem = format!(".{}-{:08x}", context.name, context.seed >> 32);
+        let stem = context.directory.join(split(&path).0).join(stem);
+        let mut files = OutputFiles {
+            directory: context.directory.clone(),
+            path: (!is_template(&path)).then(|| Arc::from(path)),
+            opening,
+            rotation,
+            series: HashMap::new(),
+            uses: 0,
+            pending: Pending::new(&stem),
+            undo: UndoLog::new(&stem),
+            held: 0,
+            directories: Directories::default(),
+        };
+        match &context.marks {
+            Some(marks) => files.resume(marks)?,
+            None => {
+                files.undo.forget_run()?;
+                files.pending.remove()?;
+            }
+        }
+        if let Some(key) = files.only() {
+            // Whoever runs the pipeline learns at the start that a file cannot be written, not hours later.
+            files.series_of(&key)?.current.1.reserve()?;
+        }
+        Ok(files)
+    }
+
+    /// The key of a sink that has but one file.
+    fn only(&self) -> Option<Key> {
+        let path = self.path.clone().filter(|_| self.rotation == Rotation::default())?;
+        Some(Key { path, period: None })
+    }
+
+    fn resume(&mut self, marks: &BTreeMap<String, String>) -> Result<(), String> {
+        self.undo.undo(marks)?;
+        let mut remembered = Vec::with_capacity(marks.len());
+        for (key, json) in marks {
+            let mark: FileMark = serde_json::from_str(json).map_err(|e| {
+                format!("what was remembered of `{key}` cannot be read ({e}); begin anew with `run --fresh`")
+            })?;
+            if let Some(piece) = mark.written.pending.first() {
+                self.pending.keep(piece.slot);
+            }
+            remembered.push(mark);
+        }
+        remembered.sort_by(|a, b| (&a.path, a.period, a.number).cmp(&(&b.path, b.period, b.number)));
+        for mark in remembered {
+            self.make_room()?;
+            let key = Key { path: Arc::clone(&mark.path), period: mark.period };
+            let path = self.path_of(&key, mark.number);
+            let output = Output::resume(&path, &self.opening, &mark.written, &self.pending)?;
+            match self.series.get_mut(&key) {
+                Some(series) => {
+                    let mut full = std::mem::replace(&mut series.current, (mark.number, output));
+                    full.1.close()?;
+                    series.full.push(full);
+                }
+                None => {
+                    let current = (mark.number, output);
+                    self.series.insert(key, Series { current, full: Vec::new(), used: 0, unseen: false });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes rows, each to its file.
     pub fn write(&mut self, rows: &Encoded) -> Result<(), String> {
+        if let Some(key) = self.only() {
+            self.series_of(&key)?.current.1.write(&rows.text)?;
+        } else {
+            self.write_by_key(rows)?;
+        }
+        if self.opening.visible == Visible::AtOnce {
+            return self.flush();
+        }
+        self.held += rows.text.len();
+        if self.held < WAITING_BYTES {
+            return Ok(());
+        }
+        self.held = 0;
+        let (pending, directories) = (&mut self.pending, &mut self.directories);
+        let mut outputs = self.series.values_mut().flat_map(Series::outputs);
+        outputs.try_for_each(|(_, output)| output.spill(pending, directories))
+    }
+
+    fn write_by_key(&mut self, rows: &Encoded) -> Result<(), String> {
         let count = rows.ends.len();
         let paths = rows.rendered.first().filter(|_| self.path.is_none());
         if (self.path.is_none() && paths.is_none_or(|p| p.len() != count))
@@ -82,12 +174,13 @@ impl OutputFiles {
                 _ => runs.push((key, 1)),
             }
         }
+        self.note_new(&runs)?;
         let mut row = 0;
         for (key, run) in runs {
             self.write_run(&key, rows, row..row + run)?;
             row += run;
         }
-        if self.opening.visible == Visible::AtOnce { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
     fn write_run(&mut self, key: &Key, rows: &Encoded, run: std::ops::Range<usize>) -> Result<(), String> {
@@ -95,11 +188,11 @@ impl OutputFiles {
         let mut start = run.start.checked_sub(1).map_or(0, end_of);
         let Some(size) = self.rotation.size else {
             let text = rows.text.get(start..end_of(run.end - 1)).unwrap_or_default();
-            return self.current(key)?.write(text);
+            return self.series_of(key)?.current.1.write(text);
         };
         let mut row = run.start;
         while row < run.end {
-            let file = self.current(key)?;
+            let (_, file) = &mut self.series_of(key)?.current;
             let room = file.room(size);
             // A row that is larger than a file may be has one of its own.
             let mut to = row + usize::from(!file.has_rows());
@@ -117,45 +210,80 @@ impl OutputFiles {
         Ok(())
     }
 
-    /// The file of a key that is written now.
-    fn current(&mut self, key: &Key) -> Result<&mut OutputFile, String> {
+    /// The files of a key, of which the current one is written now.
+    fn series_of(&mut self, key: &Key) -> Result<&mut Series, String> {
         self.uses += 1;
         let uses = self.uses;
-        if self.series.get(key).is_none_or(|s| !s.current.as_ref().is_some_and(OutputFile::is_open)) {
+        if self.series.get(key).is_none_or(|series| series.current.1.needs_descriptor()) {
             self.make_room()?;
         }
         if !self.series.contains_key(key) {
             let number = self.first_number(key)?;
-            let file = OutputFile::open(&self.path_of(key, number), &self.opening)?;
-            let series = Series { current: Some(file), number, full: Vec::new(), used: 0, unseen: false };
-            self.series.insert(key.clone(), series);
+            let current = (number, self.begin_file(key, number)?);
+            self.series.insert(key.clone(), Series { current, full: Vec::new(), used: 0, unseen: false });
         }
-        let series = self.series.get_mut(key);
-        let file = series.and_then(|series| {
-            (series.used, series.unseen) = (uses, true);
-            series.current.as_mut()
-        });
-        file.ok_or_else(|| format!("`{}` is not open", key.path))
+        let series = self.series.get_mut(key).ok_or_else(|| format!("`{}` is not open", key.path))?;
+        (series.used, series.unseen) = (uses, true);
+        Ok(series)
     }
 
     /// Ends the current file of a key and begins the one with the next number.
     fn next(&mut self, key: &Key) -> Result<(), String> {
         let Some(series) = self.series.get_mut(key) else { return Ok(()) };
-        series.number += 1;
-        let number = series.number;
-        if let Some(mut file) = series.current.take() {
-            if self.opening.mode == Mode::Append {
-                file.finish()?;
-            } else {
-                file.close()?;
-                series.full.push(file);
-            }
-        }
-        let file = OutputFile::open(&self.path_of(key, number), &self.opening)?;
+        let number = series.current.0 + 1;
+        series.current.1.close()?;
+        let next = (number, self.begin_file(key, number)?);
         if let Some(series) = self.series.get_mut(key) {
-            series.current = Some(file);
+            let full = std::mem::replace(&mut series.current, next);
+            series.full.push(full);
         }
         Ok(())
+    }
+
+    fn begin_file(&mut self, key: &Key, number: u32) -> Result<Output, String> {
+        let path = self.path_of(key, number);
+        if self.note(key, number)? {
+            self.undo.sync()?;
+        }
+        fault::point("sink.noted");
+        let begun = Output::open(&path, &self.opening);
+        fault::point("sink.begun");
+        begun
+    }
+
+    /// Notes the files that are begun for keys which have none: once for all of them, since that waits for the disk.
+    fn note_new(&mut self, runs: &[(Key, usize)]) -> Result<(), String> {
+        let mut noted = false;
+        if self.opening.is_appended() {
+            return Ok(());
+        }
+        for (key, _) in runs {
+            if !self.series.contains_key(key) {
+                noted |= self.note(key, self.first_number(key)?)?;
+            }
+        }
+        if noted { self.undo.sync() } else { Ok(()) }
+    }
+
+    /// Notes how a file is before it is begun; true if that must be on the disk before.
+    fn note(&mut self, key: &Key, number: u32) -> Result<bool, String> {
+        if self.only().is_some() || self.opening.is_appended() {
+            return Ok(false);
+        }
+        let target = Target::of(&self.path_of(key, number));
+        if target.is_special() {
+            return Ok(false);
+        }
+        let path = target.written(&self.opening);
+        let beside = path != target.path;
+        let length = match (self.opening.mode, target.there) {
+            (Mode::Append, Some(there)) => Some(there.len()),
+            (Mode::Replace, Some(_)) if !beside => Some(0),
+            _ => None,
+        };
+        let noted = self.undo.note(Entry { key: mark_key(key, number), path, length, beside })?;
+        // What stands beside is seen by nobody.
+        Ok(noted && !beside)
     }
 
     /// The number of the first file that is written: adding goes on with the last file if it may.
@@ -171,37 +299,107 @@ impl OutputFiles {
     }
 
     fn path_of(&self, key: &Key, number: u32) -> PathBuf {
-        let mut mark = String::new();
-        if let Some(start) = key.period {
-            let at = jiff::Timestamp::from_microsecond(start).unwrap_or_default();
-            mark += &at.strftime("-%Y%m%dT%H%M%SZ").to_string();
-        }
-        if number > 0 {
-            mark += &format!("-{number:06}");
-        }
-        self.directory.join(marked(&key.path, &mark))
+        self.directory.join(name_of(key, number))
     }
 
     /// Closes the file that was used least recently, if as many as may be are open.
     fn make_room(&mut self) -> Result<(), String> {
-        let open = || self.series.iter().filter(|(_, s)| s.current.as_ref().is_some_and(OutputFile::is_open));
+        if self.series.len() < OPEN_FILES {
+            return Ok(());
+        }
+        let open = || self.series.iter().filter(|(_, s)| s.current.1.is_open());
         if open().count() < OPEN_FILES {
             return Ok(());
         }
         let oldest = open().min_by_key(|(_, series)| series.used).map(|(key, _)| key.clone());
         let series = oldest.and_then(|key| self.series.get_mut(&key));
-        series.and_then(|s| s.current.as_mut()).map_or(Ok(()), OutputFile::close)
+        series.map_or(Ok(()), |series| series.current.1.close())
     }
 
     /// What was written can be read, unless it is written beside the file that it replaces.
-    pub fn flush(&mut self) -> Result<(), String> {
-        if self.opening.mode == Mode::Replace && self.opening.visible == Visible::Committed {
-            return Ok(());
-        }
+    fn flush(&mut self) -> Result<(), String> {
         for series in self.series.values_mut().filter(|s| s.unseen) {
             series.unseen = false;
-            series.current.as_mut().map_or(Ok(()), OutputFile::flush)?;
+            series.current.1.flush()?;
         }
+        Ok(())
+    }
+
+    /// Everything written so far outlives a crash; what to remember that changed.
+    pub fn prepare(&mut self) -> Result<Marks, String> {
+        let mut marks = Marks::new();
+        let appends = self.opening.mode == Mode::Append;
+        let mut keys: Vec<Key> = self.series.keys().cloned().collect();
+        keys.sort();
+        for key in &keys {
+            let Some(series) = self.series.get_mut(key) else { continue };
+            let mut told = Vec::new();
+            for (number, output) in series.outputs() {
+                let Some(written) = output.prepare(&mut self.pending, &mut self.directories)? else { continue };
+                let mark = FileMark { path: Arc::clone(&key.path), period: key.period, number: *number, written };
+                let json = serde_json::to_string(&mark).map_err(|e| format!("cannot remember a file: {e}"))?;
+                marks.push((mark_key(key, *number), Some(json)));
+                told.push(*number);
+                fault::point("sink.file_prepared");
+            }
+            // What is full and was remembered as it is now will not change; beside its target it waits for its name.
+            let beside = !appends && self.opening.visible == Visible::Committed;
+            let is_done =
+                |(number, output): &mut (u32, Output)| !beside && output.is_durable() && !told.contains(number);
+            marks.extend(series.full.extract_if(.., is_done).map(|(number, _)| (mark_key(key, number), None)));
+        }
+        if appends {
+            self.forget(&mut marks);
+        }
+        self.held = 0;
+        self.pending.sync()?;
+        self.directories.sync()?;
+        fault::point("sink.prepared");
+        Ok(marks)
+    }
+
+    /// Forgets files that were not written for long; one that gets rows again is found as it is on the disk.
+    fn forget(&mut self, marks: &mut Marks) {
+        // How a packed file goes on by size is known to the run alone.
+        if self.series.len() <= KNOWN_FILES || (self.rotation.size.is_some() && self.opening.packing != Packing::None) {
+            return;
+        }
+        let told: HashSet<&String> = marks.iter().map(|(key, _)| key).collect();
+        let idle = |(key, series): &(&Key, &Series)| {
+            let (number, output) = &series.current;
+            series.full.is_empty() && output.is_durable() && !told.contains(&mark_key(key, *number))
+        };
+        let mut idle: Vec<(u64, Key)> = self.series.iter().filter(idle).map(|(k, s)| (s.used, k.clone())).collect();
+        idle.sort();
+        let mut gone = Vec::new();
+        for (_, key) in idle.into_iter().take(self.series.len() - KNOWN_FILES) {
+            if let Some(series) = self.series.remove(&key) {
+                gone.push((mark_key(&key, series.current.0), None));
+            }
+        }
+        marks.extend(gone);
+    }
+
+    /// The checkpoint is durable: what was prepared can be read.
+    pub fn commit(&mut self) -> Result<(), String> {
+        if self.opening.is_appended() {
+            let waits = |s: &Series| s.current.1.waits() || s.full.iter().any(|(_, output)| output.waits());
+            let mut keys: Vec<Key> = self.series.iter().filter(|(_, s)| waits(s)).map(|(key, _)| key.clone()).collect();
+            keys.sort();
+            for key in keys {
+                self.make_room()?;
+                let Some(series) = self.series.get_mut(&key) else { continue };
+                for (_, output) in &mut series.full {
+                    output.commit(&self.pending)?;
+                    output.close()?;
+                }
+                series.current.1.commit(&self.pending)?;
+            }
+            self.pending.take_turns();
+        } else if self.opening.visible == Visible::AtOnce {
+            self.undo.clear()?;
+        }
+        fault::point("sink.committed");
         Ok(())
     }
 
@@ -209,33 +407,59 @@ impl OutputFiles {
     pub fn finish(&mut self) -> Result<(), String> {
         // A run without rows still makes its file.
         if let Some(path) = self.path.clone().filter(|_| self.series.is_empty() && self.rotation.every.is_none()) {
-            self.current(&Key { path, period: None })?;
+            self.series_of(&Key { path, period: None })?;
         }
         let mut keys: Vec<Key> = self.series.keys().cloned().collect();
         keys.sort();
-        for key in keys {
-            let Some(series) = self.series.get_mut(&key) else { continue };
-            series.full.iter_mut().chain(&mut series.current).try_for_each(OutputFile::finish)?;
-            let number = series.number;
-            if number > 0 && self.opening.mode == Mode::Replace {
-                self.remove_after(&key, number)?;
+        for key in &keys {
+            let Some(series) = self.series.get_mut(key) else { continue };
+            for (_, output) in series.outputs() {
+                output.finish(&self.pending, &mut self.directories)?;
             }
         }
-        Ok(())
+        self.directories.sync()?;
+        fault::point("sink.named");
+        for key in &keys {
+            let number = self.series.get(key).map_or(0, |series| series.current.0);
+            if number > 0 && self.opening.mode == Mode::Replace {
+                self.remove_after(key, number)?;
+            }
+        }
+        self.undo.remove()?;
+        fault::point("sink.tidied");
+        self.pending.remove()
     }
 
     /// Removes what an earlier run left under higher numbers.
     fn remove_after(&self, key: &Key, last: u32) -> Result<(), String> {
-        for number in last + 1.. {
-            let path = self.path_of(key, number);
-            match std::fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => break,
-                Err(e) => return Err(format!("cannot remove `{}`: {}", path.display(), io_reason(&e))),
-            }
-        }
-        Ok(())
+        let left = (last + 1..).map(|number| self.path_of(key, number)).take_while(|path| path.exists());
+        // From the last on, so that a crash leaves no gap behind which the others would stay.
+        left.collect::<Vec<_>>().iter().rev().try_for_each(|path| remove(path))
     }
+}
+
+impl Series {
+    fn outputs(&mut self) -> impl Iterator<Item = &mut (u32, Output)> {
+        self.full.iter_mut().chain(std::iter::once(&mut self.current))
+    }
+}
+
+/// What a checkpoint knows a file by.
+fn mark_key(key: &Key, number: u32) -> String {
+    name_of(key, number).to_string_lossy().into_owned()
+}
+
+/// The path of a file of a key.
+fn name_of(key: &Key, number: u32) -> PathBuf {
+    let mut mark = String::new();
+    if let Some(start) = key.period {
+        let at = jiff::Timestamp::from_microsecond(start).unwrap_or_default();
+        mark += &at.strftime("-%Y%m%dT%H%M%SZ").to_string();
+    }
+    if number > 0 {
+        mark += &format!("-{number:06}");
+    }
+    marked(&key.path, &mark)
 }
 
 /// A path with a mark before the first dot of its file name.

@@ -39,6 +39,11 @@ impl Packer {
         Packer { packing, member: None }
     }
 
+    /// Whether something was begun that has no end yet.
+    pub fn has_begun(&self) -> bool {
+        self.member.is_some()
+    }
+
     /// Packs bytes.
     pub fn write(&mut self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
         if bytes.is_empty() {

@@ -14,7 +14,8 @@ use crate::connector::{BoxFuture, CheckContext, Encoded, OpenContext, Sink, Sink
 /// The sink `stdout`.
 pub struct StdoutSink;
 
-/// Writes rows to standard output.
+/// Writes rows to standard output, at least once: a run that goes on after it was killed writes those again that came
+/// after its last checkpoint, for what was read cannot be taken back.
 #[derive(Serialize, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
