@@ -126,12 +126,12 @@ fn tear(dir: &Path, options: &Value, run: &Run, chance: u8) {
             file.set_len(length + (metadata.len() - length) * u64::from(chance) / 255).unwrap();
         }
         let at_will = !run.finishing && (options["mode"] == "replace" || options["visible"] == "at_once");
-        if at_will && chance % 2 == 0 {
+        if at_will && chance.is_multiple_of(2) {
             (&file).write_all(b"torn").unwrap();
         }
     }
     // What dies by itself takes away what stands beside; what is killed does not.
-    if options["mode"] == "replace" && options["visible"] == "committed" && chance % 3 == 0 {
+    if options["mode"] == "replace" && options["visible"] == "committed" && chance.is_multiple_of(3) {
         for path in all_files(dir).into_keys().filter(|path| path.ends_with(".undo")) {
             for line in fs::read_to_string(dir.join(path)).unwrap().lines() {
                 let entry: Value = serde_json::from_str(line).unwrap();

@@ -299,11 +299,9 @@ impl Gate {
             PartitionState { source: p.spec.source, name, stream, position, greatest: p.greatest, ended: p.ended }
         };
         // What is gone from a source that goes on may have come again under its name.
-        let mut last = HashMap::new();
-        for (index, p) in self.partitions.iter().enumerate() {
-            last.insert((p.spec.source, p.spec.name.as_str()), index);
-        }
-        let there = |(index, p): &(usize, &Partition)| last.get(&(p.spec.source, p.spec.name.as_str())) == Some(index);
+        let key = |p: &Partition| (p.spec.source, p.spec.name.clone());
+        let last: HashMap<_, _> = self.partitions.iter().enumerate().map(|(index, p)| (key(p), index)).collect();
+        let there = |(index, p): &(usize, &Partition)| last.get(&key(p)) == Some(index);
         self.partitions.iter().enumerate().filter(there).map(|(_, p)| state(p)).collect()
     }
 
