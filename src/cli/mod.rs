@@ -3,19 +3,24 @@
 mod check;
 mod completions;
 mod data;
+mod dead_letters;
 mod explain;
 mod files;
 mod graph;
 mod infer;
 mod load;
 mod new;
+mod output;
 mod progress;
 mod reference;
 mod run;
 mod schema;
+mod state;
 pub mod state_path;
+mod status;
 mod suggest;
 mod summary;
+mod table;
 mod test;
 
 use std::process::ExitCode;
@@ -36,6 +41,12 @@ enum Verb {
     New(new::Args),
     /// Run pipelines to their end, or until interrupted.
     Run(run::Args),
+    /// Say how far a pipeline is and what became of its rows.
+    Status(status::Args),
+    /// Show what the steps of a pipeline keep by key.
+    State(state::Args),
+    /// Look at the rows that nobody could take.
+    DeadLetters(dead_letters::Args),
     /// Say everything that is wrong with pipeline files, without running them.
     Check(check::Args),
     /// Run the tests that pipeline files hold, in virtual time and without any connector.
@@ -91,6 +102,9 @@ pub fn main() -> ExitCode {
     let code = match cli.verb {
         Verb::New(args) => new::run(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Status(args) => status::run(&args),
+        Verb::State(args) => state::run(&args),
+        Verb::DeadLetters(args) => dead_letters::run(&args),
         Verb::Check(args) => check::run(&args, &load::REGISTRY),
         Verb::Test(args) => test::run(&args),
         Verb::Explain(args) => explain::run(&args),

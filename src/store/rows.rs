@@ -96,6 +96,26 @@ pub struct LedgerRow {
     pub held: u64,
 }
 
+impl LedgerRow {
+    /// Rows that there were to account for.
+    pub fn came(&self) -> u64 {
+        self.taken.wrapping_add(self.made)
+    }
+
+    /// Rows that are accounted for.
+    pub fn ended(&self) -> u64 {
+        let LedgerRow { passed, filtered, dropped, duplicate, failed, late, absorbed, held, .. } = self;
+        [passed, filtered, dropped, duplicate, failed, late, absorbed, held]
+            .into_iter()
+            .fold(0, |sum, n| sum.wrapping_add(*n))
+    }
+
+    /// Whether each row ended once.
+    pub fn balances(&self) -> bool {
+        self.came() == self.ended()
+    }
+}
+
 /// Why a row is a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

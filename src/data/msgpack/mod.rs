@@ -12,6 +12,13 @@ pub(super) use frame::{Values, ends};
 pub(super) use read::{RESERVED, read};
 pub use write::encode;
 
+/// One value as JSON text: bytes in base64, a name that is a number as text. The error is a clause.
+pub fn as_json(bytes: &[u8]) -> Result<String, String> {
+    let mut text = Vec::new();
+    read(bytes, &mut text).map_err(|(at, why)| format!("{why} (byte {at})"))?;
+    String::from_utf8(text).map_err(|e| e.to_string())
+}
+
 /// What an item is: a scalar, or how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Item {

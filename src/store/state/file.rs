@@ -293,6 +293,18 @@ impl StateFile {
         Ok(purged)
     }
 
+    /// Bounds of the dead letters other than the default ones.
+    #[cfg(test)]
+    pub(super) fn bound(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// The database itself, for tests that do to it what others may.
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// What `write` does, in one transaction.
     fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
         let all = || {

@@ -1,5 +1,9 @@
 //! The state database against plain maps, and what becomes of one that is damaged.
 
+mod damage;
+mod limits;
+mod measure;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,54 @@
+//! Where a verb writes lines as they come: standard output or a file.
+
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+use super::exit;
+use super::load::say;
+
+/// An output that is open.
+pub struct Output {
+    to: BufWriter<Box<dyn Write>>,
+    name: String,
+    /// Whether whoever read it has gone.
+    gone: bool,
+}
+
+impl Output {
+    /// A file, or standard output. The error is a sentence.
+    pub fn open(path: Option<&Path>) -> Result<Output, String> {
+        let (to, name): (Box<dyn Write>, _) = match path {
+            None => (Box::new(anstream::stdout()), "standard output".to_owned()),
+            Some(path) => {
+                let file = File::create(path).map_err(|e| format!("`{}` cannot be written: {e}", path.display()))?;
+                (Box::new(file), format!("`{}`", path.display()))
+            }
+        };
+        Ok(Output { to: BufWriter::new(to), name, gone: false })
+    }
+
+    /// Writes a line. An error ends the verb; [`Self::end`] says which.
+    pub fn line(&mut self, text: &str) -> Result<(), String> {
+        let written = self.to.write_all(text.as_bytes()).and_then(|()| self.to.write_all(b"\n"));
+        written.map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&mut self, error: &std::io::Error) -> String {
+        // Whoever read the output has gone, which is theirs to decide.
+        self.gone = error.kind() == ErrorKind::BrokenPipe;
+        format!("{} cannot be written: {error}", self.name)
+    }
+
+    /// Writes what is left and says what went wrong, if anything did: the verb's exit code.
+    pub fn end(mut self, done: Result<(), String>) -> u8 {
+        let done = done.and_then(|()| self.to.flush().map_err(|e| self.failed(&e)));
+        match done {
+            Err(why) if !self.gone => {
+                say(&format!("error: {why}"));
+                exit::FAILED
+            }
+            _ => exit::OK,
+        }
+    }
+}

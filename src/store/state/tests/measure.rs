@@ -1,0 +1,65 @@
+//! What a million keys cost. Says it and holds nothing: run it by hand,
+//! `cargo nextest run --release --run-ignored all --no-capture state::tests::measure`.
+
+use std::time::Instant;
+
+use super::*;
+
+const KEYS: u32 = 1_000_000;
+
+fn changed(keys: impl Iterator<Item = u32>, n: u32) -> Commit {
+    let value = |key: u32| {
+        let name = format!("sensor-{key:07}");
+        let value =
+            format!("{{\"start\":{},\"sum\":{},\"n\":{}}}", 1_700_000_000 + key % 60, key.wrapping_mul(31 + n), n);
+        StateRow { hash: hash_key(&[Val::Text(&name)]), key: name.into_bytes(), value: Some(value.into_bytes()) }
+    };
+    Commit { changes: vec![("w".into(), keys.map(value).collect())], ..empty() }
+}
+
+#[test]
+#[ignore = "says what things cost"]
+fn a_million_keys() {
+    let (_directory, path) = place();
+    let mut file = StateFile::open(&path, &holder()).unwrap();
+    file.begin(1).unwrap();
+    let size = || std::fs::metadata(&path).unwrap().len() >> 10;
+    let commit = |file: &mut StateFile, what: &str, commit: Commit| {
+        let began = Instant::now();
+        file.commit(&commit).unwrap();
+        eprintln!("{what}: commit {:?}, file {} KiB", began.elapsed(), size());
+        let (began, mut slices, mut longest) = (Instant::now(), 0, Duration::ZERO);
+        loop {
+            let one = Instant::now();
+            let more = file.compact(Duration::ZERO).unwrap();
+            longest = longest.max(one.elapsed());
+            slices += 1;
+            if !more {
+                break;
+            }
+        }
+        eprintln!("{what}: compact {:?} in {slices}, the longest {longest:?}, file {} KiB", began.elapsed(), size());
+    };
+    commit(&mut file, "all new", changed(0..KEYS, 0));
+    for n in 1..4 {
+        commit(&mut file, "1 %", changed((0..KEYS).step_by(100).map(|key| (key * 7 + n) % KEYS), n));
+    }
+    commit(&mut file, "all", changed(0..KEYS, 9));
+    for n in 1..40 {
+        file.commit(&changed((0..KEYS).step_by(100).map(|key| (key * 7 + n) % KEYS), n)).unwrap();
+    }
+    commit(&mut file, "1 %, 40 times", changed((0..KEYS).step_by(100), 50));
+    drop(file);
+    let began = Instant::now();
+    let file = StateFile::open(&path, &holder()).unwrap();
+    let opened = began.elapsed();
+    let (mut rows, mut bytes) = (0u64, 0);
+    file.rows("w", 0..KEY_GROUPS, &mut |row| {
+        rows += 1;
+        bytes += row.key.len() + row.value.as_ref().map_or(0, Vec::len);
+        Ok(())
+    })
+    .unwrap();
+    eprintln!("opened in {opened:?}, {rows} rows of {bytes} bytes read in {:?}", began.elapsed() - opened);
+    assert_eq!(rows, u64::from(KEYS));
+}
