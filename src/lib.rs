@@ -16,7 +16,7 @@
 //! | [`data`] | values, columns, batches, every format, event times, calendars | `base` |
 //! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
 //! | [`plan`] | a checked pipeline as pure data; demand, explanation, drawing | `expr` |
-//! | [`store`] | files beside the streams: the tables that rows are looked up in; alone knows SQLite | `data` |
+//! | [`store`] | files beside the streams: the state database, the tables that rows are looked up in; alone knows SQLite | `data` |
 //! | [`connector`] | the contracts of sources and sinks | `data` |
 //! | [`connectors`] | a file per connector, listed by hand | `connector` |
 //! | [`config`] | pipeline files to plans; alone knows YAML | `plan`, `connector`, `store` |
@@ -47,6 +47,7 @@
 //! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
 //! | how partitions meet, watermarks, idleness | `engine::gate` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
+//! | what is kept between runs, its tables, their damage | `store::state`, `store::rows` |
 //! | reading and writing JSON | `data::json` |
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |

@@ -218,7 +218,7 @@ fn state_is_shown_exported_and_deleted_by_key() {
     let checked = printed(&directory, &["state", "check", "p.yaml"]);
     assert_eq!(checked, "minutes: all in order: 2 keys and 3 dead letters are what was written\n");
     let (code, said) = refused(&directory, &["state", "p.yaml", "v"]);
-    assert!(code == Some(2) && said.contains("did you mean `w`?"), "{said}");
+    assert!(code == Some(2) && said.contains("there is no step `v`; the steps are ok, w"), "{said}");
     let (code, said) = refused(&directory, &["state", "p.yaml", "ok"]);
     assert_eq!((code, said.as_str()), (Some(1), "error: `ok` keeps nothing\n"));
     let (code, said) = refused(&directory, &["state", "p.yaml", "--data", "none"]);

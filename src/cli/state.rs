@@ -2,7 +2,7 @@
 
 mod spell;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::limit::KEY_GROUPS;
 use crate::base::suggest::nearest;
@@ -16,7 +16,7 @@ use self::spell::{Wanted, key_json, key_text, value_json};
 use super::exit;
 use super::load::{print, say};
 use super::output::Output;
-use super::state_path::{Target, failed};
+use super::state_path::{DataDirectory, Target, failed};
 use super::table::{Align, size, table};
 
 /// Options of `state`.
@@ -25,24 +25,14 @@ use super::table::{Align, size, table};
 pub struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
-    #[command(flatten)]
-    list: Option<List>,
-}
-
-#[derive(clap::Subcommand, Debug)]
-enum Verb {
-    /// Read everything and say whether it is what was written.
-    Check(Target),
-}
-
-/// Which rows, and how they are written.
-#[derive(clap::Args, Debug)]
-struct List {
-    #[command(flatten)]
-    target: Target,
+    /// A pipeline file.
+    #[arg(value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
     /// The step whose rows are shown [default: how much each step keeps].
     #[arg(value_name = "STEP")]
     step: Option<String>,
+    #[command(flatten)]
+    data: DataDirectory,
     /// The row of one key: a text or JSON; `["a", 3]` if the key has several parts.
     #[arg(long, value_name = "KEY", requires = "step")]
     key: Option<String>,
@@ -52,6 +42,12 @@ struct List {
     /// How rows are written.
     #[arg(long, value_enum, default_value_t = Format::Text, requires = "step")]
     format: Format,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Verb {
+    /// Read everything and say whether it is what was written.
+    Check(Target),
 }
 
 /// How rows are written.
@@ -67,14 +63,15 @@ enum Format {
 
 /// Shows, exports, checks or deletes what is kept.
 pub fn run(args: &Args) -> u8 {
-    let done = match (&args.verb, &args.list) {
-        (Some(Verb::Check(target)), _) => check(target),
-        (None, Some(list)) => match (&list.step, &list.key) {
-            (None, _) => overview(&list.target),
-            (Some(step), Some(key)) if list.delete => delete(list, step, key),
-            (Some(step), _) => rows(list, step),
-        },
-        (None, None) => Err(failed("name a pipeline file: `millstream state FILE`")),
+    if let Some(Verb::Check(target)) = &args.verb {
+        return check(target).unwrap_or_else(|code| code);
+    }
+    // Without a verb the command line has a file.
+    let target = Target { file: args.file.clone().unwrap_or_default(), data: args.data.clone() };
+    let done = match (&args.step, &args.key) {
+        (None, _) => overview(&target),
+        (Some(step), Some(key)) if args.delete => delete(&target, step, key),
+        (Some(step), key) => rows(&target, step, key.as_deref(), args.format),
     };
     done.unwrap_or_else(|code| code)
 }
@@ -116,8 +113,8 @@ fn each(reader: &StateReader, step: &str, each: &mut dyn FnMut(&StateRow) -> Res
     reader.rows(step, 0..KEY_GROUPS, there).map_err(|e| failed(&e.message))
 }
 
-fn rows(list: &List, step: &str) -> Result<u8, u8> {
-    let (pipeline, reader) = list.target.read()?;
+fn rows(target: &Target, step: &str, key: Option<&str>, format: Format) -> Result<u8, u8> {
+    let (pipeline, reader) = target.read()?;
     if !known(&reader, step) {
         let names: Vec<&str> = pipeline
             .plan
@@ -129,17 +126,21 @@ fn rows(list: &List, step: &str) -> Result<u8, u8> {
         return Err(if names.contains(&step) {
             failed(&format!("`{step}` keeps nothing"))
         } else {
-            let near = nearest(step, names.into_iter()).map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+            let near = match nearest(step, names.iter().copied()) {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None if names.is_empty() => String::new(),
+                None => format!("; the steps are {}", names.join(", ")),
+            };
             say(&format!("error: there is no step `{step}`{near}"));
             exit::USAGE
         });
     }
-    let wanted = list.key.as_deref().map(Wanted::of);
+    let wanted = key.map(Wanted::of);
     let mut output = Output::open(None).map_err(|why| failed(&why))?;
     let mut shown = 0u64;
-    let done = write_rows(list.format, &reader, step, wanted.as_ref(), &mut output, &mut shown);
+    let done = write_rows(format, &reader, step, wanted.as_ref(), &mut output, &mut shown);
     let code = output.end(done);
-    match &list.key {
+    match key {
         Some(key) if shown == 0 && code == exit::OK => {
             Err(failed(&format!("`{step}` keeps nothing for the key `{key}`")))
         }
@@ -188,10 +189,10 @@ fn csv(text: &str) -> String {
     }
 }
 
-fn delete(list: &List, step: &str, key: &str) -> Result<u8, u8> {
-    let (_, path) = list.target.load()?;
-    list.target.exists(&path)?;
-    let mut file = open_to_write(&path, &list.target, "state --delete")?;
+fn delete(target: &Target, step: &str, key: &str) -> Result<u8, u8> {
+    let (_, path) = target.load()?;
+    target.exists(&path)?;
+    let mut file = open_to_write(&path, target, "state --delete")?;
     let wanted = Wanted::of(key);
     let mut found = Vec::new();
     let read = file.rows(step, 0..KEY_GROUPS, &mut |row| {

@@ -68,6 +68,11 @@ pub fn failed(why: &str) -> u8 {
 pub fn state_path(pipeline: &Pipeline, data: Option<&Path>) -> PathBuf {
     // A variable that is set to nothing names no directory.
     let data = data.filter(|directory| !directory.as_os_str().is_empty());
-    let directory = data.map_or_else(|| pipeline.directory.join(".millstream"), Path::to_owned);
+    let beside = || match pipeline.directory == Path::new(".") {
+        // As people write it.
+        true => PathBuf::from(".millstream"),
+        false => pipeline.directory.join(".millstream"),
+    };
+    let directory = data.map_or_else(beside, Path::to_owned);
     directory.join(format!("{}.db", pipeline.plan.name))
 }

@@ -79,7 +79,7 @@ impl Shown<'_> {
             text.push_str(&format!("\n{}", self.partitions(kept)));
         }
         if !kept.ledger.is_empty() {
-            text.push_str(&format!("\n{}", ledger(&kept.ledger)));
+            text.push_str(&format!("\n{}", ledger(&self.ledger_rows(kept))));
         }
         let steps = steps(reader, kept);
         if !steps.is_empty() {
@@ -123,6 +123,14 @@ impl Shown<'_> {
         vec![row.source.clone(), name.to_owned(), count(row.position), greatest, watermark, ended.to_owned()]
     }
 
+    /// The ledger in the order of the pipeline's file; entries that are not there any more stand last.
+    fn ledger_rows<'k>(&self, kept: &'k Kept) -> Vec<&'k LedgerRow> {
+        let nodes = &self.pipeline.plan.nodes;
+        let mut rows: Vec<&LedgerRow> = kept.ledger.iter().collect();
+        rows.sort_by_key(|row| nodes.iter().position(|node| node.name == row.entry).unwrap_or(nodes.len()));
+        rows
+    }
+
     /// The watermark of a partition, as the pipeline's file has its source now.
     fn watermark(&self, row: &PartitionRow) -> i64 {
         let out_of_order = |kind: &NodeKind| match kind {
@@ -155,7 +163,7 @@ impl Shown<'_> {
             "started": time(kept.started), "committed": time(kept.committed),
             "file_bytes": file, "log_bytes": log,
             "partitions": kept.partitions.iter().map(partition).collect::<Vec<_>>(),
-            "ledger": kept.ledger.iter().map(ledger_json).collect::<Vec<_>>(),
+            "ledger": self.ledger_rows(kept).into_iter().map(ledger_json).collect::<Vec<_>>(),
             "steps": steps_json(reader, kept),
             "dead_letters": { "letters": totals.letters, "bytes": totals.bytes, "let_go": totals.let_go },
         });
@@ -189,12 +197,12 @@ const LEDGER: [Column; 11] = [
 ];
 
 /// The columns that are not zero everywhere, and a sentence for each entry that does not balance.
-fn ledger(rows: &[LedgerRow]) -> String {
+fn ledger(rows: &[&LedgerRow]) -> String {
     let is_shown = |(name, of): &&Column| matches!(*name, "taken" | "passed") || rows.iter().any(|row| of(row) > 0);
     let shown: Vec<&Column> = LEDGER.iter().filter(is_shown).collect();
     let mut columns = vec![("entry", Align::Left)];
     columns.extend(shown.iter().map(|(name, _)| (*name, Align::Right)));
-    let cells = |row: &LedgerRow| {
+    let cells = |row: &&LedgerRow| {
         let counts = shown.iter().map(|(_, of)| count(of(row)));
         std::iter::once(row.entry.clone()).chain(counts).collect()
     };

@@ -1,6 +1,6 @@
-//! What is kept in files beside the streams: the only place that knows SQLite. Today these are the tables that rows are
-//! enriched from: a CSV file in memory ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database
-//! that is asked ([`database`]).
+//! What is kept in files beside the streams: the only place that knows SQLite. These are the state of a pipeline
+//! ([`state`]), whose rows everybody knows ([`rows`]), and the tables that rows are enriched from: a CSV file in memory
+//! ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database that is asked ([`database`]).
 
 pub mod csv_table;
 pub mod database;
