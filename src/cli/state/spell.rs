@@ -120,7 +120,7 @@ mod tests {
 
     fn key(json: &str) -> Vec<u8> {
         let Ok(Value::List(parts)) = parse_value(json) else { panic!("{json}") };
-        encode(&parts.to_vec()).unwrap()
+        encode(&&*parts).unwrap()
     }
 
     #[test]
