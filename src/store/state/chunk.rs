@@ -15,6 +15,8 @@ const HEAD: usize = 10;
 const LEVEL: i32 = 1;
 /// Fewer bytes are kept as they are: packing them costs more than it saves.
 const WORTH_PACKING: usize = 128;
+/// No byte of zstd stands for more: a block of one repeated byte is 128 KiB in 4.
+const MOST_PACKED: u64 = 32_768;
 
 /// The slice of a key's hash.
 pub(super) fn slice_of(hash: u64) -> usize {
@@ -106,7 +108,11 @@ pub(super) fn unpack(data: &[u8]) -> Result<Vec<u8>, String> {
     if *version != VERSION {
         return Err(format!("it is of format {version}, and this Millstream knows {VERSION}"));
     }
-    let (size, body) = (u64::from_le_bytes(*size) as usize, data.get(HEAD..).unwrap_or_default());
+    let (size, body) = (u64::from_le_bytes(*size), data.get(HEAD..).unwrap_or_default());
+    if size > MOST_PACKED * body.len() as u64 {
+        return Err("it has not the size that it says".into());
+    }
+    let size = usize::try_from(size).map_err(|e| e.to_string())?;
     let plain = match *kind {
         PLAIN => body.to_vec(),
         ZSTD => zstd::bulk::decompress(body, size).map_err(|e| format!("it cannot be unpacked: {e}"))?,
@@ -236,4 +242,72 @@ pub(super) fn merge<E>(chunks: &[Vec<u8>], each: &mut dyn FnMut(Item<'_>) -> Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packed(items: &[(u64, Vec<u8>, Option<Vec<u8>>)]) -> Packed {
+        let mut packer = Packer::new().unwrap();
+        for (hash, key, value) in items {
+            packer.push(Item { hash: *hash, key, value: value.as_deref() });
+        }
+        packer.finish().unwrap()
+    }
+
+    fn unpacked(data: &[u8]) -> Result<usize, String> {
+        let plain = unpack(data)?;
+        let (mut items, mut count) = (Items::of(&plain), 0);
+        while items.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_packed_is_unpacked(
+            rows in prop::collection::btree_map(
+                (any::<u64>(), prop::collection::vec(any::<u8>(), 0..300)),
+                prop::option::of(prop::collection::vec(0u8..3, 0..300)),
+                0..40,
+            ),
+        ) {
+            let rows: Vec<_> = rows.into_iter().map(|((hash, key), value)| (hash, key, value)).collect();
+            let packed = packed(&rows);
+            prop_assert_eq!(packed.rows, rows.len() as u64);
+            let plain = [unpack(&packed.data).unwrap()];
+            let mut found = Vec::new();
+            let merged = merge::<()>(&plain, &mut |item| {
+                found.push((item.hash, item.key.to_vec(), item.value.map(<[u8]>::to_vec)));
+                Ok(())
+            });
+            prop_assert!(merged.is_ok());
+            prop_assert_eq!(found, rows);
+        }
+
+        #[test]
+        fn bytes_that_nobody_packed_are_an_error_or_rows(
+            head in (0u8..3, 0u8..3, any::<u64>(), 0u32..64),
+            body in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let (version, kind, size, shift) = head;
+            let mut data = vec![version, kind];
+            data.extend_from_slice(&(size >> shift).to_le_bytes());
+            data.extend_from_slice(&body);
+            let _ = unpacked(&data);
+            let _ = unpacked(&body);
+        }
+
+        #[test]
+        fn a_packed_chunk_that_is_changed_never_ends_the_program(at in any::<prop::sample::Index>(), to: u8) {
+            let rows: Vec<_> = (0..50u64).map(|n| (n, vec![7; n as usize], Some(vec![9; 30]))).collect();
+            let mut data = packed(&rows).data;
+            let at = at.index(data.len());
+            data[at] = to;
+            let _ = unpacked(&data);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::chunk::{self, Stopped};
 use super::fault::{StateError, damaged, fault};
-use super::index::{Index, slices};
+use super::index::{Due, Index, slices};
 use super::letters::Totals;
 use super::table::{self, Digest};
 use crate::store::rows::{LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow, key_group};
@@ -135,7 +135,7 @@ impl Content {
         let mut row = StateRow { hash: 0, key: Vec::new(), value: None };
         let mut spare = Vec::new();
         for slice in slices(&groups) {
-            self.merge(connection, path, step, slice, &mut |item| {
+            self.merge(connection, path, &Due::all(step, slice), &mut |item| {
                 if !groups.contains(&key_group(item.hash)) {
                     return Ok(());
                 }
@@ -158,16 +158,15 @@ impl Content {
         Ok(())
     }
 
-    /// Merges the chunks of a slice.
+    /// Merges chunks of a slice.
     pub(super) fn merge(
         &self,
         connection: &Connection,
         path: &Path,
-        step: &str,
-        slice: usize,
+        due: &Due,
         each: &mut dyn FnMut(chunk::Item<'_>) -> Result<(), String>,
     ) -> Result<(), StateError> {
-        let metas = self.index.of(step, slice);
+        let (metas, step) = (self.index.of_due(due), &due.step);
         let mut plain = Vec::with_capacity(metas.len());
         let broken = |index: usize, why: &str| {
             let id = metas.get(index).map_or(0, |meta| meta.id);

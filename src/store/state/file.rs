@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::chunk::{Item, Packer, slice_of};
+use super::chunk::{Item, Packer, SLICES, slice_of};
 use super::content::{self, Content, Kept, Moment};
 use super::fault::{StateError, fault};
-use super::index::NewChunk;
+use super::index::{Due, Index, NewChunk};
 use super::letters::{Bounds, Filter};
 use super::lock::{Holder, Lock};
 use super::schema;
@@ -82,7 +82,8 @@ impl StateFile {
             ..before.clone()
         };
         let letters = self.content.letters;
-        let content = Content { kept, index: Default::default(), letters, sum: letters.digest() };
+        let index = Index::merged_by(self.content.index.merging);
+        let content = Content { kept, index, letters, sum: letters.digest() };
         self.write(|connection| {
             let tables =
                 "DELETE FROM partition; DELETE FROM step; DELETE FROM chunk; DELETE FROM mark; DELETE FROM ledger;";
@@ -180,9 +181,10 @@ impl StateFile {
             return Ok(false);
         }
         let began = Instant::now();
-        let mut merged = Vec::new();
-        for (step, slice) in &due {
-            merged.push(self.merged(step, *slice, merged.len())?);
+        let mut merged: Vec<(&Due, Option<NewChunk>)> = Vec::new();
+        for what in &due {
+            let id = self.content.index.next_id().saturating_add(merged.len() as i64);
+            merged.push((what, self.merged(what, id)?));
             if began.elapsed() >= budget {
                 break;
             }
@@ -192,13 +194,13 @@ impl StateFile {
         let sync = |level: &str| self.connection.execute_batch(&format!("PRAGMA synchronous = {level}"));
         sync("NORMAL").map_err(|e| fault(&self.path, &e))?;
         let mut sum = self.content.sum;
-        for (step, slice, chunk) in &merged {
+        for (what, chunk) in &merged {
             let new = chunk.as_ref().map_or(0, NewChunk::digest);
-            sum = sum.wrapping_add(new).wrapping_sub(self.content.index.sum_of(step, *slice));
+            sum = sum.wrapping_add(new).wrapping_sub(self.content.index.sum_of(what));
         }
         let written = self.write(|connection| {
-            for (step, slice, chunk) in &merged {
-                for meta in self.content.index.of(step, *slice) {
+            for (what, chunk) in &merged {
+                for meta in self.content.index.of_due(what) {
                     connection.prepare_cached("DELETE FROM chunk WHERE id = ?1")?.execute([meta.id])?;
                 }
                 chunk.iter().try_for_each(|chunk| chunk.write(connection))?;
@@ -208,42 +210,37 @@ impl StateFile {
         sync("FULL").map_err(|e| fault(&self.path, &e))?;
         written?;
         self.content.sum = sum;
-        for (step, slice, chunk) in merged {
-            self.content.index.replace(step, slice, chunk.map(|chunk| chunk.meta));
+        for (what, chunk) in merged {
+            self.content.index.replace(what, chunk.map(|chunk| chunk.meta));
         }
         Ok(more)
     }
 
-    /// The base of a slice that holds what its chunks hold, the `nth` one that is made in a transaction; none if all keys
-    /// are gone.
-    fn merged<'a>(
-        &mut self,
-        step: &'a str,
-        slice: usize,
-        nth: usize,
-    ) -> Result<(&'a str, usize, Option<NewChunk>), StateError> {
+    /// The chunk that holds what those hold that are to be merged; none if all their keys are gone.
+    fn merged(&mut self, due: &Due, id: i64) -> Result<Option<NewChunk>, StateError> {
         let packer = &mut self.packer;
         packer.clear();
-        self.content.merge(&self.connection, &self.path, step, slice, &mut |item| {
-            if item.value.is_some() {
+        // Of a key that is gone nothing is left once there is no chunk before that may have it.
+        let base = due.from == 0;
+        self.content.merge(&self.connection, &self.path, due, &mut |item| {
+            if item.value.is_some() || !base {
                 packer.push(item);
             }
             Ok(())
         })?;
         if packer.is_empty() {
-            return Ok((step, slice, None));
+            return Ok(None);
         }
         let packed = packer.finish().map_err(|e| unpackable(&self.path, &e))?;
-        let epoch = self.content.index.of(step, slice).last().map_or(0, |meta| meta.epoch);
-        let id = self.content.index.next_id().saturating_add(nth as i64);
-        Ok((step, slice, Some(NewChunk::of(step, slice, id, epoch, true, packed))))
+        let epoch = self.content.index.of_due(due).last().map_or(0, |meta| meta.epoch);
+        Ok(Some(NewChunk::of(&due.step, due.slice, id, epoch, base, packed)))
     }
 
     /// Forgets what a step keeps, and the step.
     pub fn reset_step(&mut self, step: &str) -> Result<(), StateError> {
         let content = &self.content;
         let change = Change::<StepRow>::of(&content.kept.steps, std::iter::empty(), std::iter::once((step, "")));
-        let chunks = (0..super::chunk::SLICES).map(|slice| content.index.sum_of(step, slice));
+        let chunks = (0..SLICES).map(|slice| content.index.sum_of(&Due::all(step, slice)));
         let sum = chunks.fold(content.sum.wrapping_add(change.sum), u128::wrapping_sub);
         self.write(|connection| {
             connection.execute("DELETE FROM chunk WHERE step = ?1", [step])?;
@@ -297,6 +294,12 @@ impl StateFile {
     #[cfg(test)]
     pub(super) fn bound(&mut self, bounds: Bounds) {
         self.bounds = bounds;
+    }
+
+    /// When chunks are merged, other than by default.
+    #[cfg(test)]
+    pub(super) fn merging(&mut self, merging: super::index::Merging) {
+        self.content.index.merging = merging;
     }
 
     /// The database itself, for tests that do to it what others may.

@@ -7,7 +7,8 @@
 //! `run`, `partition`, `step`, `mark`, `ledger`, `dead_letter`. What steps keep by key is packed ([`chunk`]), because a row
 //! a key would cost a page a key: a *chunk* holds the rows of a step that changed in one checkpoint, of one *slice* of the
 //! keys. In a slice there is at most one *base*, which holds everything that was known when it was made; the chunks after it
-//! hold what changed since. When these outgrow the base they are merged into a new one ([`StateFile::compact`]).
+//! hold what changed since. When they are many the newest are merged, when they outgrow half the base all of them into a new
+//! one ([`StateFile::compact`]).
 //!
 //! # Damage is found
 //! A chunk and a dead letter carry a checksum. Of all other rows, and of which chunks there are, the run's row holds a

@@ -60,9 +60,7 @@ impl StateReader {
     /// Bytes of the file and of the log beside it.
     pub fn file_bytes(&self) -> (u64, u64) {
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.len());
-        let mut log = self.path.as_os_str().to_owned();
-        log.push("-wal");
-        (size(&self.path), size(Path::new(&log)))
+        (size(&self.path), size(&schema::log_path(&self.path)))
     }
 
     /// Hands out the rows of a step whose key group is in `groups`, each key once, in the order of their hashes; the value

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::fault::{MEND, StateError, damaged, fault};
 
@@ -56,7 +56,7 @@ CREATE TABLE chunk (
   step TEXT NOT NULL,          -- the step
   slice INTEGER NOT NULL,      -- 0 to 15: the highest four bits of the keys' hashes
   epoch INTEGER NOT NULL,      -- the checkpoint that wrote it, of a base the last one in it
-  base INTEGER NOT NULL,       -- 1 if it holds everything up to its epoch, 0 if it holds what changed
+  base INTEGER NOT NULL,       -- 1 if it holds everything up to its epoch, 0 if it holds what changed since the ones before
   rows INTEGER NOT NULL,       -- keys in it
   checksum INTEGER NOT NULL,   -- of data: XXH3, 64 bits
   data BLOB NOT NULL           -- byte 0: version 1; byte 1: 0 plain, 1 zstd; 8 bytes: size unpacked; then rows by hash and
@@ -188,11 +188,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, StateError> {
 /// Opens a file for reading beside whoever writes it.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, StateError> {
     not_empty(path)?;
-    let wrong = |e: rusqlite::Error| fault(path, &e);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-    connection.busy_timeout(BUSY).map_err(wrong)?;
-    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;").map_err(wrong)?;
+    let connection = match readable(path, OpenFlags::empty()) {
+        // Even reading takes files beside this one. Where none can be made and there is no log, nobody writes: the file is
+        // as it is.
+        Err(e) if cannot_write(&e) && !log_path(path).exists() => readable(&as_it_is(path), OpenFlags::SQLITE_OPEN_URI),
+        other => other,
+    };
+    let connection = connection.map_err(|e| fault(path, &e))?;
     let version = version(&connection, path)?;
     if version < latest() {
         return Err(StateError::new(format!(
@@ -202,6 +204,38 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StateError> {
         )));
     }
     Ok(connection)
+}
+
+fn readable(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags | more)?;
+    connection.busy_timeout(BUSY)?;
+    // The file is only read with the first statement that asks it for something.
+    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA user_version")?;
+    Ok(connection)
+}
+
+fn cannot_write(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+}
+
+/// The log beside a file.
+pub(super) fn log_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// The address of a file that nobody writes.
+fn as_it_is(path: &Path) -> PathBuf {
+    let mut address = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => address.push(char::from(*byte)),
+            _ => address.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    PathBuf::from(address + "?immutable=1")
 }
 
 /// An empty file was never made whole by anybody: to SQLite it would be a new database.

@@ -230,6 +230,13 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 1..60)
 }
 
+/// Small chunks are merged as large ones are, so that few rows show how they are.
+fn open_merging_early(path: &Path) -> StateFile {
+    let mut file = StateFile::open(path, &holder()).unwrap();
+    file.merging(super::index::Merging { chunks: 4, small: 150 });
+    file
+}
+
 fn perform(file: &mut StateFile, path: &Path, act: &Act, model: &mut Model) {
     match act {
         Act::Commit(commit) => {
@@ -265,7 +272,7 @@ proptest! {
     #[test]
     fn what_was_committed_is_what_is_read(acts in acts()) {
         let (_directory, path) = place();
-        let mut file = StateFile::open(&path, &holder()).unwrap();
+        let mut file = open_merging_early(&path);
         let mut model = Model::default();
         prop_assert!(file.kept().is_none());
         file.begin(3).unwrap();
@@ -273,7 +280,7 @@ proptest! {
         for act in &acts {
             if matches!(act, Act::Reopen) {
                 drop(file);
-                file = StateFile::open(&path, &holder()).unwrap();
+                file = open_merging_early(&path);
             }
             perform(&mut file, &path, act, &mut model);
         }

@@ -82,7 +82,7 @@ fn flipped_bits_are_found_wherever_they_are() {
     let bytes = std::fs::read(&path).unwrap();
     let mut random = Random(1);
     let (mut refused, mut unseen) = (0, 0);
-    for round in 0..500 {
+    for round in 0..300 {
         let copy = directory.path().join(format!("copy{round}/p.db"));
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
         let mut flipped = bytes.clone();
@@ -103,7 +103,7 @@ fn flipped_bits_are_found_wherever_they_are() {
         }
         std::fs::remove_dir_all(copy.parent().unwrap()).unwrap();
     }
-    assert!(refused > 100 && unseen > 0, "{refused} refused, {unseen} in bytes that say nothing");
+    assert!(refused > 60 && unseen > 0, "{refused} refused, {unseen} in bytes that say nothing");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_damaged_log_gives_a_checkpoint_that_was_made_or_is_refused() {
     let (main, log) = (std::fs::read(&path).unwrap(), std::fs::read(&log).unwrap());
     assert!(log.len() > 8_192, "the checkpoints are in the log");
     let mut random = Random(3);
-    for round in 0..150 {
+    for round in 0..100 {
         let copy = directory.path().join(format!("copy{round}/p.db"));
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
         std::fs::write(&copy, &main).unwrap();
