@@ -51,6 +51,7 @@
 //! | reading and writing JSON | `data::json` |
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
+//! | how a run that goes on finds its files again | `connectors::file_stream`, `connectors::find_again` |
 //! | how files are packed, named and rotated | `connectors::output_files`, `connectors::pack` |
 //! | what a crash leaves of an output file | `connectors::output_file` (written as rows come), `connectors::appended_file` (at checkpoints), `connectors::undo_log` |
 //! | what the reference says | where the thing is declared; `cli::reference` gathers it, `plan::about` and `expr::effects` have what no declaration says |

@@ -14,6 +14,7 @@ use crate::data::format::Format;
 use crate::data::hash::hash_key;
 use crate::data::layout::FieldId;
 use crate::data::value::Val;
+use crate::engine::epoch::Stood;
 use crate::engine::run::Input;
 use crate::plan::{Node, NodeId, NodeKind};
 
@@ -58,14 +59,15 @@ pub fn load(file: &Path, missing_secret: Severity) -> Option<Pipeline> {
     loaded.pipeline
 }
 
-/// Opens the sources of a pipeline, in the order written.
-pub fn open_sources(pipeline: &Pipeline) -> Result<Vec<Input>, String> {
+/// Opens the sources of a pipeline, in the order written; `stood` is where they stood if a run goes on.
+pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>) -> Result<Vec<Input>, String> {
     let mut inputs = Vec::new();
     for node in &pipeline.plan.nodes {
         let NodeKind::Source(source) = &node.kind else { continue };
         let kind = SOURCES.iter().find(|k| k.name == source.connector);
         let kind = kind.ok_or_else(|| format!("there is no source `{}`", source.connector))?;
-        let opened = (kind.open)(&source.options, context(pipeline, node, None));
+        let stood = stood.map(|stood| stood.of_source(inputs.len()));
+        let opened = (kind.open)(&source.options, OpenContext { stood, ..context(pipeline, node, None) });
         let mut opened = opened.map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
         opened.partitions.sort_by(|a, b| a.name.cmp(&b.name));
         let time = source.time.as_ref();

@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> u8 {
 
 fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, String> {
     let graph = lower(&pipeline.plan, Lowering { shares: workers, track: true })?;
-    let inputs = open_sources(pipeline)?;
+    let inputs = open_sources(pipeline, None)?;
     if !quiet && !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
         say(&format!("{}: there is nothing to read yet; the run waits for what comes", pipeline.plan.name));
     }

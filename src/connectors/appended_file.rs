@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::follow::Identity;
+use super::file_stream::Identity;
 use super::output_file::{Opening, Target, cut_unfinished, lock};
 use super::output_mark::{Directories, Piece, Written, cannot, lost, make_parent};
 use super::pack::{Packer, Packing};

@@ -1,13 +1,17 @@
 //! Source `file`: reads files, each one a partition, to their ends or for as long as they grow.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::file_stream::{FileStream, ReadFile};
+use super::find_again::find_again;
 use super::follow::{Followed, Follower, Following, Known};
 use super::glob::{self, Found};
 use super::input_file::{InputFile, cannot};
@@ -19,7 +23,7 @@ use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::connector::{
     BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
-    Watch,
+    Stood, Watch,
 };
 
 /// Partitions beyond which files are not kept open between reads: far below the usual limit of 1,024 descriptors.
@@ -39,7 +43,8 @@ const ROTATE_WAIT: TimeSpan = TimeSpan::seconds(2);
 pub struct FileSource;
 
 /// Reads files, each from its beginning to its end, and the run ends when all of them have been read; or, with `follow`,
-/// for as long as they grow.
+/// for as long as they grow. A run that goes on after it was stopped or killed goes on with the files it had, where it was
+/// in them: one that was cut or replaced since is an error, and those that have come since are read by the next run.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
@@ -54,7 +59,10 @@ pub struct Options {
     /// finished waits for its end. Files that come to match the path become partitions as they are found. One that is
     /// renamed is read to its end before the one that took its name is read from its beginning; one that is cut begins
     /// again; one that is deleted ends. A renamed file that the path matches, too, is not read twice, but a copy is: with
-    /// rotation by copying, let the path match no copies. Every file that is followed is kept open.
+    /// rotation by copying, let the path match no copies. Every file that is followed is kept open. What happened to files
+    /// while no run went on is found out by the next one that does: it looks in their directories for the file that it had
+    /// read, or for a copy of one that was cut (`a.log.1`, `a.log-20260101`), reads the rest of it, then what had its name
+    /// in between, then what has its name now.
     #[serde(default)]
     pub follow: bool,
     /// With `follow`: where files begin that are there when the run starts. Those found later are read from their
@@ -171,7 +179,10 @@ impl SourceConnector for FileSource {
 }
 
 fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceError> {
-    let files = glob::expand(&context.directory, &options.path.0).map_err(|message| SourceError { message })?;
+    let files = match &context.stood {
+        None => glob::expand(&context.directory, &options.path.0).map_err(|message| SourceError { message })?,
+        Some(stood) => same_files(&options, &context.directory, stood)?,
+    };
     let count = files.len();
     let block = (BLOCKS_BYTES / count.max(1)).clamp(LEAST_BLOCK, CHUNK_BYTES);
     let compression = options.compression;
@@ -183,13 +194,16 @@ fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceEr
         }
         let shown = name.clone();
         let open = move |place: &Place| {
-            let position = place.position;
             let mut input = InputFile::open(&path, &shown, compression)?;
-            if !input.seek(position)? {
-                let message = format!(
-                    "`{shown}` is shorter than the {position} bytes that were read before: it was cut or replaced; start afresh to read it from its beginning"
-                );
-                return Err(SourceError { message });
+            let had = FileStream::parse(&place.stream);
+            if let (Some(had), Some(file)) = (had, input.file())
+                && !had.current.fits(file).map_err(|e| cannot("read", &shown, &e))?
+            {
+                return Err(changed(&shown, "is not the file that was read before"));
+            }
+            if !input.seek(place.position)? {
+                let position = place.position;
+                return Err(changed(&shown, &format!("is shorter than the {position} bytes that were read before")));
             }
             let keep = count <= KEPT_OPEN || !input.is_regular();
             Ok(Box::new(Reader { input, keep, block, ended: false }) as Box<dyn Source>)
@@ -197,6 +211,26 @@ fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceEr
         partitions.push(Partition { name, start: Place::default(), open: Box::new(open) });
     }
     Ok(Opened { partitions, watch: None })
+}
+
+/// The files of a run that goes on: those it had when it began, whatever has come since.
+fn same_files(options: &Options, directory: &Path, stood: &BTreeMap<String, Stood>) -> Result<Vec<Found>, SourceError> {
+    let mut files = glob::existing(directory, &options.path.0).map_err(|message| SourceError { message })?;
+    files.retain(|file| stood.contains_key(&file.name));
+    for (name, _) in stood.iter().filter(|(_, stood)| !stood.ended) {
+        if !files.iter().any(|file| file.name == *name) {
+            return Err(changed(name, "was not read to its end and is gone"));
+        }
+    }
+    Ok(files)
+}
+
+/// The error of a file that is not what it was when the run was left.
+fn changed(name: &str, what: &str) -> SourceError {
+    let message = format!(
+        "`{name}` {what}: somebody changed it since, and the run cannot go on with it; put it back as it was, or begin anew with `run --fresh`"
+    );
+    SourceError { message }
 }
 
 /// One file, read to its end.
@@ -217,13 +251,22 @@ impl Reader {
         let bytes = self.input.read(self.block, true)?;
         // A file proper gives less than was asked for only at its end.
         self.ended = bytes.is_empty() || (self.input.is_plain() && self.input.is_regular() && bytes.len() < self.block);
+        let stream = self.stream()?;
         if !self.keep || self.ended {
             self.input.close();
         }
         if bytes.is_empty() {
             return self.input.cut_short().map_or(Ok(Read::End), Err);
         }
-        Ok(Read::Chunk(Chunk { bytes, position, ..Chunk::default() }))
+        Ok(Read::Chunk(Chunk { stream, bytes, ends: None, position }))
+    }
+
+    /// The file as far as it was read; a pipe is never found again.
+    fn stream(&self) -> Result<Arc<str>, SourceError> {
+        let Some(file) = self.input.file().filter(|_| self.input.is_regular()) else { return Ok(Arc::default()) };
+        let current = ReadFile::of(file, self.input.raw());
+        Ok(FileStream { current: current.map_err(|e| cannot("read", self.input.name(), &e))?, left: Vec::new() }
+            .spell())
     }
 }
 
@@ -249,14 +292,23 @@ fn follow(options: Options, context: OpenContext) -> Result<Opened, SourceError>
     let patterns = options.path.0;
     let every = how.poll.max(WATCH);
     let mut finder = Finder { directory: context.directory, patterns, how };
-    let mut partitions = finder.look()?;
-    if options.start == Some(Start::End) {
-        for (partition, path) in &mut partitions {
-            partition.start.position =
-                end_of_lines(path, &partition.name, finder.how.compression)?.max(partition.start.position);
+    let mut partitions = match &context.stood {
+        Some(stood) => finder.go_on(stood)?,
+        None => Vec::new(),
+    };
+    let mut found = finder.look()?;
+    // What comes while a run is down is read from its beginning, as what comes while it goes on.
+    if options.start == Some(Start::End) && context.stood.is_none() {
+        for (partition, path) in &mut found {
+            let (end, read) = end_of_lines(path, &partition.name, finder.how.compression)?;
+            if end > partition.start.position {
+                partition.start =
+                    Place { stream: FileStream { current: read, left: Vec::new() }.spell(), position: end };
+            }
         }
     }
-    let partitions = partitions.into_iter().map(|(partition, _)| partition).collect();
+    partitions.extend(found.into_iter().map(|(partition, _)| partition));
+    partitions.sort_by(|a, b| a.name.cmp(&b.name));
     let look = move || finder.look().map(|found| found.into_iter().map(|(partition, _)| partition).collect());
     Ok(Opened { partitions, watch: Some(Watch { every, look: Box::new(look) }) })
 }
@@ -276,29 +328,62 @@ impl Finder {
         self.how.followed.keep_only(&paths);
         let mut partitions = Vec::new();
         for Found { name, path } in found {
-            let Known::From(start) = self.how.followed.take(&name, &path) else { continue };
+            let Known::From(position, read) = self.how.followed.take(&name, &path) else { continue };
             let (how, shown, at) = (self.how.clone(), name.clone(), path.clone());
             let open =
                 move |place: &Place| Ok(Box::new(Follower::new(&at, &shown, &how, place.position)) as Box<dyn Source>);
-            let start = Place { position: start, ..Place::default() };
+            let start = Place { stream: FileStream { current: read, left: Vec::new() }.spell(), position };
             partitions.push((Partition { name, start, open: Box::new(open) }, path));
+        }
+        Ok(partitions)
+    }
+
+    /// Partitions of a run that goes on: of what it had read, all that is there still, or whose path leads to another.
+    fn go_on(&mut self, stood: &BTreeMap<String, Stood>) -> Result<Vec<Partition>, SourceError> {
+        let there = glob::existing(&self.directory, &self.patterns).map_err(|message| SourceError { message })?;
+        let paths: Vec<&Path> = there.iter().map(|f| f.path.as_path()).collect();
+        let found = find_again(&self.directory, stood, &paths);
+        self.how.followed.resume(&found, &paths);
+        let mut partitions = Vec::new();
+        for again in found {
+            let path = self.directory.join(&again.name);
+            let Some(place) = stood.get(&again.name).map(|stood| stood.place.clone()) else { continue };
+            if again.at.is_none() {
+                // A path that leads nowhere, or to what another has read, brings nothing more.
+                match self.how.followed.take(&again.name, &path) {
+                    Known::From(..) => {}
+                    Known::Read => continue,
+                }
+            }
+            let (how, name) = (self.how.clone(), again.name.clone());
+            let open = move |place: &Place| {
+                let follower = Follower::new(&path, &again.name, &how, place.position);
+                Ok(Box::new(follower.resume(&again)) as Box<dyn Source>)
+            };
+            partitions.push(Partition { name, start: place, open: Box::new(open) });
         }
         Ok(partitions)
     }
 }
 
-/// Where the first line begins that is not finished.
-fn end_of_lines(path: &Path, name: &str, compression: Compression) -> Result<u64, SourceError> {
+/// Where the first line begins that is not finished, and the file as if it had been read up to there, or beyond.
+fn end_of_lines(path: &Path, name: &str, compression: Compression) -> Result<(u64, ReadFile), SourceError> {
     let mut input = InputFile::open(path, name, compression)?;
+    let failed = |e: &std::io::Error| cannot("read", name, e);
+    let read = |input: &InputFile, raw: u64| match input.file() {
+        Some(file) => ReadFile::of(file, raw).map_err(|e| failed(&e)),
+        None => Err(failed(&std::io::ErrorKind::NotFound.into())),
+    };
     let mut after = 0;
     loop {
         let position = input.position();
         let bytes = input.read(CHUNK_BYTES, false)?;
         if bytes.is_empty() {
-            return Ok(after);
+            return Ok((after, read(&input, input.raw())?));
         }
         if let Some(file) = input.file().filter(|_| input.is_plain()) {
-            return last_line_end(file).map_err(|e| cannot("read", name, &e));
+            let end = last_line_end(file).map_err(|e| failed(&e))?;
+            return Ok((end, read(&input, end)?));
         }
         if let Some(end) = memchr::memrchr(b'\n', &bytes) {
             after = position + end as u64 + 1;
@@ -326,7 +411,7 @@ fn last_line_end(file: &File) -> std::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::conformance::{context, read_all};
+    use crate::connectors::conformance::{block_on, context, read_all};
 
     fn open(dir: &Path, options: &serde_json::Value) -> Result<Opened, SourceError> {
         FileSource::open(serde_json::from_value(options.clone()).unwrap(), context(dir))
@@ -356,6 +441,61 @@ mod tests {
         let mut partitions = open(dir.path(), &serde_json::json!({ "path": "a.txt" })).unwrap().partitions;
         let error = (partitions[0].open)(&Place { position: 9, ..Place::default() }).err().unwrap();
         assert!(error.message.contains("`a.txt` is shorter than the 9 bytes"), "{}", error.message);
+    }
+
+    /// Where partitions stood that were read up to a position.
+    fn read_to(dir: &Path, options: &serde_json::Value, positions: &[(&str, u64, bool)]) -> BTreeMap<String, Stood> {
+        let mut partitions = open(dir, options).unwrap().partitions;
+        let mut stood = BTreeMap::new();
+        for (name, position, ended) in positions {
+            let partition = partitions.iter_mut().find(|p| p.name == *name).unwrap();
+            let mut place = partition.start.clone();
+            let mut source = (partition.open)(&place).unwrap();
+            if let Read::Chunk(chunk) = block_on(source.next()).unwrap() {
+                place = Place { stream: chunk.stream, position: *position };
+            }
+            stood.insert((*name).to_owned(), Stood { place, ended: *ended });
+        }
+        stood
+    }
+
+    #[test]
+    fn a_run_goes_on_with_the_files_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let options = serde_json::json!({ "path": "*.txt" });
+        ["a.txt", "b.txt", "c.txt"].iter().for_each(|name| write(name, "1\n2\n"));
+        let stood = read_to(dir.path(), &options, &[("a.txt", 2, false), ("b.txt", 0, false), ("c.txt", 4, true)]);
+        let go_on = || {
+            let context = OpenContext { stood: Some(stood.clone()), ..context(dir.path()) };
+            let parsed = serde_json::from_value(options.clone()).unwrap();
+            let mut rest = Vec::new();
+            for mut partition in FileSource::open(parsed, context)?.partitions {
+                let mut source = (partition.open)(&stood[&partition.name].place)?;
+                rest.push((partition.name, String::from_utf8(read_all(source.as_mut())).unwrap()));
+            }
+            Ok::<_, SourceError>(rest)
+        };
+        let rest = |of: &[(&str, &str)]| of.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect::<Vec<_>>();
+        write("0.txt", "it came later\n");
+        write("b.txt", "1\n2\n3\n");
+        assert_eq!(go_on().unwrap(), rest(&[("a.txt", "2\n"), ("b.txt", "1\n2\n3\n"), ("c.txt", "")]));
+        std::fs::remove_file(dir.path().join("c.txt")).unwrap();
+        assert_eq!(go_on().unwrap().len(), 2, "what was read to its end may go");
+
+        for (text, what) in
+            [("1\n", "is not the file"), ("1\n3\n", "is not the file"), ("3\n2\n4\n", "is not the file")]
+        {
+            write("a.txt", text);
+            let error = go_on().unwrap_err().message;
+            assert!(error.contains(what) && error.contains("`run --fresh`"), "{error}");
+        }
+        std::fs::remove_file(dir.path().join("a.txt")).unwrap();
+        let error = go_on().unwrap_err().message;
+        assert!(error.contains("`a.txt` was not read to its end and is gone"), "{error}");
+        // A copy of it will do.
+        write("a.txt", "1\n2\n");
+        assert_eq!(go_on().unwrap()[0], ("a.txt".to_owned(), "2\n".to_owned()));
     }
 
     #[test]
@@ -395,7 +535,7 @@ mod tests {
             std::fs::write(&plain, &text).unwrap();
             std::fs::write(&packed, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
             for path in [plain, packed] {
-                assert_eq!(end_of_lines(&path, "a", Compression::Auto).unwrap(), expected);
+                assert_eq!(end_of_lines(&path, "a", Compression::Auto).unwrap().0, expected);
             }
         }
     }

@@ -2,9 +2,10 @@
 //! before the one that took its name, one that is cut begins again, one that is deleted ends.
 //!
 //! A file is known by its device and number, and by its first bytes, so that a file that was cut and has grown past the
-//! old length is still seen to be another.
+//! old length is still seen to be another. A run that goes on begins with the file it had read, wherever that is now, then
+//! reads those that had the path since.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _};
 use std::ops::RangeInclusive;
@@ -15,35 +16,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::file_stream::{FileStream, Identity, LeftFile, ReadFile};
+use super::find_again::FoundAgain;
 use super::input_file::{InputFile, cannot};
 use super::unpack::Compression;
 use crate::connector::{BoxFuture, Chunk, Read, Source, SourceError};
 
 /// First bytes that are remembered of a file.
 const HEAD_BYTES: usize = 256;
-
-/// What a file is, whatever it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Identity {
-    device: u64,
-    number: u64,
-}
-
-impl Identity {
-    /// That of an existing file.
-    pub fn of(metadata: &Metadata) -> Self {
-        Identity { device: metadata.dev(), number: metadata.ino() }
-    }
-}
-
-/// A file that was read to its end under a name that now belongs to another.
-#[derive(Clone, Debug)]
-struct Left {
-    head: Vec<u8>,
-    /// Bytes of the file itself that were read, and what position they unpack to.
-    raw: u64,
-    position: u64,
-}
 
 /// What the followers of one source know of each other's files.
 #[derive(Clone, Default)]
@@ -53,7 +33,8 @@ pub struct Followed(Arc<Mutex<Files>>);
 struct Files {
     /// What is being read, by name.
     current: HashMap<String, Identity>,
-    left: HashMap<Identity, Left>,
+    /// What was read to its end, with the name that it was read under.
+    left: HashMap<Identity, (String, LeftFile)>,
 }
 
 /// What is to be done with a file that was found.
@@ -61,8 +42,8 @@ struct Files {
 pub enum Known {
     /// It is being read, or was.
     Read,
-    /// It is new, or has grown after it was left; where to begin.
-    From(u64),
+    /// It is new, or has grown after it was left; where to begin, and what was read of it.
+    From(u64, ReadFile),
 }
 
 impl Followed {
@@ -88,17 +69,47 @@ impl Followed {
         }
         let from = match files.left.get(&identity) {
             // The number of a deleted file is given to another soon.
-            Some(left) if metadata.len() >= left.raw && head_of(path, left.head.len()).as_ref() == Some(&left.head) => {
-                if metadata.len() == left.raw {
+            Some((_, left)) if left.file.is_at(path, true) => {
+                if metadata.len() == left.file.read {
                     return Known::Read;
                 }
-                left.position
+                Some((left.position, left.file.clone()))
             }
-            _ => 0,
+            _ => None,
         };
+        let new = || File::open(path).and_then(|file| ReadFile::of(&file, 0)).map(|read| (0, read));
+        // What is gone by now is found again when it is back.
+        let Ok((position, read)) = from.map_or_else(new, Ok) else { return Known::Read };
         files.left.remove(&identity);
         files.current.insert(name.to_owned(), identity);
-        Known::From(from)
+        Known::From(position, read)
+    }
+
+    /// A run goes on with files that were found again; `paths` are all that there are.
+    pub fn resume(&self, found: &[FoundAgain], paths: &[&Path]) {
+        let mut files = self.files();
+        for (again, left) in found.iter().flat_map(|again| again.stream.left.iter().map(move |left| (again, left))) {
+            let at = |found: &dyn Fn(&Path) -> bool| paths.iter().copied().find(|path| found(path));
+            let at = at(&|path| left.file.is_at(path, true)).or_else(|| at(&|path| left.file.has_moved_to(path)));
+            if let Some(metadata) = at.and_then(|path| std::fs::metadata(path).ok()) {
+                let identity = Identity::of(&metadata);
+                let left = LeftFile { file: left.file.clone().known_as(identity), position: left.position };
+                files.left.insert(identity, (again.name.clone(), left));
+            }
+        }
+        // What is read on is not what was left, whoever left it.
+        for (again, path) in found.iter().filter_map(|again| Some((again, again.at.as_ref()?))) {
+            if let Ok(metadata) = std::fs::metadata(path) {
+                files.left.remove(&Identity::of(&metadata));
+                files.current.insert(again.name.clone(), Identity::of(&metadata));
+            }
+        }
+    }
+
+    /// What was left under a name.
+    fn left_under(&self, name: &str) -> Vec<LeftFile> {
+        let files = self.files();
+        files.left.values().filter(|(by, _)| by == name).map(|(_, left)| left.clone()).collect()
     }
 
     /// Forgets files that were left and are not among those that exist.
@@ -110,10 +121,6 @@ impl Followed {
             files.left.retain(|identity, _| there.contains(identity));
         }
     }
-}
-
-fn head_of(path: &Path, length: usize) -> Option<Vec<u8>> {
-    head(&File::open(path).ok()?, length).ok()
 }
 
 /// The first bytes of a file, fewer if it has fewer.
@@ -154,6 +161,10 @@ pub struct Follower {
     how: Following,
     /// Where to begin in the file that is opened next.
     from: u64,
+    /// Files to read before the one that the path leads to.
+    before: VecDeque<PathBuf>,
+    /// What a run that goes on had read: the first of those files must hold it.
+    had: Option<ReadFile>,
     current: Option<Current>,
     /// When to look again.
     next_look: Option<Instant>,
@@ -181,15 +192,35 @@ impl Follower {
             name: name.into(),
             how: how.clone(),
             from,
+            before: VecDeque::new(),
+            had: None,
             current: None,
             next_look: None,
             ended: false,
         }
     }
 
+    /// Goes on with a file that was found again, then with those that had its path since.
+    pub fn resume(mut self, again: &FoundAgain) -> Self {
+        self.had = Some(again.stream.current.clone());
+        self.before = again.at.iter().chain(&again.between).cloned().collect();
+        self
+    }
+
     /// What there is to read now, if anything.
     fn look(&mut self) -> Result<Option<Read>, SourceError> {
-        if self.ended || (self.current.is_none() && !self.open()?) {
+        if self.ended {
+            return Ok(Some(Read::End));
+        }
+        if let Some(had) = self.had.take()
+            && !self.before.front().is_some_and(|path| had.is_at(path, false))
+        {
+            // It is gone for good, or was cut: what has its path now is another.
+            self.from = 0;
+            self.before.pop_front();
+            return Ok(Some(Read::Renewed));
+        }
+        if self.current.is_none() && !self.open()? {
             self.ended = true;
             self.how.followed.files().current.remove(&self.name);
             return Ok(Some(Read::End));
@@ -220,12 +251,25 @@ impl Follower {
             self.current = None;
             return Ok(Some(Read::Renewed));
         }
-        Ok(Some(Read::Chunk(Chunk { bytes, position, ..Chunk::default() })))
+        let left = self.how.followed.left_under(&self.name);
+        let stream = current.stream(left).map_err(|e| cannot("read", &self.name, &e))?;
+        Ok(Some(Read::Chunk(Chunk { stream, bytes, ends: None, position })))
     }
 
-    /// Opens what the path leads to; false if that is nothing.
+    /// Opens the file that is next; false if there is none.
     fn open(&mut self) -> Result<bool, SourceError> {
-        let file = match File::open(&self.path) {
+        while let Some(path) = self.before.pop_front() {
+            if self.open_at(&path)? {
+                return Ok(true);
+            }
+        }
+        let path = self.path.clone();
+        self.open_at(&path)
+    }
+
+    /// Opens what a path leads to; false if that is nothing, or read already.
+    fn open_at(&mut self, path: &Path) -> Result<bool, SourceError> {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(cannot("read", &self.name, &e)),
@@ -240,17 +284,17 @@ impl Follower {
         let mut from = std::mem::take(&mut self.from);
         if self.how.followed.files().current.get(&self.name) != Some(&identity) {
             // Where names are passed on (`a.log` to `a.log.1`), what has this one now may be read already.
-            match self.how.followed.claim(&self.name, &self.path, &metadata) {
+            match self.how.followed.claim(&self.name, path, &metadata) {
                 Known::Read => return Ok(false),
-                Known::From(position) => from = from.max(position),
+                Known::From(position, _) => from = from.max(position),
             }
         }
         let again = file.try_clone().map_err(|e| cannot("read", &self.name, &e))?;
-        let mut input = InputFile::new(file, &self.path, &self.name, self.how.compression)?;
+        let mut input = InputFile::new(file, path, &self.name, self.how.compression)?;
         if !input.seek(from)? {
             // It is not the file that was read before: that one was longer.
             (&again).seek(io::SeekFrom::Start(0)).map_err(|e| cannot("read", &self.name, &e))?;
-            input = InputFile::new(again, &self.path, &self.name, self.how.compression)?;
+            input = InputFile::new(again, path, &self.name, self.how.compression)?;
         }
         let (all, each) = &self.how.blocks;
         let block = (all / self.how.followed.files().current.len().max(1)).clamp(*each.start(), *each.end());
@@ -278,22 +322,25 @@ impl Follower {
         if let Some(error) = current.input.cut_short() {
             return Err(error);
         }
-        let left = Left {
-            head: std::mem::take(&mut current.head),
-            raw: current.input.raw(),
-            position: current.input.position(),
-        };
         // A deleted file comes under no other name.
-        if current.input.file().and_then(|file| file.metadata().ok()).is_some_and(|m| m.nlink() > 0) {
-            self.how.followed.files().left.insert(current.identity, left);
+        if let Some(file) = current.input.file().filter(|file| file.metadata().is_ok_and(|m| m.nlink() > 0)) {
+            let read = ReadFile::of(file, current.input.raw()).map_err(|e| cannot("read", &self.name, &e))?;
+            let left = LeftFile { file: read, position: current.input.position() };
+            self.how.followed.files().left.insert(current.identity, (self.name.clone(), left));
         }
         self.current = None;
         // Nothing there: the next look ends it.
-        if there.is_none() { self.look() } else { Ok(Some(Read::Renewed)) }
+        if there.is_none() && self.before.is_empty() { self.look() } else { Ok(Some(Read::Renewed)) }
     }
 }
 
 impl Current {
+    /// The file as far as it was read, with what had its name before.
+    fn stream(&self, left: Vec<LeftFile>) -> io::Result<Arc<str>> {
+        let Some(file) = self.input.file() else { return Ok(Arc::default()) };
+        Ok(FileStream { current: ReadFile::of(file, self.input.raw())?, left }.spell())
+    }
+
     /// Whether the file still begins as it did after `bytes` were read of it at a position; its first bytes are kept.
     fn is_same(&mut self, bytes: &[u8], position: u64) -> io::Result<bool> {
         let Some(file) = self.input.file() else { return Ok(true) };

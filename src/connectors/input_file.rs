@@ -63,6 +63,11 @@ impl InputFile {
         })
     }
 
+    /// What it is called, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The file, if it is open.
     pub fn file(&self) -> Option<&File> {
         self.file.as_ref()

@@ -5,6 +5,8 @@ mod appended_file;
 pub mod discard;
 pub mod file_sink;
 pub mod file_source;
+mod file_stream;
+mod find_again;
 mod follow;
 pub mod generate;
 mod glob;

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::file_sink::{Mode, Visible};
-use super::follow::Identity;
+use super::file_stream::Identity;
 use super::output_mark::{Directories, Written, cannot, lost, make_parent};
 use super::pack::{Packer, Packing};
 use super::unpack::whole_members;

@@ -267,7 +267,7 @@ impl OutputFiles {
 
     /// Notes how a file is before it is begun; true if that must be on the disk before.
     fn note(&mut self, key: &Key, number: u32) -> Result<bool, String> {
-        if self.only().is_some() || self.opening.is_appended() {
+        if self.opening.is_appended() {
             return Ok(false);
         }
         let target = Target::of(&self.path_of(key, number));
@@ -276,6 +276,10 @@ impl OutputFiles {
         }
         let path = target.written(&self.opening);
         let beside = path != target.path;
+        // Of a sink that has but one file it is known what stands beside, and is begun anew.
+        if beside && self.only().is_some() {
+            return Ok(false);
+        }
         let length = match (self.opening.mode, target.there) {
             (Mode::Append, Some(there)) => Some(there.len()),
             (Mode::Replace, Some(_)) if !beside => Some(0),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::follow::Identity;
+use super::file_stream::Identity;
 use super::io_reason;
 
 /// One file of a sink.

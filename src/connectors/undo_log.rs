@@ -90,6 +90,9 @@ impl UndoLog {
 
     /// A checkpoint knows everything.
     pub fn clear(&mut self) -> Result<(), String> {
+        if self.noted.is_empty() {
+            return Ok(());
+        }
         self.noted.clear();
         self.file.as_ref().map_or(Ok(()), |file| file.set_len(0).map_err(|e| cannot("write", &self.path, &e)))
     }

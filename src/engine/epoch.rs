@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use crate::base::limit::KEY_GROUPS;
 use crate::base::time::Timestamp;
-use crate::connector::Marks;
+use crate::connector::{self, Marks, Place};
 use crate::plan::NodeId;
 use crate::store::rows::Status;
 
@@ -87,6 +88,18 @@ pub struct Stood {
     /// found later does not move it back.
     #[serde(default)]
     pub watermarks: BTreeMap<String, Timestamp>,
+}
+
+impl Stood {
+    /// Where the partitions of one source stood, by name.
+    pub fn of_source(&self, source: usize) -> BTreeMap<String, connector::Stood> {
+        let of_source = self.partitions.iter().filter(|state| state.source == source);
+        let stood = of_source.map(|state| {
+            let place = Place { stream: Arc::clone(&state.stream), position: state.position };
+            (state.name.clone(), connector::Stood { place, ended: state.ended })
+        });
+        stood.collect()
+    }
 }
 
 /// What a run goes on from.
