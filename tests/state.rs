@@ -90,6 +90,7 @@ fn commit() -> Commit {
             letter("in", Cause::Error, "this is not valid UTF-8", None, b"\xff\xfe"),
             letter("w", Cause::Late, "its window is gone", Some(START), b"{\"device\":\"a\"}"),
         ],
+        sent_again: vec![],
         now: START + 60_000_000,
     }
 }

@@ -7,63 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// 2026-01-01T00:00:00Z.
-const START: u64 = 1_767_225_600;
+#[path = "support/inputs.rs"]
+mod inputs;
 
-/// Numbers that look random and are the same in every run (Marsaglia, "Xorshift RNGs", 2003).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-/// Five files of JSON that overlap in time, one of them empty, and two of CSV; some rows are late, some broken.
-fn write_inputs(home: &Path) {
-    let mut numbers = Numbers(88_172_645_463_325_252);
-    for file in 0..5u64 {
-        let mut text = String::new();
-        for row in 0..if file == 3 { 0 } else { 4_000 + file * 500 } {
-            let ts = START + row / 2 + file * 300 + 60 - numbers.below(60);
-            let (device, value) = (numbers.below(40), numbers.below(2_000));
-            match numbers.below(500) {
-                0 => text.push_str("{\"ts\": 1, \"device\"\n"),
-                1 => writeln!(text, "{{\"device\":\"d{device}\",\"v\":{value}}}").unwrap(),
-                2 => writeln!(text, "{{\"ts\":{ts},\"device\":{device},\"v\":\"high\"}}").unwrap(),
-                _ => writeln!(
-                    text,
-                    "{{\"ts\":{ts},\"device\":\"d{device}\",\"v\":{value}.5,\"site\":{{\"floor\":{}}}}}",
-                    value % 3
-                )
-                .unwrap(),
-            }
-        }
-        fs::write(home.join(format!("in/part-{file}.ndjson")), text).unwrap();
-    }
-    for file in 0..2 {
-        let mut text = "ts,device,v,note\n".to_owned();
-        for row in 0..2_000 {
-            let ts = START + row + numbers.below(20);
-            writeln!(text, "{ts},d{},{},\"a, \"\"b\"\"\nc\"", numbers.below(40), numbers.below(900)).unwrap();
-        }
-        fs::write(home.join(format!("in/more-{file}.csv")), text).unwrap();
-    }
-}
-
-const SOURCES: &str = r#"
-sources:
-  parts:
-    file: { path: in/part-*.ndjson }
-    time: { field: ts, format: unix, out_of_order: 40s }
-  more:
-    file: { path: in/more-*.csv }
-    format: csv
-    time: { field: ts, format: unix, out_of_order: 5s }
-"#;
+use inputs::{SOURCES, START, write_inputs};
 
 const PIPELINES: &[(&str, &str)] = &[
     (
@@ -153,7 +100,7 @@ fn written(directory: &Path) -> Vec<(String, Vec<u8>)> {
 fn files_are_the_same_with_one_two_and_four_workers() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("in")).unwrap();
-    write_inputs(home.path());
+    write_inputs(home.path(), 500);
     for (name, steps) in PIPELINES {
         let file = format!("{name}.yaml");
         fs::write(home.path().join(&file), format!("name: {name}{SOURCES}{steps}")).unwrap();
@@ -217,7 +164,7 @@ sinks:
 fn a_sink_that_fails_ends_the_run() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("in")).unwrap();
-    write_inputs(home.path());
+    write_inputs(home.path(), 500);
     let pipeline = format!(
         "name: full{SOURCES}sinks:\n  out: {{ from: [parts, more], stdout: {{}} }}\n  too: {{ from: more, file: {{ path: out/too.ndjson }} }}\n  wrong: {{ from: [parts.errors, more.errors], file: {{ path: out/wrong.ndjson }} }}\n"
     );

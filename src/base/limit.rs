@@ -26,6 +26,8 @@ pub const YAML_DEPTH: usize = 64;
 pub const YAML_BYTES: u64 = 4 << 20;
 /// Bytes of rows that wait for a sink while a checkpoint is made durable: seconds of a fast pipeline's output.
 pub const SINK_BYTES: usize = 64 << 20;
+/// Bytes of dead letters that wait in memory for a checkpoint; beyond, one is made at once.
+pub const LETTER_BYTES: usize = 16 << 20;
 /// Groups that state is cut into for storing and for sharing among workers; the worker count may change between runs.
 pub const KEY_GROUPS: u64 = 256;
 /// Fields a pipeline may name; a column number is 16 bits.

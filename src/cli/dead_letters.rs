@@ -1,5 +1,7 @@
 //! `millstream dead-letters`: the rows that nobody could take.
 
+mod retry;
+
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -14,7 +16,7 @@ use crate::store::state::{Filter, Letter, StateReader};
 use super::exit;
 use super::load::{print, say};
 use super::output::Output;
-use super::state::open_to_write;
+use super::state::{Opened, open_to_write};
 use super::state_path::{Target, failed};
 use super::table::{Align, printable, shortened, size, table};
 
@@ -36,7 +38,9 @@ enum Verb {
     Show(Show),
     /// Write them as JSON objects, a line each.
     Export(Export),
-    /// Take them away. The pipeline must not be running.
+    /// Send them again: each enters at the entry that refused it. A pipeline that is running pauses for it.
+    Retry(retry::Args),
+    /// Take them away. A pipeline that is running pauses for it.
     Purge(Purge),
 }
 
@@ -159,6 +163,7 @@ pub fn run(args: &Args) -> u8 {
         Verb::List(list) => self::list(list),
         Verb::Show(show) => self::show(show),
         Verb::Export(export) => self::export(export),
+        Verb::Retry(retry) => retry::run(retry),
         Verb::Purge(purge) => self::purge(purge),
     };
     done.unwrap_or_else(|code| code)
@@ -322,7 +327,7 @@ fn purge(args: &Purge) -> Result<u8, u8> {
     }
     let (_, path) = args.target.load()?;
     args.target.exists(&path)?;
-    let mut file = open_to_write(&path, &args.target, "dead-letters purge")?;
+    let Opened { pause: _pause, mut file } = open_to_write(&path, &args.target, "dead-letters purge")?;
     let purged = file.purge(&filter).map_err(|e| failed(&e.message))?;
     Ok(print(&format!("{} purged\n", counted(purged, "dead letter"))))
 }

@@ -1,5 +1,6 @@
 //! Loading a pipeline file for a verb, and opening its connectors.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
@@ -82,8 +83,26 @@ pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>) -> Result<Vec<In
     Ok(inputs)
 }
 
-/// Opens the sinks of a pipeline; `order` are their nodes in the order the engine numbers them.
-pub fn open_sinks(pipeline: &Pipeline, order: &[NodeId]) -> Result<Vec<Box<dyn Sink>>, String> {
+/// The sources of a pipeline whose input was all taken before: there is nothing left to read.
+pub fn ended_sources(pipeline: &Pipeline) -> Vec<Input> {
+    let sources = pipeline.plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Source(_)));
+    let ended = |_| Input {
+        partitions: Vec::new(),
+        watch: None,
+        bounded: true,
+        out_of_order: TimeSpan::ZERO,
+        idle_after: IDLE_AFTER,
+    };
+    sources.map(ended).collect()
+}
+
+/// Opens the sinks of a pipeline; `order` are their nodes in the order the engine numbers them, `marks` what each remembers
+/// if the run goes on.
+pub fn open_sinks(
+    pipeline: &Pipeline,
+    order: &[NodeId],
+    marks: Option<&HashMap<String, BTreeMap<String, String>>>,
+) -> Result<Vec<Box<dyn Sink>>, String> {
     let mut sinks = Vec::new();
     for id in order {
         let Some(node) = pipeline.plan.node(*id) else { continue };
@@ -99,7 +118,8 @@ pub fn open_sinks(pipeline: &Pipeline, order: &[NodeId]) -> Result<Vec<Box<dyn S
             }
             _ => None,
         };
-        let opened = (kind.open)(&sink.options, context(pipeline, node, header));
+        let marks = marks.map(|marks| marks.get(&node.name).cloned().unwrap_or_default());
+        let opened = (kind.open)(&sink.options, OpenContext { marks, ..context(pipeline, node, header) });
         sinks.push(opened.map_err(|e| format!("sink `{}`: {}", node.name, e.message()))?);
     }
     Ok(sinks)

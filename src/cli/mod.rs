@@ -8,9 +8,11 @@ mod explain;
 mod files;
 mod graph;
 mod infer;
+mod interrupts;
 mod load;
 mod new;
 mod output;
+mod plan;
 mod progress;
 mod reference;
 mod run;
@@ -47,6 +49,8 @@ enum Verb {
     State(state::Args),
     /// Look at the rows that nobody could take.
     DeadLetters(dead_letters::Args),
+    /// Say what a run would go on from, and what it would have to forget.
+    Plan(plan::Args),
     /// Say everything that is wrong with pipeline files, without running them.
     Check(check::Args),
     /// Run the tests that pipeline files hold, in virtual time and without any connector.
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(&args),
         Verb::State(args) => state::run(&args),
         Verb::DeadLetters(args) => dead_letters::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Check(args) => check::run(&args, &load::REGISTRY),
         Verb::Test(args) => test::run(&args),
         Verb::Explain(args) => explain::run(&args),

@@ -1,15 +1,22 @@
 //! `millstream run`: pipelines to their end, or until interrupted.
 
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::config::Pipeline;
+use crate::engine::keeper::{Resumed, StateKeeper};
+use crate::engine::kept::{Fate, fates, sources_gone};
 use crate::engine::lower::{Lowering, lower};
-use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job};
+use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job, wall_clock};
+use crate::plan::{Node, NodeKind};
+use crate::store::rows::LedgerRow;
+use crate::store::state::{Holder, StateFile};
 
-use super::load::{load, open_sinks, open_sources, say, show};
+use super::interrupts::Interrupts;
+use super::load::{ended_sources, load, open_sinks, open_sources, say, show};
 use super::progress::{EVERY, Progress};
+use super::state_path::{DataDirectory, state_path};
 use super::{exit, summary};
 
 /// Options of `run`.
@@ -24,6 +31,14 @@ pub struct Args {
     /// Say nothing but errors.
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    data: DataDirectory,
+    /// Begin anew instead of going on with a run that was stopped or killed. Dead letters stay.
+    #[arg(long)]
+    fresh: bool,
+    /// Forget what this step keeps, because it means something else now or the step is gone; may be given several times.
+    #[arg(long, value_name = "STEP")]
+    reset_state: Vec<String>,
 }
 
 /// Runs the files in turn; the first that fails ends it.
@@ -34,7 +49,7 @@ pub fn run(args: &Args) -> u8 {
     let pipelines: Vec<_> = args.files.iter().map(|file| load(file, Severity::Error)).collect();
     for pipeline in pipelines {
         let Some(pipeline) = pipeline else { return exit::USAGE };
-        let code = match run_one(&pipeline, workers, args.quiet) {
+        let code = match run_one(&pipeline, workers, args) {
             Ok(code) => code,
             Err(why) => {
                 say(&format!("error: {why}"));
@@ -48,37 +63,109 @@ pub fn run(args: &Args) -> u8 {
     exit::OK
 }
 
-fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, String> {
+/// Runs a pipeline, as often as it is asked to pause for others that want its state.
+fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, String> {
+    let interrupts = Interrupts::listen();
+    let path = state_path(pipeline, args.data.data.as_deref());
+    let mut first = true;
+    loop {
+        let options = if first { Some(args) } else { None };
+        let state = open_state(pipeline, &path, options)?;
+        if first && let Err(why) = interrupts.take_requests(&path) {
+            say(&format!("warning: {why}; verbs that change the state have to wait for the end of the run"));
+        }
+        first = false;
+        let (code, outcome) = run_on(pipeline, state, (workers, args.quiet), &interrupts)?;
+        // The state was let go with the run.
+        let mut asked = false;
+        while let Some(request) = interrupts.request() {
+            if outcome == Outcome::Stopped && !can_pause(pipeline) {
+                request.refuse("it reads standard input, which cannot be taken up again");
+                continue;
+            }
+            asked = true;
+            if !args.quiet {
+                say(&format!("{}: pauses for `{}`", pipeline.plan.name, request.why));
+            }
+            request.paused();
+        }
+        if !asked || outcome != Outcome::Stopped || interrupts.signalled() {
+            return Ok(code);
+        }
+    }
+}
+
+/// Whether what a run reads can be taken up again by the same process.
+fn can_pause(pipeline: &Pipeline) -> bool {
+    let reads_stdin = |node: &Node| matches!(&node.kind, NodeKind::Source(source) if source.connector == "stdin");
+    !pipeline.plan.nodes.iter().any(reads_stdin)
+}
+
+/// Runs a pipeline from where its state is to the end, or until interrupted.
+fn run_on(
+    pipeline: &Pipeline,
+    (mut keeper, resumed): (StateKeeper, Option<Resumed>),
+    (workers, quiet): (usize, bool),
+    interrupts: &Interrupts,
+) -> Result<(u8, Outcome), String> {
     let graph = lower(&pipeline.plan, Lowering { shares: workers, track: true })?;
-    let inputs = open_sources(pipeline, None)?;
+    let finishing = resumed.as_ref().is_some_and(|resumed| resumed.finishing);
+    let stood = resumed.as_ref().map(|resumed| &resumed.stood);
+    let inputs = if finishing { ended_sources(pipeline) } else { open_sources(pipeline, stood)? };
     if !quiet && !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
         say(&format!("{}: there is nothing to read yet; the run waits for what comes", pipeline.plan.name));
     }
-    let sinks = open_sinks(pipeline, &graph.sink_nodes())?;
+    let sinks = open_sinks(pipeline, &graph.sink_nodes(), resumed.as_ref().map(|resumed| &resumed.marks))?;
+    if let Some(resumed) = resumed.as_ref().filter(|_| !quiet) {
+        say(&format!("{}: goes on from checkpoint {}", pipeline.plan.name, resumed.epoch));
+    }
     let options = Options { workers, checkpoint_every: pipeline.plan.checkpoint_every.to_std() };
     let mut progress = Progress::new(&pipeline.plan);
-    let on_signal = Signals::listen();
     let (started, handle) = channel::<Handle>();
-    let (ended, end) = channel::<Summary>();
+    let (ended, end) = channel::<(Summary, Vec<LedgerRow>)>();
+    // What was kept of a run whose input was all taken is of no use: only its output is not final yet.
+    let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood);
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
-        let mut memory = crate::engine::job::Snapshot::default();
-        let summary = run_job(graph, inputs, sinks, &options, (None, &mut memory), &mut |handle| {
+        let summary = run_job(graph, inputs, sinks, &options, (stood.as_ref(), &mut keeper), &mut |handle| {
             // Without a listener there is nobody to stop the run.
             let _ = started.send(handle);
         });
-        let _ = ended.send(summary);
+        let totals = keeper.totals();
+        drop(keeper);
+        let _ = ended.send((summary, totals));
     });
     runner.map_err(|e| format!("no thread for the run: {e}"))?;
     let handle = handle.recv().ok();
     if let Some(handle) = handle.clone() {
-        on_signal.stop(handle);
+        interrupts.begin(handle);
     }
-    let summary = loop {
+    let (summary, totals) = wait_for(&end, handle.as_ref().filter(|_| !quiet), &mut progress)?;
+    interrupts.end();
+    progress.clear();
+    if let Some(handle) = handle.filter(|_| !quiet) {
+        warn(&handle, &progress);
+        show(&Diagnostics { list: handle.missing_fields() });
+    }
+    let unbalanced = summary::unbalanced(&pipeline.plan, &totals);
+    if !unbalanced.is_empty() {
+        say(&format!("error: {unbalanced}"));
+    }
+    let code = report(pipeline, &summary, &progress, quiet);
+    Ok((if unbalanced.is_empty() { code } else { exit::FAILED }, summary.outcome))
+}
+
+/// Waits for the end of a run, and shows how it goes if there is somebody to see it.
+fn wait_for(
+    end: &Receiver<(Summary, Vec<LedgerRow>)>,
+    shown: Option<&Handle>,
+    progress: &mut Progress,
+) -> Result<(Summary, Vec<LedgerRow>), String> {
+    loop {
         match end.recv_timeout(EVERY) {
-            Ok(summary) => break summary,
+            Ok(ended) => return Ok(ended),
             Err(RecvTimeoutError::Timeout) => {
-                if let Some(handle) = handle.as_ref().filter(|_| !quiet) {
-                    warn(handle, &progress);
+                if let Some(handle) = shown {
+                    warn(handle, progress);
                     progress.show(handle);
                 }
             }
@@ -86,13 +173,57 @@ fn run_one(pipeline: &Pipeline, workers: usize, quiet: bool) -> Result<u8, Strin
                 return Err("the run ended without a word; please report it".to_owned());
             }
         }
-    };
-    progress.clear();
-    if let Some(handle) = handle.filter(|_| !quiet) {
-        warn(&handle, &progress);
-        show(&Diagnostics { list: handle.missing_fields() });
     }
-    Ok(report(pipeline, &summary, &progress, quiet))
+}
+
+/// The pipeline's state, and what the run goes on from.
+/// With `args` at the beginning, without when it was let go in between.
+fn open_state(pipeline: &Pipeline, path: &Path, args: Option<&Args>) -> Result<(StateKeeper, Option<Resumed>), String> {
+    let holder = Holder { pipeline: pipeline.plan.file.clone(), command: "run".to_owned() };
+    let mut file = StateFile::open(path, &holder).map_err(|e| e.message)?;
+    if let Some(args) = args {
+        if args.fresh {
+            file.begin(wall_clock().0).map_err(|e| e.message)?;
+        }
+        reset(pipeline, &mut file, &args.reset_state)?;
+    }
+    StateKeeper::open(file, &pipeline.plan)
+}
+
+/// Forgets what steps keep that the user named, and refuses to go on where state means something else now.
+fn reset(pipeline: &Pipeline, file: &mut StateFile, named: &[String]) -> Result<(), String> {
+    let Some(kept) = file.kept().filter(|kept| kept.epoch > 0) else { return Ok(()) };
+    let fates = fates(&pipeline.plan, kept);
+    let mut told: Vec<String> = Vec::new();
+    for fate in fates.iter().filter(|fate| !named.contains(&fate.step)) {
+        match &fate.fate {
+            Fate::Kept | Fate::New => {}
+            Fate::Changed(lines) => {
+                told.push(format!("`{}` keeps something else now ({})", fate.step, lines.join("; ")))
+            }
+            Fate::Gone => told.push(format!("`{}` kept state and is no longer a step that does", fate.step)),
+        }
+    }
+    let gone = sources_gone(&pipeline.plan, kept);
+    told.extend(
+        gone.iter()
+            .filter(|name| !named.contains(name))
+            .map(|name| format!("`{name}` was a source; where it stood would be forgotten")),
+    );
+    if !told.is_empty() {
+        return Err(format!(
+            "the run that was not finished cannot go on with this pipeline:\n  {}\nput the pipeline back as it was, name what may be forgotten with `--reset-state NAME`, or begin anew with `--fresh`",
+            told.join("\n  ")
+        ));
+    }
+    if let Some(unknown) = named.iter().find(|name| !fates.iter().any(|f| f.step == **name) && !gone.contains(name)) {
+        return Err(format!("`--reset-state {unknown}`: no step of this name keeps state"));
+    }
+    let known: Vec<String> = kept.steps.iter().map(|step| step.name.clone()).collect();
+    for step in named.iter().filter(|step| known.contains(step)) {
+        file.reset_step(step).map_err(|e| e.message)?;
+    }
+    Ok(())
 }
 
 /// Says what went wrong without ending the run.
@@ -126,7 +257,7 @@ fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool
         Outcome::Complete => exit::OK,
         Outcome::Stopped => {
             if !quiet {
-                say(&format!("{}: stopped before its input ended; open windows were not emitted", pipeline.plan.name));
+                say(&format!("{}: stopped before its input ended; the next run goes on from here", pipeline.plan.name));
             }
             exit::STOPPED
         }
@@ -136,48 +267,4 @@ fn report(pipeline: &Pipeline, ended: &Summary, progress: &Progress, quiet: bool
             exit::FAILED
         }
     }
-}
-
-/// The first SIGINT or SIGTERM stops the run in good order, a second one at once.
-struct Signals {
-    handles: Sender<Handle>,
-}
-
-impl Signals {
-    /// Takes signals from now on, also those that come before there is a run to stop.
-    fn listen() -> Self {
-        let (handles, given) = channel::<Handle>();
-        let (ready, listening) = channel::<()>();
-        // Without the thread, signals end the process at once, as they do by default.
-        let thread = std::thread::Builder::new().name("signals".to_owned());
-        if thread.spawn(move || wait_for_signals(&ready, &given)).is_ok() {
-            let _ = listening.recv();
-        }
-        Signals { handles }
-    }
-
-    /// Gives signals a run to stop.
-    fn stop(self, handle: Handle) {
-        // Nobody listens where no thread could be had.
-        let _ = self.handles.send(handle);
-    }
-}
-
-fn wait_for_signals(ready: &Sender<()>, given: &Receiver<Handle>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    runtime.block_on(async {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return;
-        };
-        let _ = ready.send(());
-        for first in [true, false] {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            match given.recv() {
-                Ok(handle) if first => handle.stop(),
-                _ => std::process::exit(i32::from(exit::STOPPED)),
-            }
-        }
-    });
 }

@@ -9,6 +9,7 @@ use crate::base::suggest::nearest;
 use crate::base::time::Timestamp;
 use crate::inspect::spelling::{count, counted};
 use crate::plan::NodeKind;
+use crate::store::control::{Pause, pause};
 use crate::store::rows::StateRow;
 use crate::store::state::{Holder, StateFile, StateReader};
 
@@ -36,7 +37,7 @@ pub struct Args {
     /// The row of one key: a text or JSON; `["a", 3]` if the key has several parts.
     #[arg(long, value_name = "KEY", requires = "step")]
     key: Option<String>,
-    /// Forget the key. The pipeline must not be running.
+    /// Forget the key. A pipeline that is running pauses for it.
     #[arg(long, requires = "key")]
     delete: bool,
     /// How rows are written.
@@ -192,7 +193,7 @@ fn csv(text: &str) -> String {
 fn delete(target: &Target, step: &str, key: &str) -> Result<u8, u8> {
     let (_, path) = target.load()?;
     target.exists(&path)?;
-    let mut file = open_to_write(&path, target, "state --delete")?;
+    let Opened { pause: _pause, mut file } = open_to_write(&path, target, "state --delete")?;
     let wanted = Wanted::of(key);
     let mut found = Vec::new();
     let read = file.rows(step, 0..KEY_GROUPS, &mut |row| {
@@ -209,8 +210,22 @@ fn delete(target: &Target, step: &str, key: &str) -> Result<u8, u8> {
     Ok(print(&format!("`{step}` has forgotten the key `{key}`\n")))
 }
 
+/// A state that was opened to change it; a run that has it pauses meanwhile. The file is let go before the pause: what is
+/// declared first goes last.
+pub struct Opened {
+    /// The state.
+    pub file: StateFile,
+    /// Absent if no run has it.
+    pub pause: Option<Pause>,
+}
+
 /// Opens a state that is there to change it. The error was said.
-pub fn open_to_write(path: &Path, target: &Target, command: &str) -> Result<StateFile, u8> {
+pub fn open_to_write(path: &Path, target: &Target, command: &str) -> Result<Opened, u8> {
     let holder = Holder { pipeline: target.file.display().to_string(), command: command.to_owned() };
-    StateFile::open(path, &holder).map_err(|e| failed(&e.message))
+    let pause = match StateReader::held(path).filter(|held| held.command == "run") {
+        Some(_) => pause(path, command).map_err(|e| failed(&e.message))?,
+        None => None,
+    };
+    let file = StateFile::open(path, &holder).map_err(|e| failed(&e.message))?;
+    Ok(Opened { file, pause })
 }

@@ -64,8 +64,12 @@ pub fn failed(why: &str) -> u8 {
     exit::FAILED
 }
 
-/// The state database of a pipeline; `data` is what `--data` or `MILLSTREAM_DATA` says.
+/// The state database of a pipeline: what its `state` names, else a file in the directory that `--data` or
+/// `MILLSTREAM_DATA` says, which is `data`.
 pub fn state_path(pipeline: &Pipeline, data: Option<&Path>) -> PathBuf {
+    if let Some(state) = &pipeline.plan.state {
+        return pipeline.directory.join(state);
+    }
     // A variable that is set to nothing names no directory.
     let data = data.filter(|directory| !directory.as_os_str().is_empty());
     let beside = || match pipeline.directory == Path::new(".") {

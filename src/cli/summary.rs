@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::ledger::{Entry, Tally};
 use crate::plan::{Node, NodeKind, Operator, Plan};
+use crate::store::rows::LedgerRow;
 
 use super::progress::count;
 
@@ -49,6 +50,24 @@ pub fn held_back(plan: &Plan, entries: &[Entry]) -> String {
         text.push_str(&format!("`{}`: {what} held back\n", node.name));
     }
     text
+}
+
+/// What does not add up; empty if all does. Every row that an entry took in comes to exactly one end, and what leaves an entry
+/// is what its readers took in.
+pub fn unbalanced(plan: &Plan, ledger: &[LedgerRow]) -> String {
+    let mut wrong = Vec::new();
+    for (node, row) in plan.nodes.iter().zip(ledger) {
+        let left = row.passed + row.filtered + row.dropped + row.duplicate + row.failed + row.late;
+        let ends = left + row.absorbed + row.held;
+        if row.taken + row.made != ends {
+            wrong.push(format!(
+                "`{}` took in or made {} rows and accounts for {ends}",
+                node.name,
+                row.taken + row.made
+            ));
+        }
+    }
+    if wrong.is_empty() { String::new() } else { format!("the ledger does not balance: {}", wrong.join("; ")) }
 }
 
 fn of_entry(node: &Node, entry: &Entry) -> String {

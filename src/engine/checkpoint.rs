@@ -3,14 +3,31 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::fault;
+use crate::connector::{Sink, SinkError};
+use crate::plan::NodeId;
 use crate::store::rows::Status;
 
-use super::epoch::Keeper;
+use super::epoch::{Epoch, Keeper};
 use super::job::lock;
 use super::shared::{Shared, ToSink};
 
 /// How long the state is put in order at once, between looking whether there is something else to do.
 const TIDY: Duration = Duration::from_millis(20);
+
+/// Before a run begins: what sinks remember of how they found things, so that a crash at any time leads back to that.
+pub(super) fn keep_first(nodes: &[NodeId], sinks: &mut [Box<dyn Sink>], keeper: &mut dyn Keeper) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("no runtime for the sinks: {e}"))?;
+    let mut epoch = Epoch::default();
+    for (node, sink) in nodes.iter().zip(sinks.iter_mut()) {
+        let marks = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
+        epoch.marks.push((*node, marks));
+    }
+    fault::point("checkpoint.first");
+    keeper.commit(epoch, Status::Running)?;
+    sinks.iter_mut().try_for_each(|sink| runtime.block_on(sink.committed())).map_err(SinkError::message)
+}
 
 /// Makes a checkpoint every so often, until the run is over.
 pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
@@ -30,21 +47,26 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
         if !shared.wait_for_barrier(sequence) {
             return;
         }
+        fault::point("checkpoint.gathered");
         if let Err(why) = keeper.commit(shared.job.take_epoch(sequence), Status::Running) {
             return shared.fail(why);
         }
+        fault::point("checkpoint.committed");
         shared.tell_sinks(|| ToSink::Committed);
+        fault::point("checkpoint.told");
         untidy = true;
     }
 }
 
 /// After everything went through: the last checkpoint. Then sinks make their output final, if the input has ended.
 pub(super) fn keep_last(shared: &Shared, keeper: &mut dyn Keeper, complete: bool) {
+    fault::point("checkpoint.last");
     let status = if complete { Status::Finishing } else { Status::Stopped };
     if let Err(why) = keeper.commit(shared.job.take_epoch(u64::MAX - 1), status) {
         lock(&shared.failure).get_or_insert(why);
         return;
     }
+    fault::point("checkpoint.finishing");
     shared.tell_sinks(|| ToSink::Committed);
     if complete {
         shared.tell_sinks(|| ToSink::Finish);

@@ -1,21 +1,22 @@
 //! Drives a job step by step on one thread, in virtual time: what `millstream test` runs on, and what property tests
 //! hold the engine to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 use crate::data::framing::Block;
+use crate::plan::NodeId;
 use crate::store::rows::Status;
 
-use super::epoch::{Keeper, Resume};
+use super::epoch::{Epoch, Keeper, Resume};
 use super::job::{Job, Ready, Snapshot};
 use super::ledger::Tally;
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, PartitionSpec};
-use super::stage::Stage;
+use super::stage::{Stage, held};
 
 /// A job that moves only when it is told to.
 pub struct Direct {
@@ -29,6 +30,8 @@ pub struct Direct {
     now: Timestamp,
     last: bool,
     snapshot: Snapshot,
+    /// What was handed out at barriers and nobody has taken.
+    epochs: Vec<Epoch>,
 }
 
 impl Direct {
@@ -40,10 +43,22 @@ impl Direct {
         now: Timestamp,
         from: Option<&Snapshot>,
     ) -> Result<Self, String> {
+        let resume = from.map(|snapshot| Resume { stood: &snapshot.stood, rows: snapshot });
+        let mut direct = Direct::resume(graph, partitions, target, now, resume)?;
+        direct.snapshot = from.cloned().unwrap_or_default();
+        Ok(direct)
+    }
+
+    /// A job over these partitions, from what was kept elsewhere if there is something.
+    pub fn resume(
+        graph: Graph,
+        partitions: Vec<PartitionSpec>,
+        target: u32,
+        now: Timestamp,
+        from: Option<Resume<'_>>,
+    ) -> Result<Self, String> {
         let named = partitions.iter().map(|p| (p.source, Arc::from(p.name.as_str()), 0)).collect();
         let job = Job::new(graph, partitions, target, now);
-        let snapshot = from.cloned().unwrap_or_default();
-        let from = from.map(|snapshot| Resume { stood: &snapshot.stood, rows: snapshot });
         let mut stages = Vec::new();
         let mut sinks = 0;
         for (index, reader) in job.graph.readers.iter().enumerate() {
@@ -63,7 +78,17 @@ impl Direct {
         }
         let mappers = job.mappers()?;
         let outputs = vec![Vec::new(); sinks];
-        Ok(Direct { job, mappers, stages, outputs, partitions: named, now, last: false, snapshot })
+        Ok(Direct {
+            job,
+            mappers,
+            stages,
+            outputs,
+            partitions: named,
+            now,
+            last: false,
+            snapshot: Snapshot::default(),
+            epochs: Vec::new(),
+        })
     }
 
     /// Whole records of a partition, in its source's format.
@@ -110,15 +135,44 @@ impl Direct {
 
     /// What the job keeps after everything that was fed.
     pub fn snapshot(&mut self) -> Result<Snapshot, String> {
-        if let Some((_, ready)) = self.job.barrier() {
-            self.work(ready)?;
-        }
+        self.barrier()?;
+        self.keep()?;
         Ok(self.snapshot.clone())
     }
 
+    fn barrier(&mut self) -> Result<(), String> {
+        match self.job.barrier() {
+            Some((_, ready)) => self.work(ready),
+            None => Ok(()),
+        }
+    }
+
+    fn keep(&mut self) -> Result<(), String> {
+        self.epochs.drain(..).try_for_each(|epoch| self.snapshot.commit(epoch, Status::Running))
+    }
+
+    /// What changed since the job was made or this was last asked.
+    pub fn epoch(&mut self) -> Result<Epoch, String> {
+        self.barrier()?;
+        let mut whole = Epoch::default();
+        self.epochs.drain(..).for_each(|epoch| whole.follow(epoch));
+        Ok(whole)
+    }
+
+    /// How many rows steps hold.
+    pub fn held(&self) -> HashMap<NodeId, u64> {
+        held(self.stages.iter().flatten())
+    }
+
+    /// Sets the clock without letting time pass for partitions.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
     /// What became of rows at the last snapshot or at the end, and how many are held, by the node's index.
-    pub fn ledger(&self) -> &BTreeMap<usize, (Tally, u64)> {
-        &self.snapshot.ledger
+    pub fn ledger(&mut self) -> Result<&BTreeMap<usize, (Tally, u64)>, String> {
+        self.keep()?;
+        Ok(&self.snapshot.ledger)
     }
 
     /// What a sink was given so far, and forgets it.
@@ -166,7 +220,7 @@ impl Direct {
             let Some(info) = self.job.done(sequence) else { continue };
             self.last |= info.last;
             if info.barrier {
-                self.snapshot.commit(self.job.take_epoch(sequence), Status::Running)?;
+                self.epochs.push(self.job.take_epoch(sequence));
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use super::ledger::Counted;
 use super::partition::PartitionState;
 use super::state::{StateRow, first_hash, partition_of};
 
-/// Key groups whose rows are read at once when state is restored: what is read twice of a key is sorted out in memory.
+/// Key groups whose rows are asked for at once when state is restored; those of no share of a worker are passed over.
 const GROUPS_AT_ONCE: u64 = 16;
 
 /// Everything that changed since the barrier before, cut at one point of the stream.
@@ -57,6 +57,12 @@ pub trait Keeper: Kept + Send {
     /// Makes an epoch durable, all of it or nothing. After an error the run ends.
     fn commit(&mut self, epoch: Epoch, status: Status) -> Result<(), String>;
 
+    /// How many rows each step holds after its state was read back: fewer than at the checkpoint if somebody took keys away.
+    fn restored(&mut self, _held: &HashMap<NodeId, u64>) {}
+
+    /// The run has failed after the last checkpoint.
+    fn failed(&mut self) {}
+
     /// The output of a run whose input has ended is final: the next run begins anew.
     fn complete(&mut self) -> Result<(), String> {
         Ok(())
@@ -70,7 +76,7 @@ pub trait Keeper: Kept + Send {
 
 /// Where rows of steps are read from when a run goes on.
 pub trait Kept {
-    /// The rows of a step whose key group is among `groups`; of one key the last counts.
+    /// The rows of a step whose key group is among `groups`, one a key; a key that is gone may have one without a value.
     fn rows(
         &self,
         step: &str,
@@ -112,7 +118,7 @@ pub struct Resume<'a> {
 }
 
 impl Resume<'_> {
-    /// Gives every row of one share of a step; of each key the last.
+    /// Gives every row of one share of a step.
     pub fn share(
         &self,
         step: &str,
@@ -127,15 +133,10 @@ impl Resume<'_> {
             if !groups.clone().any(|group| in_share(first_hash(group))) {
                 continue;
             }
-            let mut rows: Vec<StateRow> = Vec::new();
-            let mut latest: HashTable<usize> = HashTable::new();
-            self.rows.rows(step, groups, &mut |row| {
-                if in_share(row.hash) {
-                    keep_last(&mut rows, &mut latest, row);
-                }
-                Ok(())
+            self.rows.rows(step, groups, &mut |row| match row.value.is_some() && in_share(row.hash) {
+                true => restore(row),
+                false => Ok(()),
             })?;
-            rows.iter().filter(|row| row.value.is_some()).try_for_each(&mut *restore)?;
         }
         Ok(())
     }
@@ -159,8 +160,12 @@ impl Kept for Snapshot {
         groups: Range<u64>,
         each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
     ) -> Result<(), String> {
-        let rows = self.steps.get(step).into_iter().flatten();
-        rows.filter(|row| groups.contains(&row.group())).try_for_each(each)
+        let mut rows: Vec<StateRow> = Vec::new();
+        let mut latest: HashTable<usize> = HashTable::new();
+        for row in self.steps.get(step).into_iter().flatten().filter(|row| groups.contains(&row.group())) {
+            keep_last(&mut rows, &mut latest, row);
+        }
+        rows.iter().try_for_each(each)
     }
 }
 

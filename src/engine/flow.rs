@@ -277,6 +277,10 @@ impl FlowRunner {
         let Some((_, batch)) = ports.into_iter().next() else { return };
         let exit = readers(&node.readers, &Port::Main).and_then(|r| r.first().copied());
         let Some(Target::Exit(exit)) = exit else { return };
+        if lines.is_some() {
+            // What a sink is given has arrived.
+            self.counted.of(node.node).tally.passed += batch.rows as u64;
+        }
         if let Some(place) = exits.get_mut(exit).filter(|_| batch.rows > 0) {
             *place = Some(match lines {
                 Some(lines) => Parcel::Lines(batch.ordinals, lines),

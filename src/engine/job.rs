@@ -97,6 +97,8 @@ pub struct Job {
     ticks: Mutex<HashMap<u64, Arc<TickInfo>>>,
     /// Pieces of work of every tick: shares of steps and sinks.
     pieces: usize,
+    /// Bytes of dead letters since the last checkpoint.
+    letters: AtomicUsize,
     /// What was handed out at barriers that are not through yet, by tick.
     epochs: Mutex<BTreeMap<u64, Epoch>>,
 }
@@ -125,6 +127,7 @@ impl Job {
             ticks: Mutex::new(HashMap::new()),
             pieces: (0..graph.readers.len()).map(shares).sum(),
             recounters: Mutex::new(Vec::new()),
+            letters: AtomicUsize::new(0),
             epochs: Mutex::new(BTreeMap::new()),
             ledger: Ledger::new(graph.context.entries.len()),
             graph,
@@ -177,11 +180,24 @@ impl Job {
     pub fn map(&self, mapper: &mut Mapper, at: (usize, u64), input: MapInput) -> Result<Vec<Ready>, String> {
         let now = input.arrived;
         let mapped = mapper.map(input);
-        self.ledger.add(&lock(&mapped.counted));
+        self.count(&lock(&mapped.counted));
         if let Some(failure) = mapper.runner.failure.take() {
             return Err(failure);
         }
         Ok(self.arrive(at, Arrival::Block(Arc::new(mapped)), now))
+    }
+
+    fn count(&self, counted: &Counted) {
+        self.ledger.add(counted);
+        let bytes = counted.letter_bytes();
+        if bytes > 0 {
+            self.letters.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes of dead letters that wait for a checkpoint, roughly.
+    pub fn letters(&self) -> usize {
+        self.letters.load(Ordering::Relaxed)
     }
 
     /// A source never comes to an end by itself.
@@ -246,7 +262,7 @@ impl Job {
     /// A share of a step takes a tick.
     pub fn tick(&self, reader: usize, stage: &mut Stage, input: StageInput) -> Result<Vec<Ready>, String> {
         let (parcels, ranks) = stage.tick(&input);
-        self.ledger.add(&stage.runner.counted);
+        self.count(&stage.runner.counted);
         stage.since.add(std::mem::take(&mut stage.runner.counted));
         if let Some(failure) = stage.runner.failure.take() {
             return Err(failure);
@@ -292,6 +308,7 @@ impl Job {
 
     /// What was handed out at barriers up to one that has gone through everything.
     pub fn take_epoch(&self, sequence: u64) -> Epoch {
+        self.letters.store(0, Ordering::Relaxed);
         let mut epochs = lock(&self.epochs);
         let later = epochs.split_off(&(sequence + 1));
         let through = std::mem::replace(&mut *epochs, later);

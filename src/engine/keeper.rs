@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
-use crate::plan::{NodeKind, Plan, meaning::meaning};
-use crate::store::rows::{Commit, DeadLetter, LedgerRow, PartitionRow, StateRow, Status, StepRow};
+use crate::plan::{NodeId, NodeKind, Plan, meaning::meaning};
+use crate::store::rows::{Cause, Commit, DeadLetter, LedgerRow, PartitionRow, StateRow, Status, StepRow};
 use crate::store::state::StateFile;
 
 use super::epoch::{Epoch, Keeper, Kept, Stood};
@@ -27,6 +27,8 @@ pub struct StateKeeper {
     /// What became of rows since the run began, by node.
     totals: Vec<Tally>,
     held: Vec<u64>,
+    /// Dead letters that the next commit takes away.
+    sent_again: Vec<u64>,
     /// Where partitions stood at the last commit.
     partitions: HashMap<(String, String), PartitionRow>,
 }
@@ -45,7 +47,7 @@ pub struct Resumed {
 
 impl StateKeeper {
     /// Goes on with the run that the file holds, or begins one. The error is for whoever runs the pipeline.
-    pub fn open(mut file: StateFile, plan: &Plan) -> Result<(Self, Option<Resumed>), String> {
+    pub fn open(file: StateFile, plan: &Plan) -> Result<(Self, Option<Resumed>), String> {
         let names = |of: fn(&NodeKind) -> bool| plan.nodes.iter().filter(move |n| of(&n.kind)).map(|n| n.name.clone());
         let sources: Vec<String> = names(|kind| matches!(kind, NodeKind::Source(_))).collect();
         let steps = plan.nodes.iter().filter_map(|node| Some((node.name.clone(), meaning(plan, node)?.to_string())));
@@ -54,6 +56,7 @@ impl StateKeeper {
             steps: steps.collect(),
             totals: vec![Tally::default(); plan.nodes.len()],
             held: vec![0; plan.nodes.len()],
+            sent_again: Vec::new(),
             partitions: HashMap::new(),
             sources,
             file,
@@ -66,7 +69,8 @@ impl StateKeeper {
     }
 
     fn resume(&mut self) -> Option<Resumed> {
-        let kept = self.file.kept()?;
+        // Before the first checkpoint nothing has left.
+        let kept = self.file.kept().filter(|kept| kept.epoch > 0)?;
         let mut stood = Stood::default();
         for row in &kept.partitions {
             self.partitions.insert((row.source.clone(), row.name.clone()), row.clone());
@@ -122,13 +126,45 @@ impl StateKeeper {
         (moved, gone)
     }
 
-    fn name(&self, node: crate::plan::NodeId) -> String {
+    /// Notes how far the run is, and nothing else.
+    fn mark(&mut self, status: Status) -> Result<(), String> {
+        let Some(kept) = self.file.kept() else { return Ok(()) };
+        let commit = Commit {
+            status,
+            partitions: Vec::new(),
+            gone: Vec::new(),
+            steps: kept.steps.clone(),
+            changes: Vec::new(),
+            marks: Vec::new(),
+            ledger: kept.ledger.clone(),
+            dead_letters: Vec::new(),
+            sent_again: Vec::new(),
+            now: wall_clock().0,
+        };
+        self.file.commit(&commit).map_err(|e| e.message)
+    }
+
+    fn name(&self, node: NodeId) -> String {
         self.entries.get(node.index()).cloned().unwrap_or_default()
     }
 
     fn ledger(&self) -> Vec<LedgerRow> {
         let rows = self.entries.iter().zip(&self.totals).zip(&self.held);
         rows.map(|((entry, tally), held)| ledger_row(entry, tally, *held)).collect()
+    }
+
+    /// Dead letters are sent again: the entry that refused them is as if they had not come yet, and the next commit takes
+    /// them away. Those of an earlier run come without a cause: they are not in this one's ledger.
+    pub fn withdraw(&mut self, node: NodeId, letters: &[(u64, Option<Cause>)]) {
+        if let Some(total) = self.totals.get_mut(node.index()) {
+            for cause in letters.iter().filter_map(|(_, cause)| *cause) {
+                let count = if cause == Cause::Late { &mut total.late } else { &mut total.failed };
+                *count = count.saturating_sub(1);
+                total.taken = total.taken.saturating_sub(1);
+                total.dead = total.dead.saturating_sub(1);
+            }
+        }
+        self.sent_again.extend(letters.iter().map(|(id, _)| *id));
     }
 
     /// What became of the rows since the run began, by node.
@@ -181,25 +217,28 @@ impl Keeper for StateKeeper {
         let (partitions, gone) = self.partitions(epoch.partitions);
         let changes = epoch.steps.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
         let ledger = self.ledger();
+        let sent_again = std::mem::take(&mut self.sent_again);
         let now = wall_clock().0;
-        let commit = Commit { status, partitions, gone, steps, changes, marks, ledger, dead_letters, now };
+        let commit = Commit { status, partitions, gone, steps, changes, marks, ledger, dead_letters, sent_again, now };
         self.file.commit(&commit).map_err(|e| e.message)
     }
 
     fn complete(&mut self) -> Result<(), String> {
-        let steps = self.file.kept().map(|kept| kept.steps.clone()).unwrap_or_default();
-        let commit = Commit {
-            status: Status::Complete,
-            partitions: Vec::new(),
-            gone: Vec::new(),
-            steps,
-            changes: Vec::new(),
-            marks: Vec::new(),
-            ledger: self.ledger(),
-            dead_letters: Vec::new(),
-            now: wall_clock().0,
-        };
-        self.file.commit(&commit).map_err(|e| e.message)
+        self.mark(Status::Complete)
+    }
+
+    fn restored(&mut self, held: &HashMap<NodeId, u64>) {
+        let nodes = self.totals.iter_mut().zip(&mut self.held).enumerate();
+        for (index, (total, before)) in nodes {
+            let now = u16::try_from(index).ok().and_then(|index| held.get(&NodeId(index))).copied().unwrap_or(0);
+            total.dropped += before.saturating_sub(now);
+            *before = now;
+        }
+    }
+
+    fn failed(&mut self) {
+        // It has failed already; that the state does not say so leads nobody astray.
+        let _ = self.mark(Status::Failed);
     }
 
     fn tidy(&mut self, budget: Duration) -> Result<bool, String> {

@@ -157,6 +157,17 @@ impl Counted {
         }
     }
 
+    /// How many letters there are.
+    pub fn letters(&self) -> usize {
+        self.entries.iter().map(|(_, entry)| entry.letters.len()).sum()
+    }
+
+    /// Bytes of the letters.
+    pub fn letter_bytes(&self) -> usize {
+        let letters = self.entries.iter().flat_map(|(_, entry)| &entry.letters);
+        letters.map(|letter| letter.original.len() + letter.reason.len() + size_of::<Letter>()).sum()
+    }
+
     /// The entries with what was counted of them.
     pub fn into_entries(self) -> Vec<(NodeId, Entry)> {
         self.entries

@@ -10,11 +10,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::base::diag::Diagnostic;
+use crate::base::fault;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Partition, Place, Sink, Watch};
 
 use super::action::Action;
-use super::checkpoint::{keep, keep_last};
+use super::checkpoint::{keep, keep_first, keep_last};
 use super::epoch::{Keeper, Resume, Stood};
 use super::job::{Job, lock};
 use super::ledger::Entry;
@@ -23,6 +24,7 @@ use super::partition::PartitionSpec;
 use super::shared::{Queue, Shared, SinkSlot, Slot, ToSink};
 use super::sink_task::deliver;
 use super::source_task::{SourceTask, read_live, read_source};
+use super::stage::held;
 use super::worker::{guarded, pass_time, work};
 
 /// Rows at which a tick is cut where partitions meet.
@@ -129,6 +131,7 @@ pub fn run(
     let specs = partition_specs(&graph, &inputs);
     let live = inputs.iter().any(|input| !input.bounded);
     let now = wall_clock();
+    let graph_sinks = graph.sink_nodes();
     let job = Job::new(graph, specs, TICK_ROWS, now);
     let restored = {
         let from = stood.map(|stood| Resume { stood, rows: &*keeper });
@@ -141,6 +144,10 @@ pub fn run(
         Ok(made) => made,
         Err(why) => return failed(&job, why),
     };
+    if stood.is_some() {
+        let stages = queue.slots.iter().filter_map(|slot| slot.stage.as_ref());
+        keeper.restored(&held(stages.map(|stage| &**stage)));
+    }
     for (source, _) in inputs.iter().enumerate().filter(|(_, input)| !input.bounded) {
         job.keep_open(source);
     }
@@ -152,6 +159,12 @@ pub fn run(
         senders.push(SinkSlot { reader, waiting: BTreeMap::new(), next: 0, sender: Some(sender) });
         receivers.push(receiver);
     }
+    let mut sinks = sinks;
+    if stood.is_none()
+        && let Err(why) = keep_first(&graph_sinks, &mut sinks, keeper)
+    {
+        return failed(&job, why);
+    }
     let shared = Arc::new(Shared::new(job, queue, senders, count, options.workers));
     started(Handle { shared: Arc::clone(&shared) });
     std::thread::scope(|scope| {
@@ -160,11 +173,14 @@ pub fn run(
     let complete = shared.complete.load(Ordering::Acquire);
     if complete
         && lock(&shared.failure).is_none()
-        && let Err(why) = keeper.complete()
+        && let Err(why) = complete_state(keeper)
     {
         lock(&shared.failure).get_or_insert(why);
     }
     let failure = lock(&shared.failure).take();
+    if failure.is_some() {
+        keeper.failed();
+    }
     let outcome = match failure {
         Some(why) => Outcome::Failed(why),
         None if shared.reader_gone.load(Ordering::Acquire) => Outcome::ReaderGone,
@@ -172,6 +188,11 @@ pub fn run(
         None => Outcome::Stopped,
     };
     Summary { outcome, entries: shared.job.ledger.entries() }
+}
+
+fn complete_state(keeper: &mut dyn Keeper) -> Result<(), String> {
+    fault::point("checkpoint.complete");
+    keeper.complete()
 }
 
 fn threads<'scope>(

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::base::limit::LETTER_BYTES;
 use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 
@@ -367,6 +368,11 @@ impl Shared {
             }
             drop(leave);
             self.tell_leave();
+        }
+        if self.job.letters() > LETTER_BYTES {
+            // What is to be kept of them waits in memory.
+            lock(&self.barriers).asked = true;
+            self.barrier_told.notify_all();
         }
         if info.barrier {
             lock(&self.barriers).through = Some(sequence);

@@ -227,6 +227,15 @@ pub struct StageInput {
     pub barrier: bool,
 }
 
+/// How many rows steps hold.
+pub fn held<'a>(stages: impl Iterator<Item = &'a Stage>) -> HashMap<NodeId, u64> {
+    let mut held = HashMap::new();
+    for stage in stages {
+        *held.entry(stage.spec.node).or_default() += stage.operator.held();
+    }
+    held
+}
+
 impl Stage {
     /// A share with no state.
     pub fn new(spec: &Arc<StageSpec>, context: &Arc<FlowContext>) -> Result<Self, String> {

@@ -2,6 +2,7 @@
 //! ([`state`]), whose rows everybody knows ([`rows`]), and the tables that rows are enriched from: a CSV file in memory
 //! ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database that is asked ([`database`]).
 
+pub mod control;
 pub mod csv_table;
 pub mod database;
 pub mod followed;

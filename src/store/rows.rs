@@ -178,6 +178,8 @@ pub struct Commit {
     pub ledger: Vec<LedgerRow>,
     /// New ones.
     pub dead_letters: Vec<DeadLetter>,
+    /// Those that are dead letters no longer, by their ids: they were sent again.
+    pub sent_again: Vec<u64>,
     /// The wall clock, microseconds.
     pub now: i64,
 }

@@ -11,7 +11,7 @@ use super::chunk::{Item, Packer, SLICES, slice_of};
 use super::content::{self, Content, Kept, Moment};
 use super::fault::{StateError, fault};
 use super::index::{Due, Index, NewChunk};
-use super::letters::{Bounds, Filter};
+use super::letters::{Bounds, Filter, Letter};
 use super::lock::{Holder, Lock};
 use super::schema;
 use super::table::Change;
@@ -110,6 +110,13 @@ impl StateFile {
         let changes = self.changes(commit)?;
         let content = &self.content;
         let mut letters = content.letters;
+        let sent_again = match commit.sent_again.as_slice() {
+            [] => Vec::new(),
+            ids => {
+                let filter = Filter { ids: Some(ids.to_vec()), ..Filter::default() };
+                letters.find(&self.connection, &self.path, &filter)?
+            }
+        };
         let (run, epoch) = (content.kept.run, content.kept.epoch + 1);
         let bounds = self.bounds;
         let of_chunks = changes.chunks.iter().fold(0u128, |sum, chunk| sum.wrapping_add(chunk.digest()));
@@ -122,6 +129,7 @@ impl StateFile {
             changes.marks.write(connection)?;
             changes.ledger.write(connection)?;
             changes.chunks.iter().try_for_each(|chunk| chunk.write(connection))?;
+            letters.remove(connection, &sent_again)?;
             letters.add(connection, &commit.dead_letters, (run, epoch, commit.now))?;
             letters.bound(connection, commit.now, bounds)?;
             if letters != content.letters {
@@ -234,6 +242,16 @@ impl StateFile {
         let packed = packer.finish().map_err(|e| unpackable(&self.path, &e))?;
         let epoch = self.content.index.of_due(due).last().map_or(0, |meta| meta.epoch);
         Ok(Some(NewChunk::of(&due.step, due.slice, id, epoch, base, packed)))
+    }
+
+    /// Hands out the dead letters of a filter, the oldest first.
+    pub fn each_letter(
+        &self,
+        filter: &Filter,
+        each: &mut dyn FnMut(Letter) -> Result<(), String>,
+    ) -> Result<(), StateError> {
+        let page = (filter, 0, usize::MAX);
+        super::letters::list(&self.connection, &self.path, &self.content.letters, page, each)
     }
 
     /// Forgets what a step keeps, and the step.

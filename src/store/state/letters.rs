@@ -190,16 +190,32 @@ impl Totals {
 
     /// Takes away those of a filter: how many.
     pub(super) fn purge(&mut self, connection: &Connection, path: &Path, filter: &Filter) -> Result<u64, StateError> {
-        let mut found = Vec::new();
-        list(connection, path, self, (filter, 0, usize::MAX), &mut |letter| {
-            found.push((letter.id, letter.bytes(), letter.checksum()));
-            Ok(())
-        })?;
-        for (id, bytes, checksum) in &found {
-            self.take(connection, *id, *bytes, *checksum).map_err(|e| fault(path, &e))?;
-        }
+        let found = self.find(connection, path, filter)?;
+        self.remove(connection, &found).map_err(|e| fault(path, &e))?;
         Ok(found.len() as u64)
     }
+
+    /// Those of a filter.
+    pub(super) fn find(&self, connection: &Connection, path: &Path, filter: &Filter) -> Result<Vec<Found>, StateError> {
+        let mut found = Vec::new();
+        list(connection, path, self, (filter, 0, usize::MAX), &mut |letter| {
+            found.push(Found { id: letter.id, bytes: letter.bytes(), checksum: letter.checksum() });
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Takes away those that were found.
+    pub(super) fn remove(&mut self, connection: &Connection, found: &[Found]) -> rusqlite::Result<()> {
+        found.iter().try_for_each(|letter| self.take(connection, letter.id, letter.bytes, letter.checksum))
+    }
+}
+
+/// A dead letter that is to be taken away.
+pub(super) struct Found {
+    id: u64,
+    bytes: u64,
+    checksum: u64,
 }
 
 /// How many dead letters are kept.

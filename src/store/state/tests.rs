@@ -39,6 +39,7 @@ pub(super) fn empty() -> Commit {
         marks: vec![],
         ledger: vec![],
         dead_letters: vec![],
+        sent_again: vec![],
         now: 1,
     }
 }

@@ -1,0 +1,123 @@
+//! `millstream dead-letters retry`: rows that nobody could take are sent again.
+
+use std::collections::BTreeMap;
+
+use crate::cli::exit;
+use crate::cli::load::{open_sinks, print};
+use crate::cli::state::{Opened, open_to_write};
+use crate::cli::state_path::{Target, failed};
+use crate::config::Pipeline;
+use crate::engine::keeper::StateKeeper;
+use crate::engine::kept::{Fate, fates};
+use crate::engine::lower::{Lowering, lower};
+use crate::engine::retry::{Outcome, Retry, refusal};
+use crate::inspect::spelling::counted;
+use crate::store::state::{Filter, Letter, StateFile};
+
+use super::Which;
+
+/// Options of `dead-letters retry`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    which: Which,
+    /// Only the one of this number; may be given several times.
+    #[arg(long = "id", value_name = "ID")]
+    ids: Vec<u64>,
+    /// Only say what would come of it.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Sends dead letters again.
+pub fn run(args: &Args) -> Result<u8, u8> {
+    let (pipeline, path) = args.target.load()?;
+    args.target.exists(&path)?;
+    let Opened { pause: _pause, file } = open_to_write(&path, &args.target, "dead-letters retry")?;
+    send(&pipeline, file, args).map_err(|why| failed(&why))
+}
+
+fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String> {
+    let plan = &pipeline.plan;
+    let Some(kept) = file.kept().filter(|kept| kept.epoch > 0) else {
+        return Err("the last run is complete and its output final; `dead-letters export` writes the rows, and a run of their own can take them".into());
+    };
+    let changed = fates(plan, kept).into_iter().find(|fate| matches!(fate.fate, Fate::Changed(_) | Fate::Gone));
+    if let Some(changed) = changed {
+        return Err(format!(
+            "`{}` keeps something else now; `millstream plan` says what, and what can be done",
+            changed.step
+        ));
+    }
+    let run = kept.run;
+    let letters = chosen(&file, args)?;
+    let (letters, refused): (Vec<Letter>, Vec<(Letter, String)>) = sorted(pipeline, letters);
+    let mut text = String::new();
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for (letter, why) in refused {
+        *reasons.entry(format!("`{}`: {why}", letter.letter.entry)).or_default() += 1;
+    }
+    for (why, number) in reasons {
+        text.push_str(&format!("{} cannot be sent again: {why}\n", counted(number, "dead letter")));
+    }
+    if letters.is_empty() {
+        text.push_str("nothing to send again\n");
+        return Ok(print(&text));
+    }
+    let (mut keeper, resumed) = StateKeeper::open(file, plan)?;
+    let Some(resumed) = resumed else { return Err("there is no run to go on with".into()) };
+    let retry = Retry::feed(plan, run, &letters, &resumed.stood, &keeper)?;
+    let outcome = if args.dry_run {
+        retry.rehearse()?
+    } else {
+        let graph = lower(plan, Lowering { shares: 1, track: false })?;
+        let sinks = open_sinks(pipeline, &graph.sink_nodes(), Some(&resumed.marks))?;
+        retry.commit(&resumed.stood, &mut keeper, sinks)?
+    };
+    text.push_str(&said(outcome, args.dry_run));
+    Ok(match (print(&text), outcome.dead) {
+        (exit::OK, 1..) => exit::FAILED,
+        (code, _) => code,
+    })
+}
+
+fn said(outcome: Outcome, dry: bool) -> String {
+    let Outcome { sent, dead, delivered } = outcome;
+    let (sent, dead, delivered) = (counted(sent, "dead letter"), counted(dead, "row"), counted(delivered, "row"));
+    match dry {
+        true => format!("{sent} would be sent again: {delivered} for sinks, {dead} would be dead letters\n"),
+        false => format!("{sent} sent again: {delivered} for sinks, {dead} became dead letters\n"),
+    }
+}
+
+fn chosen(file: &StateFile, args: &Args) -> Result<Vec<Letter>, String> {
+    let mut filter = args.which.filter();
+    if !args.ids.is_empty() {
+        filter.ids = Some(args.ids.clone());
+    }
+    all(file, &filter)
+}
+
+fn all(file: &StateFile, filter: &Filter) -> Result<Vec<Letter>, String> {
+    let mut letters = Vec::new();
+    let read = file.each_letter(filter, &mut |letter| {
+        letters.push(letter);
+        Ok(())
+    });
+    read.map_err(|e| e.message)?;
+    Ok(letters)
+}
+
+/// Those that can be sent again, and those that cannot with the reason.
+fn sorted(pipeline: &Pipeline, letters: Vec<Letter>) -> (Vec<Letter>, Vec<(Letter, String)>) {
+    let (mut can, mut cannot) = (Vec::new(), Vec::new());
+    for letter in letters {
+        match refusal(&pipeline.plan, &letter) {
+            None => can.push(letter),
+            Some(why) => cannot.push((letter, why)),
+        }
+    }
+    (can, cannot)
+}

@@ -1,0 +1,171 @@
+//! The socket beside a running state: whoever wants to change the state asks the run to pause. It stops at a checkpoint,
+//! lets the state go, and goes on from that checkpoint when the connection ends, however it ends. So there is one way to
+//! change a state, whether its pipeline runs or not, and what is changed is part of the checkpoint that the run goes on from.
+//!
+//! The socket lies in a directory that only its owner may enter. Who connects sends one line, why the state is wanted; the
+//! answer is one line, `paused`, or `refused: ` and a reason.
+
+use std::fs::DirBuilder;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::state::StateError;
+
+/// How long either side waits for a line that should come at once.
+const LINE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a run may take to come to a checkpoint.
+const PAUSED_WITHIN: Duration = Duration::from_secs(60);
+/// More than any line has.
+const LINE_BYTES: u64 = 4 << 10;
+const PAUSED: &str = "paused";
+const REFUSED: &str = "refused: ";
+
+/// Takes requests to pause.
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// A request to pause; when it is dropped, its sender learns that nobody will.
+pub struct Request {
+    stream: UnixStream,
+    /// Why the state is wanted: the verb.
+    pub why: String,
+}
+
+/// A run is paused until this is dropped.
+pub struct Pause {
+    _stream: UnixStream,
+}
+
+fn socket_path(state: &Path) -> PathBuf {
+    let mut name = state.as_os_str().to_owned();
+    name.push(".control");
+    PathBuf::from(name).join("socket")
+}
+
+fn line(stream: &UnixStream) -> io::Result<String> {
+    let mut text = String::new();
+    BufReader::new(stream.take(LINE_BYTES)).read_line(&mut text)?;
+    Ok(text.trim_end().to_owned())
+}
+
+impl Control {
+    /// Listens beside a state that this process holds. The error is a sentence; a run can do without.
+    pub fn listen(state: &Path) -> Result<Control, String> {
+        let path = socket_path(state);
+        let wrong = |e: io::Error| format!("no requests can be taken at `{}`: {e}", path.display());
+        if let Some(directory) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(wrong)?;
+        }
+        // Whoever left it is gone: this process holds the state.
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(wrong(e)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(wrong)?;
+        Ok(Control { listener, path })
+    }
+
+    /// The next request; `None` when nothing more can come.
+    pub fn next(&self) -> Option<Request> {
+        loop {
+            let (stream, _) = self.listener.accept().ok()?;
+            let asked = stream.set_read_timeout(Some(LINE_WITHIN)).and_then(|()| line(&stream));
+            // Who says nothing wants nothing.
+            if let Ok(why) = asked
+                && !why.is_empty()
+            {
+                return Some(Request { stream, why });
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // A socket without a listener refuses connections; it is tidier without.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Request {
+    /// The state was let go: waits until whoever asked is done with it.
+    pub fn paused(mut self) {
+        let told = writeln!(self.stream, "{PAUSED}").and_then(|()| self.stream.set_read_timeout(None));
+        if told.is_ok() {
+            let mut nothing = [0; 64];
+            while self.stream.read(&mut nothing).is_ok_and(|read| read > 0) {}
+        }
+    }
+
+    /// The run cannot pause.
+    pub fn refuse(mut self, why: &str) {
+        // Who no longer listens needs no answer.
+        let _ = writeln!(self.stream, "{REFUSED}{why}");
+    }
+}
+
+/// Asks whoever runs with a state to pause; `None` if nobody listens beside it.
+pub fn pause(state: &Path, why: &str) -> Result<Option<Pause>, StateError> {
+    let Ok(mut stream) = UnixStream::connect(socket_path(state)) else { return Ok(None) };
+    let asked = stream
+        .set_read_timeout(Some(PAUSED_WITHIN))
+        .and_then(|()| writeln!(stream, "{why}"))
+        .and_then(|()| line(&stream));
+    let failed =
+        |why: &str| Err(StateError { message: format!("the run that has the state `{}` {why}", state.display()) });
+    match asked.as_deref() {
+        Ok(PAUSED) => Ok(Some(Pause { _stream: stream })),
+        Ok("") => failed("ended before it paused; ask again"),
+        Ok(answer) => failed(&format!("cannot pause: {}", answer.strip_prefix(REFUSED).unwrap_or(answer))),
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            failed(&format!("did not come to a checkpoint within {} s; stop it first", PAUSED_WITHIN.as_secs()))
+        }
+        Err(e) => failed(&format!("cannot be asked: {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_pauses_until_the_asker_is_done_or_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("p.db");
+        assert!(pause(&state, "purge").unwrap().is_none());
+        let control = Control::listen(&state).unwrap();
+        let (told, tells) = std::sync::mpsc::channel();
+        let runs = std::thread::spawn(move || {
+            let request = control.next().unwrap();
+            told.send(request.why.clone()).unwrap();
+            request.paused();
+            told.send("goes on".to_owned()).unwrap();
+            control.next().unwrap().refuse("it reads standard input");
+            drop(control.next().unwrap());
+        });
+        let paused = pause(&state, "purge").unwrap().unwrap();
+        assert_eq!(tells.recv().unwrap(), "purge");
+        assert!(tells.try_recv().is_err());
+        drop(paused);
+        assert_eq!(tells.recv().unwrap(), "goes on");
+        let why = |asked: Result<Option<Pause>, StateError>| asked.err().unwrap().message;
+        assert!(why(pause(&state, "purge")).ends_with("cannot pause: it reads standard input"));
+        assert!(why(pause(&state, "purge")).ends_with("ended before it paused; ask again"));
+        runs.join().unwrap();
+        assert!(pause(&state, "purge").unwrap().is_none());
+    }
+
+    #[test]
+    fn only_the_owner_may_enter() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let _control = Control::listen(&directory.path().join("p.db")).unwrap();
+        let about = std::fs::metadata(directory.path().join("p.db.control")).unwrap();
+        assert_eq!(about.permissions().mode() & 0o777, 0o700);
+    }
+}
