@@ -2,7 +2,7 @@
 //! dead letters are in the end those of a run that nothing disturbed.
 //!
 //! `MILLSTREAM_CRASHES` multiplies how often it is killed; `MILLSTREAM_SEED` repeats a run that failed.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/inputs.rs"]
 mod inputs;
