@@ -16,7 +16,7 @@
 //! | [`data`] | values, columns, batches, every format, event times, calendars | `base` |
 //! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
 //! | [`plan`] | a checked pipeline as pure data; demand, explanation, drawing | `expr` |
-//! | [`store`] | files beside the streams: the state database, the tables that rows are looked up in; alone knows SQLite | `data` |
+//! | [`store`] | files beside the streams: the state database, the tables that rows are looked up in, the journal; alone knows SQLite | `data` |
 //! | [`connector`] | the contracts of sources and sinks | `data` |
 //! | [`connectors`] | a file per connector, listed by hand | `connector` |
 //! | [`config`] | pipeline files to plans; alone knows YAML | `plan`, `connector`, `store` |
@@ -57,6 +57,7 @@
 //! | reading and writing JSON | `data::json` |
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
+//! | what is durable before its sender is told so | `store::journal`, `connectors::journalled` |
 //! | how a run that goes on finds its files again | `connectors::file_stream`, `connectors::find_again` |
 //! | how files are packed, named and rotated | `connectors::output_files`, `connectors::pack` |
 //! | what a crash leaves of an output file | `connectors::output_file` (written as rows come), `connectors::appended_file` (at checkpoints), `connectors::undo_log` |

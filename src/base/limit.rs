@@ -89,3 +89,18 @@ pub const TABLE_CHECKED_BYTES: u64 = 16 << 20;
 pub const DEAD_LETTER_BYTES: u64 = 1 << 30;
 /// How long a dead letter is kept: who has not looked in a month will not.
 pub const DEAD_LETTER_AGE: TimeSpan = TimeSpan::seconds(30 * 86_400);
+/// Bytes of one file of a journal, after which the next is begun: large enough that the making of files does not show,
+/// small enough that what a checkpoint covers soon goes.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes of a journal; sources take nothing more beyond it. At 10 MB/s without a checkpoint it is a minute and a half.
+pub const JOURNAL_BYTES: u64 = 1 << 30;
+/// Bytes that are written to a journal at once: what waits meanwhile is held in memory twice.
+pub const JOURNAL_GROUP_BYTES: usize = 32 << 20;
+/// Bytes of a journal's last file that are kept although a checkpoint covers them: a file is not made anew for less.
+pub const JOURNAL_COVERED_BYTES: u64 = 1 << 20;
+/// Messages that wait for a journal to take them, of one source; producers wait beyond it.
+pub const JOURNAL_WAITING: usize = 4_096;
+/// Sources that one journal names; of each the name is in every file.
+pub const JOURNAL_SOURCES: usize = 4_096;
+/// Bytes of a source's name in a journal.
+pub const JOURNAL_NAME_BYTES: usize = 4_096;

@@ -71,6 +71,12 @@ pub trait Source: Send {
     /// More rows, or the end; waits while there are none. Cancel-safe: the engine drops this future to pass a barrier,
     /// and what it would have returned comes with the next call.
     fn next(&mut self) -> BoxFuture<'_, Result<Read, SourceError>>;
+
+    /// A checkpoint is durable in which the partition stands at a place: nothing before it will be asked for again, so
+    /// whoever keeps it for that need not. A source that can always be read again does nothing.
+    fn committed(&mut self, _place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// A partition of a source before it is read.

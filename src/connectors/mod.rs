@@ -11,6 +11,7 @@ mod follow;
 pub mod generate;
 mod glob;
 mod input_file;
+pub mod journalled;
 mod output;
 mod output_file;
 mod output_files;

@@ -1,12 +1,14 @@
 //! What is kept in files beside the streams: the only place that knows SQLite. These are the state of a pipeline
 //! ([`state`]), whose rows everybody knows ([`rows`]), and the tables that rows are enriched from: a CSV file in memory
-//! ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database that is asked ([`database`]).
+//! ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database that is asked ([`database`]); and
+//! the journal of what came in and cannot be read again ([`journal`]).
 
 pub mod control;
 pub mod csv_table;
 pub mod database;
 pub mod followed;
 mod identity;
+pub mod journal;
 mod key;
 pub mod rows;
 pub mod state;
