@@ -55,6 +55,9 @@ fn infer_writes_what_check_takes() {
     let files = with(&[("events.ndjson", EVENTS), ("parking.csv", PARKING)]);
     insta::assert_snapshot!("infer-json", said(&files, &["infer", "events.ndjson"], ""));
     insta::assert_snapshot!("infer-csv", said(&files, &["infer", "parking.csv", "--delimiter", ";"], ""));
+    let log = "level=info at=2026-01-01T00:00:00Z took=1.5\nlevel=warn at=2026-01-01T00:00:02Z took=2 user=ada\n";
+    insta::assert_snapshot!("infer-logfmt", said(&files, &["infer", "-", "--format", "logfmt"], log));
+    insta::assert_snapshot!("infer-no-json", said(&files, &["infer", "-"], log));
     insta::assert_snapshot!("infer-first", said(&files, &["infer", "-", "--sample", "1", "--as", "json"], EVENTS));
     for (arguments, source) in [
         (vec!["infer", "events.ndjson"], "stdin: {}"),

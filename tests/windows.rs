@@ -490,7 +490,13 @@ fn longest_every(shape: &Shape) -> i64 {
     }
 }
 
-fn setting() -> impl Strategy<Value = Setting> {
+/// Windows of so many panes that they are merged in blocks.
+fn many_panes() -> impl Strategy<Value = (Shape, i64, i64)> {
+    let shape = |(size, every, offset)| Shape::Sliding { size, every, offset };
+    (128i64..200, 1i64..3, 0i64..3).prop_map(shape).prop_map(|shape| (shape, BASE, 1))
+}
+
+fn setting(shape: impl Strategy<Value = (Shape, i64, i64)>) -> impl Strategy<Value = Setting> {
     let emit = prop_oneof![2 => Just(Emit::Final), 2 => (1i64..10).prop_map(Emit::Every), 1 => Just(Emit::Once)];
     let late = prop_oneof![Just(0i64), 1i64..15];
     let of = |((shape, base, unit), emit, allow_late, out_of_order, keyed)| {
@@ -502,7 +508,7 @@ fn setting() -> impl Strategy<Value = Setting> {
         };
         Setting { shape, emit, allow_late, out_of_order, keyed, base, unit }
     };
-    (shape(), emit, late, 0i64..10, any::<bool>()).prop_map(of)
+    (shape, emit, late, 0i64..10, any::<bool>()).prop_map(of)
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -552,7 +558,7 @@ proptest! {
 
     #[test]
     fn windows_are_those_of_the_reference(
-        setting in setting(),
+        setting in setting(shape()),
         partitions in prop::collection::vec(stream(), 1..4),
         block in 1usize..20,
         target in 1u32..30,
@@ -570,7 +576,7 @@ proptest! {
 
     #[test]
     fn output_is_the_same_however_it_is_cut_shared_and_restarted(
-        setting in setting(),
+        setting in setting(shape()),
         partitions in prop::collection::vec(stream(), 1..4),
         block in 1usize..20,
         target in 1u32..30,
@@ -586,7 +592,7 @@ proptest! {
     /// Where no event is late, no row that windows make is late for windows of these rows.
     #[test]
     fn rows_are_on_time_for_windows_of_windows(
-        mut setting in setting(),
+        mut setting in setting(shape()),
         partitions in prop::collection::vec(stream(), 1..4),
         size in 1i64..20,
     ) {
@@ -605,6 +611,32 @@ proptest! {
         prop_assert_eq!(&out[3], "", "{}", case.yaml);
         let counted: i64 = rows_of(&out[2]).iter().filter_map(|row| row["n"].as_i64()).sum();
         prop_assert_eq!(counted as usize, out[0].lines().count(), "{}", case.yaml);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn windows_of_many_panes_are_those_of_the_reference(
+        setting in setting(many_panes()),
+        partitions in prop::collection::vec(stream(), 1..3),
+        block in 1usize..20,
+        target in 1u32..30,
+        shares in 1usize..3,
+        restarts in prop::collection::vec(0usize..60, 0..3),
+    ) {
+        let expected = reference(&setting, &partitions);
+        let case = case(&setting, &partitions);
+        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
+        let made = rows_of(&plain[0]);
+        for (row, wanted) in made.iter().zip(&expected.0) {
+            prop_assert!(same(row, wanted), "{row}\n{wanted}\n{}", setting.yaml());
+        }
+        prop_assert_eq!(made.len(), expected.0.len());
+        prop_assert_eq!(rows_of(&plain[1]), expected.1);
+        let cut = run_direct(&case, &Feed { block, target, shares, restarts });
+        prop_assert_eq!(plain, cut, "{}", setting.yaml());
     }
 }
 

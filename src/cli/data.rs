@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::data::format::{Csv, Format};
+use crate::data::format::{Csv, Format, Logfmt};
 use crate::inspect::records::Told;
 use crate::inspect::spelling;
 
@@ -30,6 +30,12 @@ enum DataFormat {
     Json,
     /// Comma-separated values with a header.
     Csv,
+    /// `name=value` pairs, a record a line.
+    Logfmt,
+    /// The access log of Apache and nginx.
+    CombinedLog,
+    /// MessagePack values, one after the other.
+    Msgpack,
 }
 
 /// How a result is written.
@@ -53,15 +59,23 @@ impl Data {
     /// How the records are read: what was asked for, else what the file's name says.
     pub fn format(&self) -> Format {
         let ending = self.file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let csv = match self.format {
-            Some(format) => format == DataFormat::Csv,
-            None => self.delimiter.is_some() || matches!(ending.as_str(), "csv" | "tsv"),
+        let named = match ending.as_str() {
+            _ if self.delimiter.is_some() => DataFormat::Csv,
+            "csv" | "tsv" => DataFormat::Csv,
+            "logfmt" => DataFormat::Logfmt,
+            "msgpack" | "mpk" => DataFormat::Msgpack,
+            _ => DataFormat::Json,
         };
-        if !csv {
-            return Format::Json;
+        match self.format.unwrap_or(named) {
+            DataFormat::Json => Format::Json,
+            DataFormat::Csv => {
+                let delimiter = self.delimiter.unwrap_or(if ending == "tsv" { b'\t' } else { b',' });
+                Format::Csv(Box::new(Csv { delimiter, infer: true, ..Csv::PLAIN }))
+            }
+            DataFormat::Logfmt => Format::Logfmt(Logfmt { infer: true }),
+            DataFormat::CombinedLog => Format::CombinedLog,
+            DataFormat::Msgpack => Format::MessagePack,
         }
-        let delimiter = self.delimiter.unwrap_or(if ending == "tsv" { b'\t' } else { b',' });
-        Format::Csv(Box::new(Csv { delimiter, infer: true, ..Csv::PLAIN }))
     }
 
     /// What the data is called in messages.
@@ -102,6 +116,9 @@ impl Data {
         if let Some(first) = &told.first_broken {
             let records = spelling::counted(told.broken, "record");
             say(&format!("warning: {records} could not be read; the first: {first}"));
+            if told.events == 0 && self.format.is_none() {
+                say("  help: say with `--format` how its records are read");
+            }
         }
     }
 }

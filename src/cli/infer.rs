@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> u8 {
             (spelling::counted(others, "event"), if others == 1 { "is no object" } else { "are no objects" });
         say(&format!("warning: {events} {are}, and so without fields"));
     }
-    let guesses = matches!(&format, Format::Csv(csv) if csv.infer);
+    let guesses = matches!(&format, Format::Logfmt(_)) || matches!(&format, Format::Csv(csv) if csv.infer);
     let Some(schema) = seen.schema(guesses) else {
         let most = limit::FIELDS.min(fields::MEMBERS);
         say(&match seen.objects() {

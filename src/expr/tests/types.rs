@@ -243,3 +243,32 @@ fn functions_give_what_is_said() {
         }
     }
 }
+
+#[test]
+fn what_was_once_said_wrongly() {
+    let expressions = ["-(7).floor", "-(7).abs() == 7", "!(b).x"];
+    let statements = ["return; a = 1;", "if b { return; } a = \"x\";", "site.floor = event.b;", "a = -(7).floor;"];
+    let cases = expressions.map(|text| (text, Kind::Expression)).into_iter();
+    for (text, kind) in cases.chain(statements.map(|text| (text, Kind::Script))) {
+        if refused(text, kind) {
+            continue;
+        }
+        for event in ["{\"b\":true,\"site\":5}", "{\"b\":false,\"site\":{\"floor\":1}}", "{\"a\":1}"].map(json) {
+            let events = [event];
+            let typed = typed(text, kind, &row_of(&events));
+            for diagnostic in &typed.found {
+                holds(&diagnostic.message, &events).unwrap();
+            }
+            if kind == Kind::Expression {
+                let (_, shown) = values(text, &events, &[]);
+                let wrong = shown.iter().filter_map(|s| result(s)).find_map(|value| typed.value.refuses(&value));
+                assert_eq!(wrong, None, "{text}");
+                continue;
+            }
+            let (_, outcomes) = scripts(text, &events);
+            for row in outcomes.iter().filter(|o| o.starts_with('{')) {
+                assert_eq!(typed.row.refuses(&json(row)), None, "{text} leaves {row}");
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! [`count`] windows of so many events. [`early`] knows which rows leave before their window closes.
 
 pub mod accumulate;
+mod blocks;
 mod count;
 pub mod early;
 mod emit;

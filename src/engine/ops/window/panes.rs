@@ -15,6 +15,7 @@ use crate::engine::state::{StateError, StateRow, decode, encode};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
+use super::blocks::Blocks;
 use super::early::{EarlyPanes, StoredChange};
 use super::emit::{Cause, Emission, Emitter};
 use super::grid::{Grid, Pane};
@@ -55,6 +56,7 @@ pub(super) struct Panes {
     grid: Grid,
     allow_late: i64,
     early: Option<EarlyPanes>,
+    blocks: Option<Blocks>,
     key_fields: Vec<FieldId>,
     accumulators: Accumulators,
     keys: Keys<KeyPanes>,
@@ -74,6 +76,8 @@ impl Panes {
     pub fn new(spec: &WindowSpec, grid: Grid, accumulators: Accumulators) -> Self {
         let early = spec.early.map(EarlyPanes::new);
         Panes {
+            // The parts of a fold are merged by an expression, which may fail, and only where its answer is asked for.
+            blocks: Blocks::of(&grid).filter(|_| !accumulators.folds()),
             grid,
             allow_late: spec.allow_late.0,
             early,
@@ -163,6 +167,9 @@ impl Panes {
     #[inline]
     fn slot(&mut self, id: u32) -> u32 {
         let pane = self.cached;
+        if let Some(blocks) = &mut self.blocks {
+            blocks.changed(id, pane.start, &mut self.accumulators);
+        }
         let Some(entry) = self.keys.change(id) else { return 0 };
         for (start, slot) in entry.data.iter().rev() {
             if *start == pane.start {
@@ -242,18 +249,22 @@ impl Panes {
 
     /// The panes of a key in a window, in order of time.
     fn window_slots(&self, id: u32, start: i64, end: i64) -> &[(i64, u32)] {
-        let panes = self.keys.get(id).map_or(&[][..], |e| &e.data);
-        let from = panes.partition_point(|(pane, _)| *pane < start);
-        let to = panes.partition_point(|(pane, _)| *pane < end);
-        panes.get(from..to).unwrap_or_default()
+        between(self.keys.get(id).map_or(&[][..], |e| &e.data), start, end)
     }
 
     /// Emits a window's rows: one for each of these keys that has something in it.
-    fn emit(&self, window: &Leaving, ids: &[u32], emitter: &mut Emitter) {
+    fn emit(&mut self, window: &Leaving, ids: &[u32], emitter: &mut Emitter) {
         let (mut keys, mut groups, mut slots): (Vec<u32>, Vec<Range<u32>>, Vec<u32>) = Default::default();
         for id in ids {
             let from = as_u32(slots.len());
-            slots.extend(self.window_slots(*id, window.start, window.end).iter().map(|(_, slot)| *slot));
+            let panes = self.keys.get(*id).map_or(&[][..], |e| &e.data);
+            let panes = between(panes, window.start, window.end);
+            match &mut self.blocks {
+                Some(blocks) => {
+                    blocks.parts(*id, panes, (window.start, window.end), &mut self.accumulators, &mut slots);
+                }
+                None => slots.extend(panes.iter().map(|(_, slot)| *slot)),
+            }
             let to = as_u32(slots.len());
             if to > from {
                 keys.push(*id);
@@ -351,8 +362,11 @@ impl Panes {
             for id in first.remove().keys {
                 let Some(entry) = self.keys.change(id) else { continue };
                 let count = entry.data.partition_point(|(start, _)| *start <= pane.start);
-                for (_, slot) in entry.data.drain(..count) {
+                for (start, slot) in entry.data.drain(..count) {
                     self.accumulators.release(slot);
+                    if let Some(blocks) = &mut self.blocks {
+                        blocks.changed(id, start, &mut self.accumulators);
+                    }
                 }
                 if entry.data.is_empty() {
                     self.keys.remove(id);
@@ -405,4 +419,11 @@ impl Panes {
         self.keys.take_changes();
         Ok(())
     }
+}
+
+/// The panes of a key that begin in a stretch of time.
+fn between(panes: &[(i64, u32)], start: i64, end: i64) -> &[(i64, u32)] {
+    let from = panes.partition_point(|(pane, _)| *pane < start);
+    let to = panes.partition_point(|(pane, _)| *pane < end);
+    panes.get(from..to).unwrap_or_default()
 }

@@ -256,6 +256,16 @@ impl Accumulators {
         self.empty(from);
     }
 
+    /// Merges what lies in `from` into `into` as well; `from` stays, and its rows are counted there alone.
+    pub fn take_in(&mut self, into: u32, from: u32) {
+        self.shelves.iter_mut().for_each(|shelf| shelf.store.merge(into, from));
+    }
+
+    /// Gives back a slot that [`Accumulators::take_in`] filled.
+    pub fn give_back(&mut self, slot: u32) {
+        self.empty(slot);
+    }
+
     /// The results of one call for many groups; a group is a run of `slots`, in order of time. A group that has no answer
     /// is an error of its row, which is null.
     pub fn results(
