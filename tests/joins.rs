@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use support::{Feed, Input, rows_of, run_inputs};
+use support::{Feed, Input, feeds, lines, rising, rows_of, run_inputs};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -246,15 +246,7 @@ fn row() -> impl Strategy<Value = Row> {
 
 /// Mostly rising times.
 fn stream() -> impl Strategy<Value = Vec<Row>> {
-    prop::collection::vec((row(), 0i64..4), 0..30).prop_map(|rows| {
-        let mut base = 0;
-        let shift = |(mut row, step): (Row, i64)| {
-            base += step;
-            row.at += base - 6;
-            row
-        };
-        rows.into_iter().map(shift).collect()
-    })
+    rising(row(), 30, |row, base| row.at += base - 6)
 }
 
 /// By partition the side it belongs to and its rows.
@@ -277,10 +269,6 @@ fn inputs(setting: &Setting, partitions: &[(usize, Vec<Row>)]) -> Vec<Input> {
     partitions.iter().enumerate().map(input).collect()
 }
 
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -288,13 +276,10 @@ proptest! {
     fn rows_are_those_of_the_reference(
         setting in setting(),
         partitions in partitions(),
-        block in 1usize..20,
-        target in 1u32..30,
-        shares in prop_oneof![Just(1usize), Just(2), Just(4)],
-        restarts in prop::collection::vec(0usize..60, 0..3),
+        feed in feeds(),
     ) {
         let expected = reference(&setting, &partitions);
-        let ran = run_inputs(&setting.yaml(), &inputs(&setting, &partitions), &Feed { block, target, shares, restarts });
+        let ran = run_inputs(&setting.yaml(), &inputs(&setting, &partitions), &feed);
         prop_assert_eq!(lines(&ran.outputs[0]), expected.out, "{}", setting.yaml());
         prop_assert_eq!(lines(&ran.outputs[1]), expected.late, "{}", setting.yaml());
         prop_assert_eq!(ran.outputs[2].lines().count(), expected.wrong);

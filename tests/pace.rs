@@ -8,7 +8,7 @@ mod support;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use support::{Case, Feed, rows_of, run_direct};
+use support::{Case, Feed, feeds, keys, lines, rising, rows_of, run_direct};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -150,31 +150,13 @@ fn setting() -> impl Strategy<Value = Setting> {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    let key = prop::sample::select(vec![
-        Some(json!("a")),
-        Some(json!("a")),
-        Some(json!("b")),
-        Some(json!(1)),
-        Some(json!(1.0)),
-        Some(json!("1")),
-        Some(Value::Null),
-        None,
-    ]);
     let value = prop::sample::select(vec![json!(0), json!(1), json!(1.0), json!("x")]);
-    (0i64..12, key, value, any::<bool>()).prop_map(|(at, key, value, turned)| Row { at, key, value, turned })
+    (0i64..12, keys(), value, any::<bool>()).prop_map(|(at, key, value, turned)| Row { at, key, value, turned })
 }
 
 /// Mostly rising times.
 fn stream() -> impl Strategy<Value = Vec<Row>> {
-    prop::collection::vec((row(), 0i64..4), 0..40).prop_map(|rows| {
-        let mut base = 0;
-        let shift = |(mut row, step): (Row, i64)| {
-            base += step;
-            row.at += base - 6;
-            row
-        };
-        rows.into_iter().map(shift).collect()
-    })
+    rising(row(), 40, |row, base| row.at += base - 6)
 }
 
 fn case(setting: &Setting, partitions: &[Vec<Row>]) -> Case {
@@ -185,10 +167,6 @@ fn case(setting: &Setting, partitions: &[Vec<Row>]) -> Case {
     }
 }
 
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -196,13 +174,10 @@ proptest! {
     fn what_goes_on_is_that_of_the_reference(
         setting in setting(),
         partitions in prop::collection::vec(stream(), 1..4),
-        block in 1usize..20,
-        target in 1u32..30,
-        shares in prop_oneof![Just(1usize), Just(2), Just(4)],
-        restarts in prop::collection::vec(0usize..60, 0..3),
+        feed in feeds(),
     ) {
         let expected = reference(&setting, &partitions);
-        let out = run_direct(&case(&setting, &partitions), &Feed { block, target, shares, restarts });
+        let out = run_direct(&case(&setting, &partitions), &feed);
         prop_assert_eq!(lines(&out[0]), expected.passed, "{}", setting.yaml());
         prop_assert_eq!(lines(&out[1]), expected.late, "{}", setting.yaml());
         if setting.limit.is_some() {

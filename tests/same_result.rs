@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Value, json};
 
-use support::{Feed, Input, run_inputs};
+use support::{Feed, Input, keys, run_inputs};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -210,16 +210,6 @@ enum Row {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    let key = prop::sample::select(vec![
-        Some(json!("a")),
-        Some(json!("a")),
-        Some(json!("b")),
-        Some(json!(1)),
-        Some(json!(1.0)),
-        Some(json!("1")),
-        Some(Value::Null),
-        None,
-    ]);
     let value = prop_oneof![
         8 => (-40i64..40).prop_map(|v| Some(json!(v))),
         2 => (-40i64..40).prop_map(|v| Some(json!(v as f64 + 0.5))),
@@ -227,7 +217,7 @@ fn row() -> impl Strategy<Value = Row> {
         1 => Just(Some(Value::Null)),
         1 => Just(None),
     ];
-    let event = (0i64..4, 0i64..12, key, value, prop::option::of(0i64..2))
+    let event = (0i64..4, 0i64..12, keys(), value, prop::option::of(0i64..2))
         .prop_map(|(step, back, key, value, floor)| Row::Event { step, back, key, value, floor });
     let broken =
         prop::sample::select(vec!["{\"ts\":", "17", "{\"v\": 1}", "{\"ts\": \"soon\", \"v\": 2}", "{\"v\":1}}", "[]"]);

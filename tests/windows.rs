@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use support::{Case, Feed, rows_of, run_direct};
+use support::{Case, Feed, feeds, rising, rows_of, run_direct};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -534,15 +534,7 @@ fn row() -> impl Strategy<Value = Row> {
 
 /// Mostly rising times, so that windows close along the way.
 fn stream() -> impl Strategy<Value = Vec<Row>> {
-    prop::collection::vec((row(), 0i64..4), 0..40).prop_map(|rows| {
-        let mut base = 0;
-        let shift = |(mut row, step): (Row, i64)| {
-            base += step;
-            row.at = base + row.at.rem_euclid(12) - 6;
-            row
-        };
-        rows.into_iter().map(shift).collect()
-    })
+    rising(row(), 40, |row, base| row.at = base + row.at.rem_euclid(12) - 6)
 }
 
 fn case(setting: &Setting, partitions: &[Vec<Row>]) -> Case {
@@ -578,14 +570,11 @@ proptest! {
     fn output_is_the_same_however_it_is_cut_shared_and_restarted(
         setting in setting(shape()),
         partitions in prop::collection::vec(stream(), 1..4),
-        block in 1usize..20,
-        target in 1u32..30,
-        shares in prop_oneof![Just(1usize), Just(2), Just(4)],
-        restarts in prop::collection::vec(0usize..60, 0..3),
+        feed in feeds(),
     ) {
         let case = case(&setting, &partitions);
         let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
-        let cut = run_direct(&case, &Feed { block, target, shares, restarts });
+        let cut = run_direct(&case, &feed);
         prop_assert_eq!(plain, cut, "{}", setting.yaml());
     }
 
@@ -621,10 +610,7 @@ proptest! {
     fn windows_of_many_panes_are_those_of_the_reference(
         setting in setting(many_panes()),
         partitions in prop::collection::vec(stream(), 1..3),
-        block in 1usize..20,
-        target in 1u32..30,
-        shares in 1usize..3,
-        restarts in prop::collection::vec(0usize..60, 0..3),
+        feed in feeds(),
     ) {
         let expected = reference(&setting, &partitions);
         let case = case(&setting, &partitions);
@@ -635,7 +621,7 @@ proptest! {
         }
         prop_assert_eq!(made.len(), expected.0.len());
         prop_assert_eq!(rows_of(&plain[1]), expected.1);
-        let cut = run_direct(&case, &Feed { block, target, shares, restarts });
+        let cut = run_direct(&case, &feed);
         prop_assert_eq!(plain, cut, "{}", setting.yaml());
     }
 }

@@ -19,6 +19,7 @@ use millstream::engine::ledger::Tally;
 use millstream::engine::lower::{Lowering, lower};
 use millstream::engine::partition::{PartitionSpec, PartitionState};
 use millstream::plan::{NodeId, NodeKind};
+use proptest::prelude::*;
 use serde_json::Value;
 
 /// A pipeline with one source and what its partitions hold, a JSON text a row.
@@ -40,6 +41,43 @@ pub struct Feed {
     pub shares: usize,
     /// After how many blocks the engine is thrown away and made anew from its snapshot.
     pub restarts: Vec<usize>,
+}
+
+/// Rows fed any way.
+pub fn feeds() -> impl Strategy<Value = Feed> {
+    let shares = prop_oneof![Just(1usize), Just(2), Just(4)];
+    let restarts = prop::collection::vec(0usize..60, 0..3);
+    let of = |(block, target, shares, restarts)| Feed { block, target, shares, restarts };
+    (1usize..20, 1u32..30, shares, restarts).prop_map(of)
+}
+
+/// Keys of every kind, few enough that they come again; `None` is a field that is missing.
+pub fn keys() -> impl Strategy<Value = Option<Value>> {
+    let text = |text: &str| Some(Value::from(text));
+    let (one, float) = (Some(Value::from(1)), Some(Value::from(1.0)));
+    prop::sample::select(vec![text("a"), text("a"), text("b"), one, float, text("1"), Some(Value::Null), None])
+}
+
+/// Rows of mostly rising times: `move_by` moves a row by so much.
+pub fn rising<R: Clone + std::fmt::Debug>(
+    row: impl Strategy<Value = R>,
+    most: usize,
+    move_by: fn(&mut R, i64),
+) -> impl Strategy<Value = Vec<R>> {
+    prop::collection::vec((row, 0i64..4), 0..most).prop_map(move |rows| {
+        let mut base = 0;
+        let moved = |(mut row, step): (R, i64)| {
+            base += step;
+            move_by(&mut row, base);
+            row
+        };
+        rows.into_iter().map(moved).collect()
+    })
+}
+
+/// The lines of an output.
+pub fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
 }
 
 pub fn pipeline(yaml: &str) -> Pipeline {
