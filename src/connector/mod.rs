@@ -52,6 +52,8 @@ pub struct Chunk {
     pub ends: Option<Vec<u32>>,
     /// Where the chunk stands in its partition: of a stream the offset of its first byte, of records the number of its first.
     pub position: u64,
+    /// When it arrived, of a source that says the same when it brings it again; otherwise it arrives as it is read.
+    pub arrived: Option<Timestamp>,
 }
 
 /// What a source answers.

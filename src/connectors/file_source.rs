@@ -258,7 +258,7 @@ impl Reader {
         if bytes.is_empty() {
             return self.input.cut_short().map_or(Ok(Read::End), Err);
         }
-        Ok(Read::Chunk(Chunk { stream, bytes, ends: None, position }))
+        Ok(Read::Chunk(Chunk { stream, bytes, position, ..Chunk::default() }))
     }
 
     /// The file as far as it was read; a pipe is never found again.

@@ -253,7 +253,7 @@ impl Follower {
         }
         let left = self.how.followed.left_under(&self.name);
         let stream = current.stream(left).map_err(|e| cannot("read", &self.name, &e))?;
-        Ok(Some(Read::Chunk(Chunk { stream, bytes, ends: None, position })))
+        Ok(Some(Read::Chunk(Chunk { stream, bytes, position, ..Chunk::default() })))
     }
 
     /// Opens the file that is next; false if there is none.

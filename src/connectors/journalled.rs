@@ -138,7 +138,7 @@ impl Gathered {
 }
 
 impl Journalled {
-    /// Records of the journal whose numbers follow on each other, if there are any left to read.
+    /// Records of the journal that arrived together and whose numbers follow on each other, if there are any left to read.
     fn replayed(&mut self) -> Result<Option<Chunk>, SourceError> {
         let Some(replay) = &mut self.replay else { return Ok(None) };
         let mut chunk: Option<Chunk> = None;
@@ -147,9 +147,14 @@ impl Journalled {
             if record.kind != Kind::EVENT {
                 continue;
             }
-            let begun = chunk.get_or_insert_with(|| Chunk { position: record.sequence, ..Chunk::default() });
+            let begun = chunk.get_or_insert_with(|| Chunk {
+                position: record.sequence,
+                arrived: Some(record.arrived),
+                ..Chunk::default()
+            });
             let ends = begun.ends.get_or_insert_default();
-            let follows = record.sequence == begun.position + ends.len() as u64;
+            let follows =
+                record.sequence == begun.position + ends.len() as u64 && Some(record.arrived) == begun.arrived;
             if !follows || (!ends.is_empty() && begun.bytes.len() + record.payload.len() > CHUNK_BYTES) {
                 self.ahead = Some(record);
                 return Ok(chunk);
@@ -229,6 +234,7 @@ impl Journalled {
                     bytes,
                     ends: Some(ends),
                     position: appended.sequences.start,
+                    arrived: Some(appended.arrived),
                     ..Chunk::default()
                 }));
             }
@@ -259,6 +265,7 @@ impl Drop for Journalled {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::task::{Context, Poll, Waker};
 
     use super::*;
@@ -306,10 +313,13 @@ mod tests {
         let mut other = (of_b.open)(&at(0)).unwrap();
         assert_eq!((of_a.open)(&at(0)).err().unwrap().message, "`a` is read already");
         let mut live = Vec::new();
+        let mut arrived = BTreeMap::new();
         block_on(async {
             for round in ["x", "y", "z"] {
-                let (taken, chunk) = tokio::join!(offer(&a, &[round, "", "a"]), next(&mut *source));
-                live.extend(chunk);
+                let (taken, read) = tokio::join!(offer(&a, &[round, "", "a"]), source.next());
+                let Ok(Read::Chunk(chunk)) = read else { panic!("{read:?}") };
+                arrived.extend([0, 1, 2].map(|n| (chunk.position + n, chunk.arrived.unwrap())));
+                live.extend(records(chunk));
                 taken.unwrap();
                 let (taken, _) = tokio::join!(offer(&b, &["b"]), next(&mut *other));
                 taken.unwrap();
@@ -325,7 +335,9 @@ mod tests {
             let mut source = (partition.open)(&at(position)).unwrap();
             let mut again = Vec::new();
             while let Read::Chunk(chunk) = block_on(source.next()).unwrap() {
+                let at = chunk.arrived.unwrap();
                 again.extend(records(chunk));
+                assert_eq!(arrived[&again.last().unwrap().0], at, "it arrived when it did");
             }
             let rest: Seen = expected.iter().filter(|(at, _)| *at >= position).cloned().collect();
             assert_eq!(again, rest, "{position}");

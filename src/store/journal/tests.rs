@@ -10,6 +10,8 @@ use super::format::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader};
 use super::segment::path_of;
 use super::*;
 
+mod measure;
+
 /// A record as tests compare them.
 type Seen = (u64, u16, Vec<u8>);
 
