@@ -14,6 +14,14 @@ fn the_schema_file_is_fresh() {
 }
 
 #[test]
+fn the_tables_of_states_are_fresh() {
+    let path = "schemas/state.sql";
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    let fresh = millstream::store::state::schema::MIGRATIONS.concat();
+    assert!(kept == fresh, "{path} is stale: write it anew with `millstream schema --state --output {path}`");
+}
+
+#[test]
 fn the_reference_is_fresh() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut write = std::process::Command::new(env!("CARGO_BIN_EXE_millstream"));

@@ -161,6 +161,10 @@ fn status_says_how_far_a_pipeline_is() {
     assert_eq!(json["partitions"][0]["watermark"], "2026-01-01T00:00:02.5Z");
     assert_eq!(json["ledger"][2]["held"], 990);
     assert_eq!(json["dead_letters"]["letters"], 3);
+    let elsewhere = PIPELINE.replace("name: minutes", "name: minutes\nstate: kept/here.db");
+    std::fs::write(directory.path().join("q.yaml"), elsewhere).expect("written");
+    let output = printed(&directory, &["status", "q.yaml"]);
+    assert_eq!(output, "minutes: never ran\nstate: kept/here.db; nobody has it open\n");
     // Where there is no state that is said, and is no failure.
     let output = printed(&directory, &["status", "p.yaml", "--data", "elsewhere"]);
     assert_eq!(output, "minutes: never ran\nstate: elsewhere/minutes.db; nobody has it open\n");

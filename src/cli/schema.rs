@@ -1,9 +1,10 @@
-//! `millstream schema`: the JSON Schema of pipeline files, for editors.
+//! `millstream schema`: the JSON Schema of pipeline files, for editors, and the tables of states, for people who open them.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use crate::config::{Registry, schema};
+use crate::store::state::schema::MIGRATIONS;
 
 use super::exit;
 
@@ -13,11 +14,14 @@ pub struct Args {
     /// Write it to this file instead of standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the tables of states instead, as SQL that says what each column is.
+    #[arg(long)]
+    state: bool,
 }
 
 /// Writes the schema.
 pub fn run(args: &Args, registry: &Registry<'_>) -> u8 {
-    let text = schema::schema(registry);
+    let text = if args.state { MIGRATIONS.concat() } else { schema::schema(registry) };
     let written = match &args.output {
         Some(file) => std::fs::write(file, text).map_err(|e| format!("`{}` cannot be written: {e}", file.display())),
         None => match std::io::stdout().write_all(text.as_bytes()) {

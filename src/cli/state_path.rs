@@ -12,7 +12,8 @@ use super::load::{load, say};
 /// The option that says where states are.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DataDirectory {
-    /// The directory of the state, a file named after the pipeline [default: .millstream beside the pipeline file].
+    /// The directory of the state, a file named after the pipeline; the pipeline file's `state:` goes before it [default:
+    /// .millstream beside the pipeline file].
     #[arg(long = "data", value_name = "DIR", env = "MILLSTREAM_DATA", hide_env_values = true)]
     pub data: Option<PathBuf>,
 }
@@ -64,19 +65,22 @@ pub fn failed(why: &str) -> u8 {
     exit::FAILED
 }
 
-/// The state database of a pipeline: what its `state` names, else a file in the directory that `--data` or
-/// `MILLSTREAM_DATA` says, which is `data`.
+/// The state database of a pipeline: where its file says, relative to it, else in the directory `data`, which is what
+/// `--data` or `MILLSTREAM_DATA` says, else beside it.
 pub fn state_path(pipeline: &Pipeline, data: Option<&Path>) -> PathBuf {
-    if let Some(state) = &pipeline.plan.state {
-        return pipeline.directory.join(state);
+    if let Some(path) = &pipeline.plan.state {
+        return beside(pipeline, path);
     }
     // A variable that is set to nothing names no directory.
     let data = data.filter(|directory| !directory.as_os_str().is_empty());
-    let beside = || match pipeline.directory == Path::new(".") {
-        // As people write it.
-        true => PathBuf::from(".millstream"),
-        false => pipeline.directory.join(".millstream"),
-    };
-    let directory = data.map_or_else(beside, Path::to_owned);
+    let directory = data.map_or_else(|| beside(pipeline, ".millstream"), Path::to_owned);
     directory.join(format!("{}.db", pipeline.plan.name))
+}
+
+/// A path relative to a pipeline's file, as people write it.
+fn beside(pipeline: &Pipeline, path: &str) -> PathBuf {
+    match pipeline.directory == Path::new(".") {
+        true => PathBuf::from(path),
+        false => pipeline.directory.join(path),
+    }
 }

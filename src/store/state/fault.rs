@@ -9,6 +9,9 @@ use rusqlite::ErrorCode;
 pub struct StateError {
     /// One sentence or two for the person: where, what is wrong, how to mend it.
     pub message: String,
+    /// Whether it is the file that cannot be used, ever, and it is a state: a run that begins anew may put another in its
+    /// place.
+    pub(super) useless: bool,
 }
 
 impl std::fmt::Display for StateError {
@@ -22,7 +25,12 @@ impl std::error::Error for StateError {}
 impl StateError {
     /// Of a message.
     pub(super) fn new(message: impl Into<String>) -> StateError {
-        StateError { message: message.into() }
+        StateError { message: message.into(), useless: false }
+    }
+
+    /// Of a message about a file that cannot be used, ever.
+    pub(super) fn useless(message: impl Into<String>) -> StateError {
+        StateError { message: message.into(), useless: true }
     }
 }
 
@@ -31,7 +39,7 @@ pub(super) const MEND: &str = "put back a copy of it, or begin anew with `run --
 
 /// A file whose content is wrong; `what` is a clause.
 pub(super) fn damaged(path: &Path, what: impl std::fmt::Display) -> StateError {
-    StateError::new(format!("the state `{}` is damaged: {what}; {MEND}", path.display()))
+    StateError::useless(format!("the state `{}` is damaged: {what}; {MEND}", path.display()))
 }
 
 /// What an error of SQLite means for a state database at `path`.
@@ -43,7 +51,11 @@ pub(super) fn fault(path: &Path, error: &rusqlite::Error) -> StateError {
         return damaged(path, said);
     };
     StateError::new(match code {
-        ErrorCode::NotADatabase => format!("`{file}` is no state of a pipeline: it is no SQLite database; {MEND}"),
+        ErrorCode::NotADatabase => {
+            return StateError::useless(format!(
+                "`{file}` is no state of a pipeline: it is no SQLite database; {MEND}"
+            ));
+        }
         ErrorCode::DiskFull => format!(
             "the state `{file}` cannot be written: the disk is full; make room and run again, the run goes on from its last checkpoint"
         ),

@@ -24,6 +24,8 @@ pub struct StateFile {
     content: Content,
     packer: Packer,
     bounds: Bounds,
+    /// Whether a run that is not complete is gone on with.
+    resumes: bool,
     /// Outlives the connection: fields are dropped in this order.
     _lock: Lock,
 }
@@ -41,29 +43,54 @@ impl StateFile {
     /// Makes or opens the database at `path` (its directory is made), takes the lock, brings an older one up to date and
     /// finds out whether it is what was written.
     pub fn open(path: &Path, holder: &Holder) -> Result<StateFile, StateError> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(|e| {
-                let directory = directory.display();
-                StateError::new(format!(
-                    "the directory `{directory}` for the state cannot be made: {e}; name another with `--data`"
-                ))
-            })?;
-        }
+        make_directory(path)?;
         let lock = Lock::take(path, holder)?;
-        if !path.exists() {
-            schema::make(path, &content::finish)?;
-        }
-        let connection = schema::open(path)?;
-        let mut content = Content::load(&connection, path)?;
-        content.kept.pipeline.clone_from(&holder.pipeline);
-        content.kept.program = env!("CARGO_PKG_VERSION").to_owned();
-        let packer = Packer::new().map_err(|e| unpackable(path, &e))?;
-        Ok(StateFile { path: path.to_owned(), connection, content, packer, bounds: Bounds::default(), _lock: lock })
+        Self::open_locked(path, holder, lock).map_err(|(error, _)| error)
     }
 
-    /// What the last checkpoint holds; `None` if there is no run to go on with: it is new, or the last run is complete.
+    /// As [`Self::open`], for a run that begins anew whatever the last one was: there is none to go on with. A state that
+    /// cannot be used is put aside under another name, which comes back, and its dead letters with it.
+    pub fn open_fresh(path: &Path, holder: &Holder) -> Result<(StateFile, Option<PathBuf>), StateError> {
+        make_directory(path)?;
+        let lock = Lock::take(path, holder)?;
+        let (mut file, aside) = match Self::open_locked(path, holder, lock) {
+            Ok(file) => (file, None),
+            Err((error, lock)) if error.useless => {
+                let aside = schema::put_aside(path)
+                    .map_err(|e| StateError::new(format!("the state `{}` cannot be put aside: {e}", path.display())))?;
+                (Self::open_locked(path, holder, lock).map_err(|(error, _)| error)?, Some(aside))
+            }
+            Err((error, _)) => return Err(error),
+        };
+        file.resumes = false;
+        Ok((file, aside))
+    }
+
+    fn open_locked(path: &Path, holder: &Holder, lock: Lock) -> Result<StateFile, (StateError, Lock)> {
+        let open = || {
+            if !path.exists() {
+                schema::make(path, &content::finish)?;
+            }
+            let connection = schema::open(path)?;
+            let mut content = Content::load(&connection, path)?;
+            content.kept.pipeline.clone_from(&holder.pipeline);
+            content.kept.program = env!("CARGO_PKG_VERSION").to_owned();
+            let packer = Packer::new().map_err(|e| unpackable(path, &e))?;
+            Ok((connection, content, packer))
+        };
+        match open() {
+            Err(error) => Err((error, lock)),
+            Ok((connection, content, packer)) => {
+                let (path, bounds) = (path.to_owned(), Bounds::default());
+                Ok(StateFile { path, connection, content, packer, bounds, resumes: true, _lock: lock })
+            }
+        }
+    }
+
+    /// What the last checkpoint holds; `None` if there is no run to go on with: it is new, or the last run is complete. Of
+    /// a run that began and made no checkpoint the epoch is 0.
     pub fn kept(&self) -> Option<&Kept> {
-        Some(&self.content.kept).filter(|kept| kept.can_resume())
+        Some(&self.content.kept).filter(|kept| self.resumes && kept.can_resume())
     }
 
     /// A run begins: the rows of the last one go, dead letters stay.
@@ -91,6 +118,7 @@ impl StateFile {
             content.kept.write(connection, content.kept.moment(), content.sum)
         })?;
         self.content = content;
+        self.resumes = true;
         Ok(())
     }
 
@@ -336,6 +364,18 @@ impl StateFile {
         };
         all().map_err(|e| fault(&self.path, &e))
     }
+}
+
+fn make_directory(path: &Path) -> Result<(), StateError> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(|e| {
+            let directory = directory.display();
+            StateError::new(format!(
+                "the directory `{directory}` for the state cannot be made: {e}; name another with `--data`"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// A transaction that is undone unless it is committed.

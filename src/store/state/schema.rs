@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::fault::{MEND, StateError, damaged, fault};
+use super::fault::{StateError, damaged, fault};
 
 /// What SQLite's header says the file is: "MiSt".
 const APPLICATION: i64 = 0x4d69_5374;
@@ -17,7 +17,7 @@ const LOG_PAGES: u32 = 2_048;
 
 /// What brings a database of version n to version n + 1; the first makes one out of nothing. Never change one that was
 /// released, add another.
-pub const MIGRATIONS: &[&str] = &["
+pub const MIGRATIONS: &[&str] = &["\
 CREATE TABLE run (
   -- How far the pipeline is. One row. Times are microseconds since 1970-01-01T00:00:00Z.
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -126,19 +126,19 @@ fn latest() -> i64 {
 
 /// Makes the file if there is none: under another name, renamed when it is whole. `finish` completes what the tables hold.
 pub(super) fn make(path: &Path, finish: &dyn Fn(&Connection) -> Result<(), rusqlite::Error>) -> Result<(), StateError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".making");
-    let making = PathBuf::from(name);
+    let making = beside(path, ".making");
     let failed = |e: std::io::Error| {
         StateError::new(format!(
             "the state `{}` cannot be made: {e}; name another directory with `--data`",
             path.display()
         ))
     };
-    // What an earlier attempt left holds nothing.
-    match std::fs::remove_file(&making) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-        _ => {}
+    // What an earlier attempt left holds nothing, and the log of a file that somebody took away must not come to this one.
+    for left in [&making, &log_path(path), &shared_path(path)] {
+        match std::fs::remove_file(left) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
     }
     let made = Connection::open(&making).and_then(|connection| {
         // A log beside the file would have to be renamed with it.
@@ -219,11 +219,34 @@ fn cannot_write(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
 }
 
+/// A file beside another.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// The log beside a file.
 pub(super) fn log_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    PathBuf::from(name)
+    beside(path, "-wal")
+}
+
+/// What SQLite shares among those that have a file open.
+fn shared_path(path: &Path) -> PathBuf {
+    beside(path, "-shm")
+}
+
+/// Puts a file that cannot be used aside, under a name that says so, and its log with it: where it is now.
+pub(super) fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let aside = beside(path, ".damaged");
+    std::fs::rename(path, &aside)?;
+    for (from, to) in [(log_path(path), log_path(&aside)), (shared_path(path), shared_path(&aside))] {
+        match std::fs::rename(from, to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(aside)
 }
 
 /// The address of a file that nobody writes.
@@ -258,12 +281,12 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StateError> {
     if application != APPLICATION {
         let file = path.display();
         return Err(StateError::new(format!(
-            "`{file}` is no state of a pipeline: it is a database of something else; name another directory with `--data`, or {MEND}"
+            "`{file}` is no state of a pipeline: it is a database of something else; name another directory with `--data`"
         )));
     }
     let version = ask("user_version").map_err(|e| fault(path, &e))?;
     match version {
-        _ if version > latest() => Err(StateError::new(format!(
+        _ if version > latest() => Err(StateError::useless(format!(
             "the state `{}` was written by a newer Millstream (format {version}, this one knows {}): go on with that one, or begin anew with `run --fresh`",
             path.display(),
             latest()

@@ -172,3 +172,48 @@ fn dead_letters_are_found_by_what_they_are_and_page_by_page() {
     assert_eq!(ids(Filter { reason: Some("on 11".into()), before: Some(20), ..Filter::default() }, 0, 9), [12]);
     assert_eq!(ids(Filter { ids: Some(vec![3, 99]), ..Filter::default() }, 0, 9), [3]);
 }
+
+#[test]
+fn a_run_that_begins_anew_puts_a_damaged_state_aside() {
+    let (_directory, path) = place();
+    let mut file = StateFile::open(&path, &holder()).unwrap();
+    file.begin(1).unwrap();
+    file.commit(&Commit { dead_letters: vec![letter(1)], ..empty() }).unwrap();
+    drop(file);
+    let (mut file, aside) = StateFile::open_fresh(&path, &holder()).unwrap();
+    assert_eq!((file.kept(), aside), (None, None), "what can be used is used, and not gone on with");
+    let message = StateFile::open_fresh(&path, &holder()).err().unwrap().message;
+    assert!(message.contains("is in use by"), "{message}");
+    file.begin(2).unwrap();
+    assert_eq!(file.kept().map(|kept| kept.run), Some(2));
+    drop(file);
+    assert_eq!(StateReader::open(&path).unwrap().letters().letters, 1, "dead letters stay");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(StateFile::open(&path, &holder()).is_err());
+    let (file, aside) = StateFile::open_fresh(&path, &holder()).unwrap();
+    assert_eq!(file.kept(), None);
+    assert_eq!(fs::read(aside.unwrap()).unwrap(), bytes[..bytes.len() / 2], "nothing is thrown away");
+    drop(file);
+    fs::remove_file(&path).unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let message = StateFile::open_fresh(&path, &holder()).err().unwrap().message;
+    assert!(message.contains("of something else"), "what is not ours is left alone: {message}");
+}
+
+#[test]
+fn a_log_whose_file_was_taken_away_is_not_taken_for_that_of_a_new_one() {
+    let (_directory, path) = place();
+    let mut file = StateFile::open(&path, &holder()).unwrap();
+    file.begin(1).unwrap();
+    for v in 0..20 {
+        file.commit(&Commit { changes: vec![("w".into(), vec![row(1, Some(v))])], ..empty() }).unwrap();
+    }
+    let log = format!("{}-wal", path.display());
+    let left = fs::read(&log).unwrap();
+    drop(file);
+    fs::remove_file(&path).unwrap();
+    fs::write(&log, left).unwrap();
+    let file = StateFile::open(&path, &holder()).unwrap();
+    assert!(file.kept().is_none());
+}
