@@ -247,6 +247,12 @@ fn a_damaged_state_is_said_by_every_verb() {
         let (code, said) = refused(&directory, verb);
         assert!(code == Some(1) && said.contains("is damaged") && said.contains("run --fresh"), "{said}");
     }
+    std::fs::write(directory.path().join("data/a.ndjson"), "").expect("written");
+    let (code, said) = refused(&directory, &["run", "p.yaml"]);
+    assert!(code == Some(1) && said.contains("is damaged"), "{said}");
+    let (code, said) = refused(&directory, &["run", "p.yaml", "--fresh"]);
+    assert!(code == Some(0) && said.contains("is now `data/minutes.db.damaged`"), "{said}");
+    assert!(printed(&directory, &["status", "p.yaml"]).starts_with("minutes: complete"));
 }
 
 #[test]

@@ -180,14 +180,23 @@ fn wait_for(
 /// With `args` at the beginning, without when it was let go in between.
 fn open_state(pipeline: &Pipeline, path: &Path, args: Option<&Args>) -> Result<(StateKeeper, Option<Resumed>), String> {
     let holder = Holder { pipeline: pipeline.plan.file.clone(), command: "run".to_owned() };
-    let mut file = StateFile::open(path, &holder).map_err(|e| e.message)?;
+    let fresh = args.is_some_and(|args| args.fresh);
+    let mut file =
+        if fresh { open_fresh(path, &holder)? } else { StateFile::open(path, &holder).map_err(|e| e.message)? };
     if let Some(args) = args {
-        if args.fresh {
-            file.begin(wall_clock().0).map_err(|e| e.message)?;
-        }
         reset(pipeline, &mut file, &args.reset_state)?;
     }
     StateKeeper::open(file, &pipeline.plan)
+}
+
+/// A state in which a run has begun anew; one that cannot be used is put aside.
+fn open_fresh(path: &Path, holder: &Holder) -> Result<StateFile, String> {
+    let (mut file, aside) = StateFile::open_fresh(path, holder).map_err(|e| e.message)?;
+    if let Some(aside) = aside {
+        say(&format!("warning: the state `{}` cannot be used and is now `{}`", path.display(), aside.display()));
+    }
+    file.begin(wall_clock().0).map_err(|e| e.message)?;
+    Ok(file)
 }
 
 /// Forgets what steps keep that the user named, and refuses to go on where state means something else now.

@@ -116,8 +116,7 @@ pub fn pause(state: &Path, why: &str) -> Result<Option<Pause>, StateError> {
         .set_read_timeout(Some(PAUSED_WITHIN))
         .and_then(|()| writeln!(stream, "{why}"))
         .and_then(|()| line(&stream));
-    let failed =
-        |why: &str| Err(StateError { message: format!("the run that has the state `{}` {why}", state.display()) });
+    let failed = |why: &str| Err(StateError::new(format!("the run that has the state `{}` {why}", state.display())));
     match asked.as_deref() {
         Ok(PAUSED) => Ok(Some(Pause { _stream: stream })),
         Ok("") => failed("ended before it paused; ask again"),

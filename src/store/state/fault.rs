@@ -24,7 +24,7 @@ impl std::error::Error for StateError {}
 
 impl StateError {
     /// Of a message.
-    pub(super) fn new(message: impl Into<String>) -> StateError {
+    pub fn new(message: impl Into<String>) -> StateError {
         StateError { message: message.into(), useless: false }
     }
 
