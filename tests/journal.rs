@@ -7,7 +7,7 @@
 mod support;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,13 @@ use millstream::base::time::TimeSpan;
 use millstream::connector::{BoxFuture, Encoded, Sink, SinkError};
 use millstream::connectors::journalled::{Producer, journalled};
 use millstream::engine::epoch::{Epoch, Keeper, Kept};
-use millstream::engine::job::Snapshot;
+use millstream::engine::keeper::StateKeeper;
 use millstream::engine::lower::{Lowering, lower};
 use millstream::engine::run::{Input, Options, Outcome, run};
+use millstream::plan::NodeId;
 use millstream::store::journal::{Journal, Kind, Settings, SourceId};
 use millstream::store::rows::{StateRow, Status};
+use millstream::store::state::{Holder, StateFile};
 
 /// What a child does.
 const ROLE: &str = "JOURNAL_ROLE";
@@ -257,45 +259,50 @@ sinks:
   out: { from: all, discard: {} }
 ";
 
-/// Keeps checkpoints in a file, and lets the journal go when they are there.
-struct FileKeeper {
-    path: PathBuf,
-    memory: Snapshot,
+/// Keeps checkpoints, and lets the journal go when they are there.
+struct Covering {
+    state: StateKeeper,
     journal: Arc<Journal>,
     sources: Vec<SourceId>,
 }
 
-impl Kept for FileKeeper {
+impl Kept for Covering {
     fn rows(
         &self,
         step: &str,
         groups: Range<u64>,
         each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
     ) -> Result<(), String> {
-        self.memory.rows(step, groups, each)
+        self.state.rows(step, groups, each)
     }
 }
 
-impl Keeper for FileKeeper {
+impl Keeper for Covering {
     fn commit(&mut self, epoch: Epoch, status: Status) -> Result<(), String> {
-        self.memory.commit(epoch, status)?;
-        for rows in self.memory.steps.values_mut() {
-            let mut seen = HashSet::new();
-            let mut last: Vec<StateRow> = rows.drain(..).rev().filter(|row| seen.insert(row.key.clone())).collect();
-            last.reverse();
-            *rows = last;
-        }
-        let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside).unwrap();
-        file.write_all(&serde_json::to_vec(&self.memory).unwrap()).unwrap();
-        file.sync_all().unwrap();
-        fs::rename(&beside, &self.path).unwrap();
-        for partition in &self.memory.stood.partitions {
+        let partitions = epoch.partitions.clone();
+        self.state.commit(epoch, status)?;
+        for partition in partitions {
             self.journal
                 .cover(self.sources[partition.source], partition.position)
                 .map_err(|e| e.message().to_owned())?;
         }
         Ok(())
+    }
+
+    fn restored(&mut self, held: &HashMap<NodeId, u64>) {
+        self.state.restored(held);
+    }
+
+    fn failed(&mut self) {
+        self.state.failed();
+    }
+
+    fn complete(&mut self) -> Result<(), String> {
+        self.state.complete()
+    }
+
+    fn tidy(&mut self, budget: Duration) -> Result<bool, String> {
+        self.state.tidy(budget)
     }
 }
 
@@ -333,10 +340,11 @@ fn process(place: &Path, round: Option<u64>) {
         });
         producers.push((name, producer));
     }
-    let path = place.join("checkpoint");
-    let kept = fs::read(&path).ok().map(|text| serde_json::from_slice::<Snapshot>(&text).unwrap());
-    let stood = kept.as_ref().map(|kept| kept.stood.clone());
-    let mut keeper = FileKeeper { path, memory: kept.unwrap_or_default(), journal, sources };
+    let holder = Holder { pipeline: "t.yaml".into(), command: "run".into() };
+    let file = StateFile::open(&place.join("t.db"), &holder).unwrap_or_else(|e| panic!("{}", e.message));
+    let (state, resumed) = StateKeeper::open(file, &pipeline.plan).unwrap();
+    let stood = resumed.map(|resumed| resumed.stood);
+    let mut keeper = Covering { state, journal, sources };
     match round {
         Some(round) => drop(std::thread::spawn(move || bring(producers, round))),
         None => drop(producers),
@@ -384,8 +392,10 @@ fn a_killed_pipeline_counts_every_acknowledged_event_once() {
     for round in 0..rounds {
         let mut command = command("process", dir.path(), round);
         if random.below(4) == 0 {
-            let point = ["written", "synced", "removed"][random.below(3) as usize];
-            command.env("MILLSTREAM_FAULT", format!("journal.{point}:{}", 1 + random.below(30)));
+            let points =
+                ["journal.written", "journal.synced", "journal.removed", "checkpoint.gathered", "checkpoint.committed"];
+            let point = points[random.below(points.len() as u64) as usize];
+            command.env("MILLSTREAM_FAULT", format!("{point}:{}", 1 + random.below(30)));
         }
         for line in killed_after(command.spawn().unwrap(), 1 + random.below(150)) {
             assert!(line != "complete" && !line.starts_with("row"), "round {round}: {line}");
