@@ -32,6 +32,11 @@ impl Run {
         let yaml =
             format!("name: p\nsources:\n  in:\n    file:\n      follow: true\n      poll: 5ms\n{options}\n{rest}");
         fs::write(home.path().join("p.yaml"), yaml).unwrap();
+        Run::in_home(home)
+    }
+
+    /// Runs what a home holds; goes on if it ran before.
+    fn in_home(home: TempDir) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
         command.args(["run", "-q", "--workers", "2", "p.yaml"]).current_dir(home.path());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -45,6 +50,14 @@ impl Run {
 
     fn append(&self, name: &str, text: &str) {
         append(&self.path(name), text.as_bytes());
+    }
+
+    /// Waits until the run has a file open: by then it has looked for what is there when it starts.
+    fn until_open(&self, name: &str) {
+        until("the run is under way", || {
+            fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+                .is_ok_and(|all| all.flatten().filter_map(|e| fs::read_link(e.path()).ok()).any(|p| p.ends_with(name)))
+        });
     }
 
     /// The next line, however long it takes.
@@ -174,11 +187,7 @@ fn names_that_are_passed_on_are_not_read_twice() {
 fn a_run_may_begin_where_files_end() {
     let options = "      path: 'in/*.csv'\n      start: end\n    format: csv\n";
     let mut run = Run::start(options, SHOW, &[("a.csv", b"n,m\n1,2\n3,")]);
-    // By then it has looked for what is there when it starts.
-    until("the run is under way", || {
-        fs::read_dir(format!("/proc/{}/fd", run.child.id()))
-            .is_ok_and(|all| all.flatten().filter_map(|e| fs::read_link(e.path()).ok()).any(|p| p.ends_with("a.csv")))
-    });
+    run.until_open("a.csv");
     run.append("b.csv", "n\n9\n");
     assert_eq!(run.line(), "{\"n\":9}");
     run.append("a.csv", "4\n5,6\n");
@@ -285,4 +294,191 @@ fn writers_that_rotate_lose_nothing_and_nothing_comes_twice() {
         rows.sort_unstable();
         assert_eq!(rows, (0..ROWS).collect::<Vec<_>>(), "of writer {writer}");
     }
+}
+
+/// What happens while no run goes on: rows before, what is done to the files, rows after.
+fn while_down(options: &str, files: &[(&str, &[u8])], before: &[&str], change: impl Fn(&Path), after: &[&str]) -> Run {
+    let mut run = Run::start(options, SHOW, files);
+    assert_eq!(run.lines(before.len()), before);
+    let (rest, home) = run.stop();
+    assert_eq!(rest, "");
+    change(&home.path().join("in"));
+    let mut run = Run::in_home(home);
+    assert_eq!(run.lines(after.len()), after);
+    run
+}
+
+fn rename(dir: &Path, from: &str, to: &str) {
+    fs::rename(dir.join(from), dir.join(to)).unwrap();
+}
+
+const QUICK: &str = "      path: in/a.log\n      rotate_wait: 50ms\n";
+const ALL: &str = "      path: 'in/a.log*'\n      rotate_wait: 50ms\n";
+const FIRST: &[(&str, &[u8])] = &[("a.log", b"{\"n\":1}\n{\"n\"")];
+
+#[test]
+fn a_run_that_goes_on_reads_what_was_added() {
+    let add = |dir: &Path| append(&dir.join("a.log"), b":2}\n{\"n\":3}\n");
+    let mut run = while_down(QUICK, FIRST, &["{\"n\":1}"], add, &["{\"n\":2}", "{\"n\":3}"]);
+    run.append("a.log", "{\"n\":4}\n");
+    assert_eq!(run.line(), "{\"n\":4}");
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn a_file_renamed_while_no_run_went_on_is_read_to_its_end() {
+    for options in [QUICK, ALL] {
+        let rotate = |dir: &Path| {
+            append(&dir.join("a.log"), b":2}\n");
+            rename(dir, "a.log", "a.log.1");
+            append(&dir.join("a.log"), b"{\"n\":3}\n");
+        };
+        let run = while_down(options, FIRST, &["{\"n\":1}"], rotate, &["{\"n\":2}", "{\"n\":3}"]);
+        let (rest, home) = run.stop();
+        assert_eq!(rest, "");
+        // The old one is not read again, whatever it is called by then.
+        rename(&home.path().join("in"), "a.log.1", "a.log.2");
+        let mut run = Run::in_home(home);
+        run.append("a.log", "{\"n\":4}\n");
+        assert_eq!(run.line(), "{\"n\":4}");
+        assert_eq!(run.stop().0, "");
+    }
+}
+
+#[test]
+fn files_that_came_and_were_renamed_while_no_run_went_on_are_read_in_order() {
+    let rotate = |dir: &Path| {
+        append(&dir.join("a.log"), b":2}\n");
+        rename(dir, "a.log", "a.log.2");
+        append(&dir.join("a.log.1"), b"{\"n\":3}\n");
+        append(&dir.join("a.log"), b"{\"n\":4}\n");
+    };
+    let run = while_down(QUICK, FIRST, &["{\"n\":1}"], rotate, &["{\"n\":2}", "{\"n\":3}", "{\"n\":4}"]);
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn a_file_that_was_cut_while_no_run_went_on_begins_again() {
+    let cut = |dir: &Path| fs::write(dir.join("a.log"), "{\"m\":1}\n{\"m\":2}\n{\"m\":3}\n").unwrap();
+    let run = while_down(QUICK, FIRST, &["{\"n\":1}"], cut, &["{\"m\":1}", "{\"m\":2}", "{\"m\":3}"]);
+    assert_eq!(run.stop().0, "");
+    let shorter = |dir: &Path| fs::write(dir.join("a.log"), "{}\n").unwrap();
+    let run = while_down(QUICK, FIRST, &["{\"n\":1}"], shorter, &["{}"]);
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn the_rest_of_a_file_that_was_copied_and_cut_is_read_from_the_copy() {
+    let copy = |dir: &Path| {
+        append(&dir.join("a.log"), b":2}\n");
+        fs::copy(dir.join("a.log"), dir.join("a.log.1")).unwrap();
+        File::create(dir.join("a.log")).unwrap();
+        append(&dir.join("a.log"), b"{\"n\":3}\n");
+    };
+    for options in [QUICK, ALL] {
+        let run = while_down(options, FIRST, &["{\"n\":1}"], copy, &["{\"n\":2}", "{\"n\":3}"]);
+        assert_eq!(run.stop().0, "");
+    }
+}
+
+#[test]
+fn a_file_that_got_the_number_of_a_deleted_one_is_another() {
+    let reuse = |dir: &Path| {
+        let number =
+            |name: &str| fs::metadata(dir.join(name)).map(|m| std::os::unix::fs::MetadataExt::ino(&m)).unwrap();
+        let old = number("a.log");
+        fs::remove_file(dir.join("a.log")).unwrap();
+        // Most file systems give the number away at once; where one does not, this is any new file.
+        for other in 0..9 {
+            fs::write(dir.join("a.log"), "{\"m\":1}\n{\"m\":2}\n{\"m\":3}\n").unwrap();
+            if number("a.log") == old {
+                break;
+            }
+            rename(dir, "a.log", &format!("b{other}"));
+        }
+        fs::write(dir.join("a.log"), "{\"m\":1}\n{\"m\":2}\n{\"m\":3}\n").unwrap();
+    };
+    let run = while_down(QUICK, FIRST, &["{\"n\":1}"], reuse, &["{\"m\":1}", "{\"m\":2}", "{\"m\":3}"]);
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn names_that_were_passed_on_while_a_run_went_on_are_not_read_by_the_next() {
+    let mut run = Run::start(ALL, SHOW, &[("a.log", b"{\"n\":0}\n")]);
+    assert_eq!(run.line(), "{\"n\":0}");
+    for n in 1..4 {
+        for old in (1..n).rev() {
+            fs::rename(run.path(&format!("a.log.{old}")), run.path(&format!("a.log.{}", old + 1))).unwrap();
+        }
+        fs::rename(run.path("a.log"), run.path("a.log.1")).unwrap();
+        run.append("a.log", &format!("{{\"n\":{n}}}\n"));
+        assert_eq!(run.line(), format!("{{\"n\":{n}}}"));
+    }
+    for n in 4..6 {
+        let (rest, home) = run.stop();
+        assert_eq!(rest, "");
+        run = Run::in_home(home);
+        run.append("a.log", &format!("{{\"n\":{n}}}\n"));
+        assert_eq!(run.line(), format!("{{\"n\":{n}}}"));
+    }
+    // Without its path it ends, and is not read again either.
+    fs::rename(run.path("a.log"), run.path("a.log.0")).unwrap();
+    run.append("a.log.x", "{\"x\":0}\n");
+    assert_eq!(run.line(), "{\"x\":0}");
+    for n in 1..3 {
+        let (rest, home) = run.stop();
+        assert_eq!(rest, "");
+        run = Run::in_home(home);
+        run.append("a.log.x", &format!("{{\"x\":{n}}}\n"));
+        assert_eq!(run.line(), format!("{{\"x\":{n}}}"));
+    }
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn headers_and_packed_files_are_gone_on_with() {
+    let options = "      path: in/a.csv\n      rotate_wait: 50ms\n    format: csv\n";
+    let rotate = |dir: &Path| {
+        append(&dir.join("a.csv"), b"3,4\n");
+        rename(dir, "a.csv", "a.csv.1");
+        fs::write(dir.join("a.csv"), "b,c\n5,6\n").unwrap();
+    };
+    let after = ["{\"a\":3,\"b\":4}", "{\"b\":5,\"c\":6}"];
+    let run = while_down(options, &[("a.csv", b"a,b\n1,2\n")], &["{\"a\":1,\"b\":2}"], rotate, &after);
+    let (rest, home) = run.stop();
+    assert_eq!(rest, "");
+    fs::write(home.path().join("in/a.csv"), "d\n7\n").unwrap();
+    let mut run = Run::in_home(home);
+    assert_eq!(run.line(), "{\"d\":7}", "another file has a header of its own");
+    assert_eq!(run.stop().0, "");
+
+    let packed = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
+    let options = "      path: in/a.zst\n      rotate_wait: 50ms\n";
+    let add = |dir: &Path| {
+        append(&dir.join("a.zst"), &packed("{\"n\":2}\n"));
+        rename(dir, "a.zst", "a.zst.1");
+        append(&dir.join("a.zst"), &packed("{\"n\":3}\n"));
+    };
+    let first = packed("{\"n\":1}\n");
+    let files: &[(&str, &[u8])] = &[("a.zst", &first)];
+    let run = while_down(options, files, &["{\"n\":1}"], add, &["{\"n\":2}", "{\"n\":3}"]);
+    assert_eq!(run.stop().0, "");
+}
+
+#[test]
+fn a_run_that_began_where_files_end_goes_on_there() {
+    let options = "      path: 'in/*.log'\n      start: end\n";
+    let mut run = Run::start(options, SHOW, &[("a.log", b"{\"n\":1}\n")]);
+    run.until_open("a.log");
+    run.append("b.log", "{\"b\":1}\n");
+    assert_eq!(run.line(), "{\"b\":1}");
+    let (rest, home) = run.stop();
+    assert_eq!(rest, "");
+    append(&home.path().join("in/a.log"), b"{\"n\":2}\n");
+    append(&home.path().join("in/c.log"), b"{\"c\":1}\n");
+    let mut run = Run::in_home(home);
+    let mut lines = run.lines(2);
+    lines.sort();
+    assert_eq!(lines, ["{\"c\":1}", "{\"n\":2}"], "files that came since are read from their beginning");
+    assert_eq!(run.stop().0, "");
 }

@@ -110,7 +110,8 @@ fn run_on(
 ) -> Result<(u8, Outcome), String> {
     let graph = lower(&pipeline.plan, Lowering { shares: workers, track: true })?;
     let finishing = resumed.as_ref().is_some_and(|resumed| resumed.finishing);
-    let stood = resumed.as_ref().map(|resumed| &resumed.stood);
+    // Before its first checkpoint a run stood nowhere yet.
+    let stood = resumed.as_ref().filter(|resumed| resumed.epoch > 0).map(|resumed| &resumed.stood);
     let inputs = if finishing { ended_sources(pipeline) } else { open_sources(pipeline, stood)? };
     if !quiet && !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
         say(&format!("{}: there is nothing to read yet; the run waits for what comes", pipeline.plan.name));

@@ -71,6 +71,7 @@ fn sink_examples() -> Vec<(&'static str, Value)> {
         ("file", json!({"path": "out/rows"})),
         ("file", json!({"path": "out/packed.gz", "compression": "gzip", "mode": "append"})),
         ("file", json!({"path": "out/rotated", "rotate": {"size": "1MB"}})),
+        ("sqlite", json!({"path": "out/rows.db", "table": "rows"})),
         ("discard", json!({})),
     ]
 }

@@ -179,7 +179,8 @@ impl SourceConnector for FileSource {
 }
 
 fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceError> {
-    let files = match &context.stood {
+    // A source that has come to the pipeline since begins.
+    let files = match context.stood.as_ref().filter(|stood| !stood.is_empty()) {
         None => glob::expand(&context.directory, &options.path.0).map_err(|message| SourceError { message })?,
         Some(stood) => same_files(&options, &context.directory, stood)?,
     };

@@ -18,6 +18,7 @@ mod output_files;
 mod output_mark;
 mod pack;
 mod pending;
+pub mod sqlite_sink;
 pub mod stdin;
 pub mod stdout;
 mod table;
@@ -43,6 +44,7 @@ pub const SOURCES: &[SourceKind] = &[
 pub const SINKS: &[SinkKind] = &[
     SinkKind::of::<stdout::StdoutSink>(),
     SinkKind::of::<file_sink::FileSink>(),
+    SinkKind::of::<sqlite_sink::SqliteSink>(),
     SinkKind::of::<discard::DiscardSink>(),
 ];
 

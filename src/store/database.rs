@@ -66,7 +66,7 @@ fn open(path: &Path) -> Result<Connection, String> {
 }
 
 /// An error of SQLite in its own words, without numbers.
-fn said(error: &rusqlite::Error) -> String {
+pub(super) fn said(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
@@ -75,7 +75,7 @@ fn said(error: &rusqlite::Error) -> String {
 }
 
 /// A name as SQL quotes it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -279,7 +279,7 @@ fn ask(connection: &Connection, database: &Database, key: &[Part<'_>]) -> Result
 }
 
 /// A value of SQLite as one of an event; the error says what it is.
-fn read(value: ValueRef<'_>) -> Result<Value, &'static str> {
+pub(super) fn read(value: ValueRef<'_>) -> Result<Value, &'static str> {
     match value {
         ValueRef::Null => Ok(Value::Null),
         ValueRef::Integer(n) => Ok(Value::Int(n)),

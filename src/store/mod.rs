@@ -1,7 +1,7 @@
 //! What is kept in files beside the streams: the only place that knows SQLite. These are the state of a pipeline
-//! ([`state`]), whose rows everybody knows ([`rows`]), and the tables that rows are enriched from: a CSV file in memory
-//! ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database that is asked ([`database`]); and
-//! the journal of what came in and cannot be read again ([`journal`]).
+//! ([`state`]), whose rows everybody knows ([`rows`]), the tables that rows are enriched from: a CSV file in memory
+//! ([`csv_table`]), followed when it changes ([`followed`]), and a SQLite database that is asked ([`database`]); one that
+//! rows are written to ([`target`]); and the journal of what came in and cannot be read again ([`journal`]).
 
 pub mod control;
 pub mod csv_table;
@@ -12,5 +12,6 @@ pub mod journal;
 mod key;
 pub mod rows;
 pub mod state;
+pub mod target;
 
 pub use key::Key;
