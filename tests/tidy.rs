@@ -35,7 +35,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("walkdir", &["connectors", "cli"]),
     ("terminal_size", &["connectors", "cli"]),
     ("schemars", &["connector", "connectors", "config", "cli"]),
-    ("crossbeam_channel", &["engine"]),
     ("tracing_subscriber", &["cli", "main"]),
     ("annotate_snippets", &["base"]),
     ("mimalloc", &["main"]),
