@@ -1,0 +1,38 @@
+//! Everything that text and bytes from elsewhere go through, under libFuzzer. One program; `MILLSTREAM_FUZZ` names the
+//! target, so that it is linked once. Beside panics, each target looks for answers that contradict each other.
+#![no_main]
+
+mod expressions;
+mod formats;
+mod pipelines;
+mod state;
+
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+
+/// Each target by name.
+const TARGETS: [(&str, fn(&[u8])); 9] = [
+    ("config", pipelines::config),
+    ("json", formats::json),
+    ("csv", formats::csv),
+    ("msgpack", formats::msgpack),
+    ("logfmt", formats::logfmt),
+    ("lines", formats::lines),
+    ("expression", expressions::expression),
+    ("script", expressions::script),
+    ("state", state::state),
+];
+
+fn target() -> fn(&[u8]) {
+    static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
+    *TARGET.get_or_init(|| {
+        let asked = std::env::var("MILLSTREAM_FUZZ").unwrap_or_default();
+        match TARGETS.iter().find(|(name, _)| *name == asked) {
+            Some((_, target)) => *target,
+            None => panic!("MILLSTREAM_FUZZ names a target: {}", TARGETS.map(|(name, _)| name).join(", ")),
+        }
+    })
+}
+
+fuzz_target!(|data: &[u8]| target()(data));
