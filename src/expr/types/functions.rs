@@ -2,7 +2,7 @@
 //! it refuses that kind whatever the other arguments are.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bumpalo::Bump;
 
@@ -15,16 +15,16 @@ use crate::expr::known;
 
 /// The position of the first argument that a function takes in none of the kinds it may be of.
 pub(super) fn impossible(name: &str, arguments: &[Kinds]) -> Option<usize> {
-    static REFUSED: LazyLock<BTreeMap<(&'static str, usize), Vec<Kinds>>> = LazyLock::new(|| {
-        let one = |f: &'static Function| f.arguments.iter().map(move |count| ((f.name, *count), refused(f, *count)));
-        functions().iter().flat_map(one).collect()
-    });
     // Rhai has functions of the same name for values that events do not hold.
     if known::is_built_in(name) {
         return None;
     }
-    let (name, _) = find(name).map(|f| (f.name, ()))?;
-    let refused = REFUSED.get(&(name, arguments.len()))?;
+    let function = functions().iter().find(|f| f.name == name && f.arguments.contains(&arguments.len()))?;
+    // Each is tried when it is first asked for: all of them take seconds.
+    static REFUSED: Mutex<BTreeMap<(&'static str, usize), Vec<Kinds>>> = Mutex::new(BTreeMap::new());
+    let mut known = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let of = (function.name, arguments.len());
+    let refused = known.entry(of).or_insert_with(|| refused(function, arguments.len()));
     arguments.iter().zip(refused).position(|(kinds, refused)| *kinds != Kinds::NONE && kinds.within(*refused))
 }
 
