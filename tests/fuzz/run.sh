@@ -66,7 +66,8 @@ if [ -d "$seeds/script" ]; then
     done <"$examples"
 fi
 if [ -d "$seeds/state" ]; then
-    MILLSTREAM_FUZZ=state MILLSTREAM_FUZZ_SAMPLE=$seeds/state/sample "$program" -runs=1 >/dev/null 2>&1 || true
+    MILLSTREAM_FUZZ=state MILLSTREAM_FUZZ_SAMPLE=$seeds/state/sample "$program" -runs=1 \
+        -artifact_prefix=target/fuzz/ >/dev/null 2>&1 || true
 fi
 
 failed=()
