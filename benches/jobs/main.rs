@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench jobs` makes the data (once), runs everything and prints Markdown. Sections are chosen by name:
 //! `cargo bench --bench jobs -- cpu scaling J3`. Sections: `cpu` (processor time per event, ratio to the yardstick, peak
-//! memory), `scaling` (one worker on one processor against two on two), `keys` (instructions per event at 1,000 and
+//! memory), `checkpoints` (what one a second costs), `scaling` (one worker on one processor against two on two), `keys` (instructions per event at 1,000 and
 //! 1,000,000 keys), `script` (a script outside of the compiled subset), `start` (from start to the first row). Names of
-//! jobs (`J1` to `J5`) choose among those of `cpu` and `scaling`.
+//! jobs (`J1` to `J5`) choose among those of `cpu`, `checkpoints` and `scaling`.
 //!
 //! The data and the outputs lie in `target/bench`. `MILLSTREAM` names another binary to measure, `BENCH_EVENTS` another
 //! number of events.
@@ -49,7 +49,7 @@ const JOBS: [(&str, &str); 5] = [
     ("J5", "sessions of 3 s per device: count"),
 ];
 
-const SECTIONS: [&str; 5] = ["cpu", "scaling", "keys", "script", "start"];
+const SECTIONS: [&str; 6] = ["cpu", "checkpoints", "scaling", "keys", "script", "start"];
 
 fn main() -> Result<(), Failure> {
     // Cargo adds `--bench`.
@@ -89,6 +89,7 @@ fn run(chosen: &[&str]) -> Result<(), Failure> {
     for section in SECTIONS.into_iter().filter(|s| all || sections.contains(s)) {
         match section {
             "cpu" => report::cpu(&places, &jobs)?,
+            "checkpoints" => report::checkpoints(&places, &jobs)?,
             "scaling" => report::scaling(&places, &jobs)?,
             "keys" => report::keys(&places)?,
             "script" => report::script(&places)?,

@@ -37,14 +37,23 @@ pub fn child(program: &str, arguments: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a program to its end, on these processors if some are named (`0`, `0,1`).
-pub fn cost(places: &Places, processors: Option<&str>, program: &Path, arguments: &[&str]) -> Result<Cost, Failure> {
+/// Runs a program to its end, on these processors if some are named (`0`, `0,1`), with a checkpoint every so often.
+pub fn cost(
+    places: &Places,
+    (processors, checkpoint): (Option<&str>, Option<&str>),
+    program: &Path,
+    arguments: &[&str],
+) -> Result<Cost, Failure> {
     let mut command = Command::new(&places.myself);
     command.arg("measure");
     if let Some(processors) = processors {
         command.args(["taskset", "-c", processors]);
     }
     command.arg(program).args(arguments).env("BENCH_DATA", &places.data);
+    command.env("MILLSTREAM_DATA", places.data.join("state"));
+    if let Some(every) = checkpoint {
+        command.env("CHECKPOINT", every);
+    }
     let output = command.output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
@@ -61,6 +70,7 @@ pub fn cost(places: &Places, processors: Option<&str>, program: &Path, arguments
 pub fn instructions(places: &Places, program: &Path, arguments: &[&str]) -> Result<f64, Failure> {
     let mut command = Command::new("perf");
     command.args(["stat", "-x,", "-e", "instructions:u"]).arg(program).args(arguments).env("BENCH_DATA", &places.data);
+    command.env("MILLSTREAM_DATA", places.data.join("state"));
     let output = command.stdout(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {

@@ -26,13 +26,19 @@ fn path(places: &Places, name: &str) -> PathBuf {
 fn run_yardstick(places: &Places, job: &str) -> Result<Cost, Failure> {
     let input = places.data.join("events.ndjson").display().to_string();
     let output = path(places, &format!("{}.yardstick", job.to_lowercase())).display().to_string();
-    cost(places, Some("0"), &places.myself, &["yardstick", job, &input, &output])
+    cost(places, (Some("0"), None), &places.myself, &["yardstick", job, &input, &output])
 }
 
 fn run_ours(places: &Places, name: &str, workers: usize) -> Result<Cost, Failure> {
+    run_with_checkpoints(places, name, workers, None)
+}
+
+/// With a checkpoint every so often; as often as the author's default if nothing is said.
+fn run_with_checkpoints(places: &Places, name: &str, workers: usize, every: Option<&str>) -> Result<Cost, Failure> {
     let processors = if workers == 1 { "0" } else { "0,1" };
     let count = workers.to_string();
-    cost(places, Some(processors), &places.millstream, &["run", "--workers", &count, &pipeline(places, name)])
+    let arguments = ["run", "--fresh", "--workers", &count, &pipeline(places, name)];
+    cost(places, (Some(processors), every), &places.millstream, &arguments)
 }
 
 fn micros_per_event(places: &Places, seconds: f64) -> f64 {
@@ -64,6 +70,31 @@ pub fn cpu(places: &Places, jobs: &[Job]) -> Result<(), Failure> {
             of(&ours, |c| c.wall),
             of(&ours, |c| c.memory),
             of(&theirs, |c| c.memory),
+        );
+    }
+    Ok(())
+}
+
+/// What checkpoints cost: ten a second against none, in turns; one a second costs a tenth of that.
+pub fn checkpoints(places: &Places, jobs: &[Job]) -> Result<(), Failure> {
+    println!("\n### Checkpoints\n");
+    println!("Processor time of one worker, files synced; the middle of {BEST_OF} pairs.\n");
+    println!("| job | none µs an event | ten a second µs an event | one a second costs |");
+    println!("|---|---:|---:|---:|");
+    for (job, what) in jobs {
+        let (mut without, mut with, mut more) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..BEST_OF {
+            let none = run_with_checkpoints(places, job, 1, Some("1h"))?;
+            let many = run_with_checkpoints(places, job, 1, Some("100ms"))?;
+            without.push(none.cpu);
+            with.push(many.cpu);
+            more.push((many.cpu - none.cpu) / none.cpu / 10.0);
+        }
+        println!(
+            "| {job} {what} | {:.2} | {:.2} | {:.1} % |",
+            micros_per_event(places, median(without)),
+            micros_per_event(places, median(with)),
+            median(more) * 100.0,
         );
     }
     Ok(())
@@ -138,7 +169,7 @@ pub fn start(places: &Places) -> Result<(), Failure> {
     let mut times = Vec::new();
     for _ in 0..21 {
         let mut command = Command::new(&places.millstream);
-        command.arg("run").arg(pipeline(places, "start"));
+        command.arg("run").arg(pipeline(places, "start")).env("MILLSTREAM_DATA", places.data.join("state"));
         let started = Instant::now();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

@@ -10,16 +10,23 @@ use crate::store::rows::Status;
 
 use super::epoch::{Epoch, Keeper};
 use super::job::lock;
+use super::partition::PartitionState;
 use super::shared::{Shared, ToSink};
 
 /// How long the state is put in order at once, between looking whether there is something else to do.
 const TIDY: Duration = Duration::from_millis(20);
 
-/// Before a run begins: what sinks remember of how they found things, so that a crash at any time leads back to that.
-pub(super) fn keep_first(nodes: &[NodeId], sinks: &mut [Box<dyn Sink>], keeper: &mut dyn Keeper) -> Result<(), String> {
+/// Before a run begins: what there is to read, and what sinks remember of how they found things, so that a crash at any time
+/// leads back to that.
+pub(super) fn keep_first(
+    partitions: Vec<PartitionState>,
+    nodes: &[NodeId],
+    sinks: &mut [Box<dyn Sink>],
+    keeper: &mut dyn Keeper,
+) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("no runtime for the sinks: {e}"))?;
-    let mut epoch = Epoch::default();
+    let mut epoch = Epoch { partitions, ..Epoch::default() };
     for (node, sink) in nodes.iter().zip(sinks.iter_mut()) {
         let marks = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
         epoch.marks.push((*node, marks));

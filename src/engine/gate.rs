@@ -288,7 +288,8 @@ impl Gate {
         self.current.iter().copied().min().unwrap_or(Timestamp::MIN)
     }
 
-    fn states(&self) -> Vec<PartitionState> {
+    /// Where partitions stand.
+    pub fn states(&self) -> Vec<PartitionState> {
         let state = |p: &Partition| {
             let (stream, position) = match p.queue.front() {
                 Some(Arrival::Block(block)) if p.taken > 0 => (&block.starts.stream, block.starts.at(p.taken)),

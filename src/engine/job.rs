@@ -240,6 +240,11 @@ impl Job {
         self.start(ticks)
     }
 
+    /// Where partitions stand now.
+    pub fn partitions(&self) -> Vec<PartitionState> {
+        lock(&self.gate).states()
+    }
+
     /// Asks every step and sink for what it keeps after what was taken so far: the number of the tick at which they are
     /// asked. `None` if nothing happened since the last time.
     pub fn barrier(&self) -> Option<(u64, Vec<Ready>)> {

@@ -21,7 +21,7 @@ use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
-use super::shared::{Queue, Shared, SinkSlot, Slot, ToSink};
+use super::shared::{Behind, Queue, Shared, SinkSlot, Slot, ToSink};
 use super::sink_task::deliver;
 use super::source_task::{SourceTask, read_live, read_source};
 use super::stage::held;
@@ -156,12 +156,13 @@ pub fn run(
     let mut receivers = Vec::new();
     for reader in slots {
         let (sender, receiver) = channel();
-        senders.push(SinkSlot { reader, waiting: BTreeMap::new(), next: 0, sender: Some(sender) });
-        receivers.push(receiver);
+        let behind = Arc::new(Behind::default());
+        receivers.push((receiver, Arc::clone(&behind)));
+        senders.push(SinkSlot { reader, waiting: BTreeMap::new(), next: 0, sender: Some(sender), behind });
     }
     let mut sinks = sinks;
     if stood.is_none()
-        && let Err(why) = keep_first(&graph_sinks, &mut sinks, keeper)
+        && let Err(why) = keep_first(job.partitions(), &graph_sinks, &mut sinks, keeper)
     {
         return failed(&job, why);
     }
@@ -198,7 +199,7 @@ fn complete_state(keeper: &mut dyn Keeper) -> Result<(), String> {
 fn threads<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     shared: &'scope Arc<Shared>,
-    (inputs, sinks, receivers): (Vec<Input>, Vec<Box<dyn Sink>>, Vec<Receiver<ToSink>>),
+    (inputs, sinks, receivers): (Vec<Input>, Vec<Box<dyn Sink>>, Vec<(Receiver<ToSink>, Arc<Behind>)>),
     options: &Options,
     live: bool,
     (stood, keeper): (Option<&Stood>, &'scope mut dyn Keeper),
@@ -208,7 +209,7 @@ fn threads<'scope>(
         .into_iter()
         .zip(nodes)
         .zip(receivers)
-        .map(|((sink, node), inbox)| scope.spawn(move || guarded(shared, |shared| deliver(shared, node, sink, &inbox))))
+        .map(|((sink, node), inbox)| scope.spawn(move || guarded(shared, |shared| deliver(shared, node, sink, inbox))))
         .collect();
     let workers: Vec<_> = (0..options.workers.max(1)).map(|_| scope.spawn(move || guarded(shared, work))).collect();
     let mut first = 0;

@@ -1,14 +1,15 @@
 //! What the threads of a run share: the work that waits, the lines that wait for sinks, and leave to read.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::base::limit::LETTER_BYTES;
+use crate::base::limit::{LETTER_BYTES, SINK_BYTES};
 use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 
@@ -53,6 +54,16 @@ pub(super) struct SinkSlot {
     pub(super) waiting: BTreeMap<u64, (Encoded, bool)>,
     pub(super) next: u64,
     pub(super) sender: Option<Sender<ToSink>>,
+    pub(super) behind: Arc<Behind>,
+}
+
+/// How far a sink is behind: while it makes a checkpoint durable, so much may wait for it that the flow does not.
+#[derive(Default)]
+pub(super) struct Behind {
+    /// A barrier is on its way to it, or it waits for the commit.
+    pub(super) checkpoint: AtomicBool,
+    /// Bytes of rows whose ticks were told that they are through.
+    pub(super) bytes: AtomicUsize,
 }
 
 /// What a sink's thread is told.
@@ -65,6 +76,8 @@ pub(super) enum ToSink {
         lines: Encoded,
         /// Whether a checkpoint is made after them.
         barrier: bool,
+        /// Whether their tick was told that they are through.
+        told: bool,
     },
     /// The checkpoint is durable.
     Committed,
@@ -345,16 +358,30 @@ impl Shared {
     }
 
     fn to_sink(&self, reader: usize, sequence: u64, lines: (Encoded, bool)) {
+        // Ticks whose rows may wait behind a checkpoint.
+        let mut through = Vec::new();
         let mut sinks = lock(&self.sinks);
         let Some(slot) = sinks.iter_mut().find(|s| s.reader == reader) else { return };
         slot.waiting.insert(sequence, lines);
         while let Some((lines, barrier)) = slot.waiting.remove(&slot.next) {
+            let (behind, bytes) = (&slot.behind, lines.text.len());
+            let waits = behind.checkpoint.load(Ordering::Acquire);
+            let told = waits && !barrier && behind.bytes.load(Ordering::Acquire) + bytes <= SINK_BYTES;
+            if told {
+                behind.bytes.fetch_add(bytes, Ordering::AcqRel);
+                through.push(slot.next);
+            }
+            if barrier {
+                behind.checkpoint.store(true, Ordering::Release);
+            }
             if let Some(sender) = &slot.sender {
                 // A sink that is gone has failed the run.
-                let _ = sender.send(ToSink::Rows { sequence: slot.next, lines, barrier });
+                let _ = sender.send(ToSink::Rows { sequence: slot.next, lines, barrier, told });
             }
             slot.next += 1;
         }
+        drop(sinks);
+        through.into_iter().for_each(|sequence| self.done(sequence));
     }
 
     pub(super) fn done(&self, sequence: u64) {

@@ -2,14 +2,14 @@
 //! for the disk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use crate::base::limit::SINK_BYTES;
 use crate::connector::{Encoded, Sink, SinkError};
 use crate::plan::NodeId;
 
-use super::shared::{Shared, ToSink};
+use super::shared::{Behind, Shared, ToSink};
 
 /// Rows that wait for a commit.
 struct Waiting {
@@ -29,17 +29,22 @@ struct SinkTask<'a> {
     /// Whether a checkpoint is under way.
     prepared: bool,
     waiting: VecDeque<Waiting>,
-    bytes: usize,
+    behind: Arc<Behind>,
 }
 
 /// A sink's thread: ends when nobody is left to tell it anything, or with the run's failure.
-pub(super) fn deliver(shared: &Shared, node: NodeId, sink: Box<dyn Sink>, inbox: &Receiver<ToSink>) {
+pub(super) fn deliver(
+    shared: &Shared,
+    node: NodeId,
+    sink: Box<dyn Sink>,
+    (inbox, behind): (Receiver<ToSink>, Arc<Behind>),
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
     };
     let (sink, waiting) = (Some(sink), VecDeque::new());
-    let mut task = SinkTask { shared, node, runtime, sink, prepared: false, waiting, bytes: 0 };
+    let mut task = SinkTask { shared, node, runtime, sink, prepared: false, waiting, behind };
     for message in inbox {
         match task.take(message) {
             Ok(()) => {}
@@ -61,28 +66,15 @@ pub(super) fn deliver(shared: &Shared, node: NodeId, sink: Box<dyn Sink>, inbox:
 impl SinkTask<'_> {
     fn take(&mut self, message: ToSink) -> Result<(), SinkError> {
         match message {
-            ToSink::Rows { sequence, lines, barrier } if self.prepared => {
-                self.bytes += lines.text.len();
-                // A barrier is through when the sink was asked, and more than a bound waits to be delivered first.
-                let told = !barrier && self.bytes <= SINK_BYTES;
-                if told {
-                    self.shared.done(sequence);
+            ToSink::Rows { sequence, lines, barrier, told } => {
+                let rows = Waiting { sequence, lines, barrier, told };
+                if !self.prepared {
+                    return self.rows(rows);
                 }
-                self.waiting.push_back(Waiting { sequence, lines, barrier, told });
+                self.waiting.push_back(rows);
                 Ok(())
             }
-            ToSink::Rows { sequence, lines, barrier } => self.rows(Waiting { sequence, lines, barrier, told: false }),
-            ToSink::Committed => {
-                self.prepared = false;
-                if let Some(sink) = &mut self.sink {
-                    self.runtime.block_on(sink.committed())?;
-                }
-                while let Some(rows) = self.waiting.pop_front() {
-                    self.bytes -= rows.lines.text.len();
-                    self.rows(rows)?;
-                }
-                Ok(())
-            }
+            ToSink::Committed => self.committed(),
             ToSink::Finish => match &mut self.sink {
                 Some(sink) => self.runtime.block_on(sink.finish()),
                 None => Ok(()),
@@ -90,7 +82,24 @@ impl SinkTask<'_> {
         }
     }
 
+    fn committed(&mut self) -> Result<(), SinkError> {
+        self.prepared = false;
+        if let Some(sink) = &mut self.sink {
+            self.runtime.block_on(sink.committed())?;
+        }
+        self.behind.checkpoint.store(false, Ordering::Release);
+        while !self.prepared
+            && let Some(rows) = self.waiting.pop_front()
+        {
+            self.rows(rows)?;
+        }
+        Ok(())
+    }
+
     fn rows(&mut self, rows: Waiting) -> Result<(), SinkError> {
+        if rows.told {
+            self.behind.bytes.fetch_sub(rows.lines.text.len(), Ordering::AcqRel);
+        }
         let result = self.hand_over(&rows);
         if !rows.told && (result.is_ok() || result == Err(SinkError::Gone)) {
             self.shared.done(rows.sequence);
