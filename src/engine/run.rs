@@ -22,7 +22,7 @@ use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
 use super::shared::{Behind, Queue, Shared, SinkSlot, Slot, ToSink};
-use super::sink_task::deliver;
+use super::sink_task::{Inbox, deliver};
 use super::source_task::{SourceTask, read_live, read_source};
 use super::stage::held;
 use super::worker::{guarded, pass_time, work};
@@ -199,7 +199,7 @@ fn complete_state(keeper: &mut dyn Keeper) -> Result<(), String> {
 fn threads<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     shared: &'scope Arc<Shared>,
-    (inputs, sinks, receivers): (Vec<Input>, Vec<Box<dyn Sink>>, Vec<(Receiver<ToSink>, Arc<Behind>)>),
+    (inputs, sinks, receivers): (Vec<Input>, Vec<Box<dyn Sink>>, Vec<Inbox>),
     options: &Options,
     live: bool,
     (stood, keeper): (Option<&Stood>, &'scope mut dyn Keeper),

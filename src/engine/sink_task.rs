@@ -11,6 +11,9 @@ use crate::plan::NodeId;
 
 use super::shared::{Behind, Shared, ToSink};
 
+/// What a sink's thread is told, and how far it is behind.
+pub(super) type Inbox = (Receiver<ToSink>, Arc<Behind>);
+
 /// Rows that wait for a commit.
 struct Waiting {
     sequence: u64,
@@ -33,12 +36,7 @@ struct SinkTask<'a> {
 }
 
 /// A sink's thread: ends when nobody is left to tell it anything, or with the run's failure.
-pub(super) fn deliver(
-    shared: &Shared,
-    node: NodeId,
-    sink: Box<dyn Sink>,
-    (inbox, behind): (Receiver<ToSink>, Arc<Behind>),
-) {
+pub(super) fn deliver(shared: &Shared, node: NodeId, sink: Box<dyn Sink>, (inbox, behind): Inbox) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
