@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use crate::base::diag::Diagnostic;
@@ -21,7 +21,7 @@ use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
-use super::shared::{Behind, Queue, Shared, SinkSlot, Slot, ToSink};
+use super::shared::{Behind, Queue, Shared, SinkSlot, Slot};
 use super::sink_task::{Inbox, deliver};
 use super::source_task::{SourceTask, read_live, read_source};
 use super::stage::held;
