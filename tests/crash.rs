@@ -153,7 +153,8 @@ fn status(home: &Path) -> String {
         return String::new();
     }
     let state = rusqlite::Connection::open(path).unwrap();
-    state.query_row("SELECT status FROM run", [], |row| row.get(0)).unwrap_or_default()
+    let sql = "SELECT CASE WHEN run > 0 THEN status ELSE '' END FROM run";
+    state.query_row(sql, [], |row| row.get(0)).unwrap_or_default()
 }
 
 /// A directory with input and a pipeline.
