@@ -24,6 +24,7 @@ pub mod stdout;
 mod table;
 mod undo_log;
 mod unpack;
+mod writeback;
 mod written;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::file_stream::Identity;
 use super::output_mark::{Directories, Written, cannot, lost, make_parent};
 use super::pack::{Packer, Packing};
 use super::unpack::whole_members;
+use super::writeback::Writeback;
 use crate::base::fault;
 
 /// Bytes gathered before they are written; a larger piece is written at once, without being copied.
@@ -71,6 +72,7 @@ pub struct OutputFile {
     /// `None` while it is closed to save descriptors, and when it is complete.
     file: Option<BufWriter<File>>,
     packer: Packer,
+    writeback: Writeback,
     /// Bytes in it before they are packed; of a packed file that was there already only what was added.
     length: u64,
     /// Whether rows are in it, of this run or an earlier one.
@@ -112,6 +114,7 @@ impl OutputFile {
             written,
             file: Some(BufWriter::with_capacity(BUFFER_BYTES, file)),
             packer: Packer::new(opening.packing),
+            writeback: Writeback::default(),
             length: length.filter(|_| opening.packing == Packing::None).unwrap_or(0),
             has_rows: !fresh,
             special,
@@ -135,6 +138,7 @@ impl OutputFile {
             written,
             file: None,
             packer: Packer::new(opening.packing),
+            writeback: Writeback::default(),
             length: so_far.unpacked,
             has_rows: so_far.has_rows,
             special: false,
@@ -205,7 +209,12 @@ impl OutputFile {
         self.has_rows |= !bytes.is_empty();
         self.unsynced = true;
         let Some(file) = &mut self.file else { return Ok(()) };
-        self.packer.write(bytes, file).map_err(|e| cannot("write", &self.target, &e))
+        let written = self.packer.write(bytes, file);
+        let written = match self.special {
+            true => written,
+            false => written.and_then(|()| self.writeback.wrote(bytes.len() as u64, file.get_ref())),
+        };
+        written.map_err(|e| cannot("write", &self.target, &e))
     }
 
     /// Everything written so far is in the file and can be read, though perhaps not yet on the disk.
@@ -218,6 +227,7 @@ impl OutputFile {
     /// Gives the descriptor back until the next write.
     pub fn close(&mut self) -> Result<(), String> {
         self.flush()?;
+        self.writeback.wait().map_err(|e| cannot("write", &self.target, &e))?;
         self.file = None;
         Ok(())
     }
@@ -242,6 +252,7 @@ impl OutputFile {
     }
 
     fn sync(&mut self) -> Result<Metadata, String> {
+        self.writeback.wait().map_err(|e| cannot("write", &self.target, &e))?;
         let opened;
         let file = match &self.file {
             Some(file) => file.get_ref(),
