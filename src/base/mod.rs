@@ -1,5 +1,5 @@
 //! What every layer stands on: time, diagnostics, positioned trees, name suggestions, the limits with their
-//! reasons, and points of failure for tests. Knows nothing of events, pipelines or the world outside.
+//! reasons, and points of failure for tests and the fuzzer. Knows nothing of events, pipelines or the world outside.
 
 pub mod decode;
 pub mod diag;
@@ -7,6 +7,8 @@ pub mod fault;
 pub mod limit;
 pub mod render;
 pub mod suggest;
+pub mod sum;
+pub mod system;
 pub mod time;
 pub mod tree;
 pub mod xml;

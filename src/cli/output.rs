@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::exit;
 use super::load::say;
+use crate::base::system::reason;
 
 /// An output that is open.
 pub struct Output {
@@ -21,7 +22,8 @@ impl Output {
         let (to, name): (Box<dyn Write>, _) = match path {
             None => (Box::new(anstream::stdout()), "standard output".to_owned()),
             Some(path) => {
-                let file = File::create(path).map_err(|e| format!("`{}` cannot be written: {e}", path.display()))?;
+                let file = File::create(path)
+                    .map_err(|e| format!("`{}` cannot be written: {}", path.display(), reason(&e)))?;
                 (Box::new(file), format!("`{}`", path.display()))
             }
         };
@@ -37,7 +39,7 @@ impl Output {
     fn failed(&mut self, error: &std::io::Error) -> String {
         // Whoever read the output has gone, which is theirs to decide.
         self.gone = error.kind() == ErrorKind::BrokenPipe;
-        format!("{} cannot be written: {error}", self.name)
+        format!("{} cannot be written: {}", self.name, reason(error))
     }
 
     /// Writes what is left and says what went wrong, if anything did: the verb's exit code.

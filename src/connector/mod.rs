@@ -64,6 +64,14 @@ pub enum Read {
     /// What follows begins a new stream in the same partition, at position 0: a file was replaced or cut. What is
     /// unfinished of the old one is whole.
     Renewed,
+    /// What follows cannot be read, and never will: a packed file is damaged. It is one record that could not be, and counts
+    /// as one byte of the stream, so that a place behind it can be told from one before it.
+    Broken {
+        /// The offset of the first byte that is not there.
+        position: u64,
+        /// One sentence.
+        reason: String,
+    },
     /// The partition is at its end; of an unbounded source because it is gone.
     End,
 }

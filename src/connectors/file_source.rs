@@ -52,7 +52,8 @@ pub struct Options {
     /// `logs/**/*.ndjson`. Files are taken in the order of their names; each is a partition of its own.
     pub path: Paths,
     /// How files are packed. Several gzip members or zstd frames one after the other are one file; offsets count unpacked
-    /// bytes.
+    /// bytes. Of a file that is damaged, or ends too early, the records before that pass, and what follows is one more
+    /// that could not be read: it goes to `.errors`, or ends the run with `on_error: fail`.
     #[serde(default)]
     pub compression: Compression,
     /// Whether files are followed as they grow, so that the run goes on until it is stopped. A line that is not
@@ -257,7 +258,8 @@ impl Reader {
             self.input.close();
         }
         if bytes.is_empty() {
-            return self.input.cut_short().map_or(Ok(Read::End), Err);
+            let broken = self.input.breaks(true);
+            return Ok(broken.map_or(Read::End, |reason| Read::Broken { position, reason }));
         }
         Ok(Read::Chunk(Chunk { stream, bytes, position, ..Chunk::default() }))
     }
@@ -506,23 +508,32 @@ mod tests {
         std::fs::write(dir.path().join("a.zst"), &whole[..whole.len() - 2]).unwrap();
         std::fs::write(dir.path().join("b.gz"), b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x07damage").unwrap();
         std::fs::write(dir.path().join("c.txt"), b"plain").unwrap();
-        let error = |options: serde_json::Value| {
-            let mut source = (open(dir.path(), &options).unwrap().partitions[0].open)(&Place::default()).unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // What a file brings from a position on, and where and how it breaks.
+        let read = |options: &serde_json::Value, position: u64| {
+            let place = Place { position, ..Place::default() };
+            let mut source = (open(dir.path(), options).unwrap().partitions[0].open)(&place)?;
+            let (mut bytes, mut broken) = (Vec::new(), None);
             loop {
-                match runtime.block_on(source.next()) {
-                    Ok(Read::Chunk(_)) => {}
-                    Ok(_) => panic!("no error"),
-                    Err(e) => return e.message,
+                match block_on(source.next())? {
+                    Read::Chunk(chunk) => bytes.extend(chunk.bytes),
+                    Read::Broken { position, reason } => broken = Some((position, reason)),
+                    _ => return Ok::<_, SourceError>((bytes, broken)),
                 }
             }
         };
-        let cut = error(serde_json::json!({ "path": "a.zst" }));
-        assert!(cut.contains("`a.zst` ends in the middle of its zstd data, after byte"), "{cut}");
-        let damaged = error(serde_json::json!({ "path": "b.gz" }));
-        assert!(damaged.contains("cannot unpack `b.gz` as gzip after byte 0: the data is damaged"), "{damaged}");
-        let plain = error(serde_json::json!({ "path": "c.txt", "compression": "gzip" }));
-        assert!(plain.contains("these bytes are no gzip"), "{plain}");
+        let a = serde_json::json!({ "path": "a.zst" });
+        let (bytes, broken) = read(&a, 0).unwrap();
+        let (at, cut) = broken.unwrap();
+        assert!(at == bytes.len() as u64 && cut.contains("`a.zst` ends in the middle of its zstd data, after byte"));
+        assert_eq!(read(&a, at + 1).unwrap(), (Vec::new(), None), "it is told once");
+        assert!(read(&a, at).unwrap().1.is_some());
+        assert!(read(&a, at + 2).unwrap_err().message.contains("`a.zst` is shorter than"));
+        let (at, damaged) = read(&serde_json::json!({ "path": "b.gz" }), 0).unwrap().1.unwrap();
+        assert!(damaged.contains("cannot unpack `b.gz` as gzip after byte 0: the data is damaged"), "{at} {damaged}");
+        for packed in ["gzip", "zstd"] {
+            let plain = read(&serde_json::json!({ "path": "c.txt", "compression": packed }), 0).unwrap_err().message;
+            assert!(plain.contains(&format!("these bytes are no {packed}")), "{plain}");
+        }
     }
 
     #[test]

@@ -242,6 +242,9 @@ impl Follower {
         let position = current.input.position();
         let bytes = current.input.read(current.block, false)?;
         if bytes.is_empty() {
+            if let Some(reason) = current.input.breaks(false) {
+                return Ok(Some(Read::Broken { position, reason }));
+            }
             current.drained = Some(stands);
             return self.at_end();
         }
@@ -319,8 +322,9 @@ impl Follower {
         if now.duration_since(*current.silent_since.get_or_insert(now)) < self.how.rotate_wait {
             return Ok(None);
         }
-        if let Some(error) = current.input.cut_short() {
-            return Err(error);
+        let position = current.input.position();
+        if let Some(reason) = current.input.breaks(true) {
+            return Ok(Some(Read::Broken { position, reason }));
         }
         // A deleted file comes under no other name.
         if let Some(file) = current.input.file().filter(|file| file.metadata().is_ok_and(|m| m.nlink() > 0)) {

@@ -30,6 +30,12 @@ pub struct InputFile {
     ahead: Vec<u8>,
     /// Position of the next byte.
     position: u64,
+    /// Where the member or frame begins that is being unpacked.
+    member: u64,
+    /// Why what follows the last unpacked byte cannot be unpacked.
+    damage: Option<String>,
+    /// That was told, and is all that there is.
+    told: bool,
     /// A file proper, not a pipe or a device: it has a length and can be opened again.
     regular: bool,
 }
@@ -59,6 +65,9 @@ impl InputFile {
             used: 0,
             ahead: Vec::new(),
             position: 0,
+            member: 0,
+            damage: None,
+            told: false,
             regular,
         })
     }
@@ -124,7 +133,8 @@ impl InputFile {
         while self.position < position {
             let wanted = usize::try_from(position - self.position).unwrap_or(usize::MAX).min(PACKED_BYTES);
             if self.read(wanted, true)?.is_empty() {
-                return Ok(false);
+                // Behind a break, and nowhere else.
+                return Ok(position == self.position + 1 && self.breaks(true).is_some());
             }
         }
         Ok(true)
@@ -159,15 +169,30 @@ impl InputFile {
 
     fn read_packed(&mut self, most: usize) -> Result<Vec<u8>, SourceError> {
         let mut out = std::mem::take(&mut self.ahead);
-        while out.len() < most {
+        while out.len() < most && self.damage.is_none() && !self.told {
             let before = out.len();
             let held = self.held.get(self.used..).unwrap_or_default();
-            let step = self.unpack.step(held, &mut out);
-            let taken = step.map_err(|e| {
-                let (packed, at) = (self.unpack.name(), self.position + before as u64);
-                SourceError { message: format!("cannot unpack `{}` as {packed} after byte {at}: {e}", self.name) }
-            })?;
-            self.used += taken;
+            match self.unpack.step(held, &mut out) {
+                Ok(taken) => {
+                    self.used += taken;
+                    if self.unpack.may_end() {
+                        self.member = self.position + out.len() as u64;
+                    }
+                }
+                // It is not damaged but something else.
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Err(cannot("unpack", &self.name, &e)),
+                Err(e) => {
+                    let (name, packed, at) = (&self.name, self.unpack.name(), self.position + out.len() as u64);
+                    // Only the end of a member tells whether what was unpacked of it is right.
+                    let doubt = match self.member {
+                        member if member < at => format!("from byte {member} on rows may be wrong, and "),
+                        _ => String::new(),
+                    };
+                    let so = format!("{doubt}what follows in it cannot be read");
+                    self.damage = Some(format!("cannot unpack `{name}` as {packed} after byte {at}: {e}; {so}"));
+                    break;
+                }
+            }
             if self.used == self.held.len() && out.len() == before && self.fill(PACKED_BYTES)? == 0 {
                 break;
             }
@@ -180,17 +205,21 @@ impl InputFile {
         Ok(out)
     }
 
-    /// Why the file may not end where it does.
-    pub fn cut_short(&self) -> Option<SourceError> {
-        (!self.unpack.may_end()).then(|| {
-            let message = format!(
-                "`{}` ends in the middle of its {} data, after byte {}: it was cut, or is still being written (`follow: true` waits for more)",
-                self.name,
-                self.unpack.name(),
-                self.position
-            );
-            SourceError { message }
-        })
+    /// Why there is no more where a read gave nothing, if that is not the file's end: told once, and from then on counted
+    /// as a byte. `whole`: it will not grow.
+    pub fn breaks(&mut self, whole: bool) -> Option<String> {
+        if self.told {
+            return None;
+        }
+        let cut = || {
+            let (name, packed, at) = (&self.name, self.unpack.name(), self.position);
+            let why = "it was cut, or is still being written (`follow: true` waits for more)";
+            format!("`{name}` ends in the middle of its {packed} data, after byte {at}: {why}")
+        };
+        let reason = self.damage.clone().or_else(|| (whole && !self.unpack.may_end()).then(cut))?;
+        self.told = true;
+        self.position += 1;
+        Some(reason)
     }
 
     fn decide(&mut self, whole: bool) -> Result<bool, SourceError> {

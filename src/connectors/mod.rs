@@ -10,7 +10,7 @@ mod find_again;
 mod follow;
 pub mod generate;
 mod glob;
-mod input_file;
+pub mod input_file;
 pub mod journalled;
 mod output;
 mod output_file;
@@ -23,7 +23,7 @@ pub mod stdin;
 pub mod stdout;
 mod table;
 mod undo_log;
-mod unpack;
+pub mod unpack;
 mod writeback;
 mod written;
 
@@ -32,6 +32,7 @@ pub(crate) mod conformance;
 #[cfg(test)]
 mod sink_recovery;
 
+use crate::base::system::reason as io_reason;
 use crate::connector::{SinkKind, SourceKind};
 
 /// Every source connector.
@@ -48,20 +49,3 @@ pub const SINKS: &[SinkKind] = &[
     SinkKind::of::<sqlite_sink::SqliteSink>(),
     SinkKind::of::<discard::DiscardSink>(),
 ];
-
-/// What an operating system's error means, in words.
-fn io_reason(error: &std::io::Error) -> String {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::NotFound => "it does not exist".into(),
-        ErrorKind::PermissionDenied => "permission is denied".into(),
-        ErrorKind::IsADirectory => "it is a directory".into(),
-        ErrorKind::NotADirectory => "part of its path is a file, not a directory".into(),
-        ErrorKind::StorageFull => "the disk is full".into(),
-        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_owned()
-        }
-    }
-}

@@ -141,6 +141,12 @@ fn wrong(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
+/// The error of a stream that is of another kind from its first byte on.
+fn not_packed(kind: &str) -> io::Error {
+    let why = format!("these bytes are no {kind}; without `compression` the file's first bytes tell how it is packed");
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
 impl Gzip {
     fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
         let (mut taken, begun) = (0, out.len());
@@ -156,6 +162,9 @@ impl Gzip {
                 Part::Header(held) => {
                     let known = held.len();
                     held.extend_from_slice(rest.get(..HEADER_BYTES).unwrap_or(rest));
+                    if self.members == 0 && !GZIP.starts_with(held.get(..2).unwrap_or(held)) {
+                        return Err(not_packed("gzip"));
+                    }
                     match header_end(held)? {
                         Some(end) => {
                             self.inflate.reset(false);
@@ -255,14 +264,23 @@ pub struct Zstd {
     decoder: Decoder<'static>,
     /// The last frame is whole and nothing of another has come.
     between: bool,
+    /// Its first bytes were looked at.
+    begun: bool,
 }
 
 impl Zstd {
     fn new() -> io::Result<Self> {
-        Ok(Zstd { decoder: Decoder::new()?, between: true })
+        Ok(Zstd { decoder: Decoder::new()?, between: true, begun: false })
     }
 
     fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        if !self.begun && !input.is_empty() {
+            let first = input.get(..ZSTD.len()).unwrap_or(input);
+            if !(ZSTD.starts_with(first) || is_skippable(first)) {
+                return Err(not_packed("zstd"));
+            }
+            self.begun = true;
+        }
         let start = out.len();
         out.resize(start + STEP_BYTES, 0);
         let mut from = InBuffer::around(input);
@@ -327,7 +345,7 @@ pub(crate) fn unpack_all(path: &std::path::Path) -> Vec<u8> {
     loop {
         let bytes = input.read(1 << 20, true).unwrap();
         if bytes.is_empty() {
-            assert!(input.cut_short().is_none());
+            assert!(input.breaks(true).is_none());
             return all;
         }
         all.extend_from_slice(&bytes);

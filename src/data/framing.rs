@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::csv::{self, Quotes};
+use super::csv::{self, Header, Quotes};
 use super::format::{Csv, Format};
 use super::msgpack::Values;
 use crate::base::limit::{CHUNK_BYTES, RECORD_BYTES};
@@ -26,6 +26,10 @@ pub struct Block {
     pub too_long: Option<u64>,
     /// MessagePack: no end of the record can be found: the byte that begins no value, counted from 0.
     pub lost: Option<u64>,
+    /// CSV: the names of the fields cannot be read, and so no record can; why.
+    pub nameless: Option<Arc<str>>,
+    /// The block is the beginning of one record, behind which the stream cannot be read; why. The break counts as a byte.
+    pub broken: Option<String>,
 }
 
 impl Block {
@@ -65,7 +69,15 @@ impl Decoded {
     /// What becomes of a record that is longer than a record may be.
     pub(super) fn too_long(beginning: Vec<u8>, size: u64) -> Decoded {
         let reason = too_long(size);
-        let refused = Refused { ordinal: 0, reason, place: format!("byte {}", RECORD_BYTES + 1), original: beginning };
+        Decoded::one(Refused { ordinal: 0, reason, place: format!("byte {}", RECORD_BYTES + 1), original: beginning })
+    }
+
+    /// What becomes of a record in which its stream breaks, `size` bytes into it.
+    pub(super) fn broken(beginning: Vec<u8>, size: usize, reason: String) -> Decoded {
+        Decoded::one(Refused { ordinal: 0, reason, place: format!("byte {}", size + 1), original: beginning })
+    }
+
+    fn one(refused: Refused) -> Decoded {
         Decoded { refused: vec![refused], records: 1, starts: vec![0], ..Decoded::default() }
     }
 }
@@ -85,6 +97,10 @@ pub struct Framer {
     /// `None`: a record is a line, whatever is in it.
     csv: Option<Csv>,
     header: Option<Arc<Vec<String>>>,
+    /// Why the names in the header cannot be read.
+    nameless: Option<Arc<str>>,
+    /// What the stream is called in messages.
+    name: Arc<str>,
     /// The beginning of a record whose end has not come.
     carry: Vec<u8>,
     /// Where in the stream the carry begins.
@@ -111,6 +127,8 @@ impl Framer {
             values: (*format == Format::MessagePack).then(Values::default),
             csv,
             header,
+            nameless: None,
+            name: Arc::default(),
             carry: Vec::new(),
             position: 0,
             at_start: true,
@@ -119,16 +137,24 @@ impl Framer {
         }
     }
 
-    /// A framer that goes on in the middle of a stream whose header was read before.
-    pub fn resume(format: &Format, header: Option<Arc<Vec<String>>>) -> Self {
-        let mut framer = Framer::new(format);
-        framer.header = header.or(framer.header);
+    /// The same with what the stream is called in messages.
+    #[must_use]
+    pub fn named(mut self, name: &Arc<str>) -> Self {
+        self.name = Arc::clone(name);
+        self
+    }
+
+    /// A framer that goes on in the middle of a stream whose header another has read.
+    pub fn resume(format: &Format, from_start: &Framer) -> Self {
+        let mut framer = Framer::new(format).named(&from_start.name);
+        framer.header = from_start.header.clone().or(framer.header);
+        framer.nameless.clone_from(&from_start.nameless);
         framer
     }
 
-    /// CSV: the names of the fields, once they are known; for [`Framer::resume`].
-    pub fn header(&self) -> Option<&Arc<Vec<String>>> {
-        self.header.as_ref()
+    /// CSV: whether the header was read.
+    pub fn has_header(&self) -> bool {
+        self.header.is_some()
     }
 
     /// Takes the next piece of the stream, whose first byte is at `position`: the records that are complete now.
@@ -157,10 +183,23 @@ impl Framer {
         }
         self.quotes = Quotes::default();
         let end = self.position + bytes.len() as u64;
-        let bytes = self.without_header(bytes);
+        let bytes = self.without_header(bytes, self.position);
         let position = end - bytes.len() as u64;
         self.position = end;
         (!bytes.is_empty()).then(|| self.block(bytes, position))
+    }
+
+    /// The stream cannot be read beyond `position`, whatever may follow: what it broke off in is one record.
+    pub fn broken(&mut self, position: u64, reason: String) -> Option<Block> {
+        if let Some(values) = &mut self.values {
+            return values.broken(position, reason);
+        }
+        let (bytes, too_long) = (std::mem::take(&mut self.carry), self.skipping.take());
+        self.quotes = Quotes::default();
+        if bytes.is_empty() {
+            self.position = position;
+        }
+        Some(Block { bytes, position: self.position, too_long, broken: Some(reason), ..Block::default() })
     }
 
     /// What was carried, followed by the chunk. A byte order mark at the stream's start is taken off.
@@ -198,7 +237,7 @@ impl Framer {
         self.carry = rest;
         if cut > 0 {
             let len = bytes.len();
-            let bytes = self.without_header(bytes);
+            let bytes = self.without_header(bytes, position);
             let position = position + (len - bytes.len()) as u64;
             if !bytes.is_empty() {
                 blocks.push(self.block(bytes, position));
@@ -229,20 +268,35 @@ impl Framer {
         self.cut(bytes, blocks);
     }
 
-    /// Takes the header off the first records of CSV that has one.
-    fn without_header(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+    /// Takes the header off the first records of CSV that has one; they stand at `position`.
+    fn without_header(&mut self, mut bytes: Vec<u8>, position: u64) -> Vec<u8> {
         let Some(csv) = self.csv.as_ref().filter(|_| self.header.is_none()) else { return bytes };
-        let (names, end) = csv::header(&bytes, csv);
-        if let Some(names) = names {
-            self.header = Some(Arc::new(names));
+        let (header, end) = csv::header(&bytes, csv);
+        match header {
+            Header::None => {}
+            Header::Names(names) => self.header = Some(Arc::new(names)),
+            Header::NotText(byte) => {
+                let whose = if self.name.is_empty() { String::new() } else { format!(" of `{}`", self.name) };
+                let reason = not_text(&whose, position + byte as u64);
+                (self.header, self.nameless) = (Some(Arc::default()), Some(reason.into()));
+            }
         }
         bytes.drain(..end);
         bytes
     }
 
     fn block(&self, bytes: Vec<u8>, position: u64) -> Block {
-        Block { bytes, position, header: self.header.clone(), ..Block::default() }
+        let (header, nameless) = (self.header.clone(), self.nameless.clone());
+        Block { bytes, position, header, nameless, ..Block::default() }
     }
+}
+
+/// What is said of records whose header has a byte that is no text, counted from 0.
+fn not_text(whose: &str, byte: u64) -> String {
+    format!(
+        "the header{whose} is not valid UTF-8 at byte {}, so the fields have no names: save the file as UTF-8, or name them with `columns`",
+        byte + 1
+    )
 }
 
 /// Cuts off what follows `at`, with room for the chunk that will complete it.
@@ -341,7 +395,7 @@ mod tests {
         let first = framer.push(b"a,b\n1,2\n".to_vec(), 0);
         assert_eq!(first[0].position, 4);
         assert_eq!(first[0].header.as_deref(), Some(&vec!["a".to_owned(), "b".to_owned()]));
-        let mut resumed = Framer::resume(&csv(), framer.header().cloned());
+        let mut resumed = Framer::resume(&csv(), &framer);
         let next = resumed.push(b"3,4\n".to_vec(), 8);
         assert_eq!((next[0].position, &next[0].header), (8, &first[0].header));
     }

@@ -125,6 +125,7 @@ impl Mapper {
         let counted = input.block.ends.is_some();
         // Of a record that is too long only the beginning came along.
         let length = input.block.too_long.unwrap_or(input.block.bytes.len() as u64);
+        let length = length + u64::from(input.block.broken.is_some());
         self.runner.sequence = input.number;
         let decoded = match input.decoded {
             true => self.tools.decoder.decode(input.block),

@@ -97,7 +97,7 @@ impl Handle {
         self.shared.job.graph.watches.iter().flat_map(|watch| watch.warnings()).collect()
     }
 
-    /// What was found wrong with tables since this was last asked.
+    /// What went wrong with tables and sources, without ending the run, since this was last asked.
     pub fn take_warnings(&self) -> Vec<String> {
         let graph = &self.shared.job.graph;
         let behind_steps = graph.readers.iter().filter_map(|reader| match &reader.kind {
@@ -109,7 +109,8 @@ impl Handle {
             Action::Lookup(lookup) => Some(lookup),
             _ => None,
         });
-        lookups.flat_map(|lookup| lookup.take_warnings()).collect()
+        let of_sources = std::mem::take(&mut *lock(&self.shared.warnings));
+        of_sources.into_iter().chain(lookups.flat_map(|lookup| lookup.take_warnings())).collect()
     }
 
     /// The least watermark of any step.

@@ -127,6 +127,8 @@ pub(super) struct Shared {
     /// By partition: what the clock must know of its reader. One held by back-pressure is not idle.
     pub(super) polled: Mutex<Vec<Polled>>,
     pub(super) failure: Mutex<Option<String>>,
+    /// What went wrong without ending the run, until somebody asks.
+    pub(super) warnings: Mutex<Vec<String>>,
     /// The run was told to stop.
     pub(super) stopping: AtomicBool,
     /// It stops because whoever read its output has gone.
@@ -155,6 +157,7 @@ impl Shared {
             leave_in_all,
             polled: Mutex::new(vec![Polled::default(); partitions]),
             failure: Mutex::new(None),
+            warnings: Mutex::default(),
             stopping: AtomicBool::new(false),
             reader_gone: AtomicBool::new(false),
             complete: AtomicBool::new(false),

@@ -10,6 +10,7 @@ use crate::connector::{Partition, Place, Read, Source, SourceError, Watch};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
+use super::job::lock;
 use super::map::MapInput;
 use super::partition::{Arrival, PartitionSpec, PartitionState};
 use super::run::wall_clock;
@@ -52,15 +53,16 @@ struct Reading {
 
 impl Reading {
     fn new(partition: Partition, format: &Format, state: Option<&PartitionState>) -> Self {
+        let name: Arc<str> = Arc::from(partition.name.as_str());
         Reading {
-            name: Arc::from(partition.name.as_str()),
+            framer: Framer::new(format).named(&name),
+            name,
             place: match state {
                 Some(state) => Place { stream: Arc::clone(&state.stream), position: state.position },
                 None => partition.start.clone(),
             },
             partition,
             source: None,
-            framer: Framer::new(format),
             format: format.clone(),
             number: 0,
         }
@@ -206,7 +208,12 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
         }
         Read::Renewed => {
             blocks.extend(reading.framer.finish());
-            reading.framer = Framer::new(&reading.format);
+            reading.framer = Framer::new(&reading.format).named(&reading.name);
+        }
+        Read::Broken { position, reason } => {
+            // Among other records that cannot be read nobody would see it.
+            lock(&shared.warnings).push(reason.clone());
+            blocks.extend(reading.framer.broken(position, reason));
         }
         Read::End => {
             blocks.extend(reading.framer.finish());
@@ -230,17 +237,17 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
 
 /// A partition that is not read from its start has its header there all the same.
 async fn read_header(reading: &mut Reading) -> Result<(), SourceError> {
-    let mut from_start = Framer::new(&reading.format);
+    let mut from_start = Framer::new(&reading.format).named(&reading.name);
     if !matches!(reading.format, Format::Csv(_)) {
         return Ok(());
     }
     let mut source = (reading.partition.open)(&Place { position: 0, ..reading.place.clone() })?;
-    while from_start.header().is_none() {
+    while !from_start.has_header() {
         match source.next().await? {
             Read::Chunk(chunk) => drop(from_start.push(chunk.bytes, chunk.position)),
-            Read::Renewed | Read::End => break,
+            Read::Broken { .. } | Read::Renewed | Read::End => break,
         }
     }
-    reading.framer = Framer::resume(&reading.format, from_start.header().cloned());
+    reading.framer = Framer::resume(&reading.format, &from_start);
     Ok(())
 }

@@ -12,9 +12,10 @@ use super::identity::Identity;
 use super::key::Key;
 use crate::base::limit;
 use crate::base::suggest::nearest;
+use crate::base::system::reason;
 use crate::data::batch::Batch;
 use crate::data::column::{Column, ColumnBuilder};
-use crate::data::csv::Decoder;
+use crate::data::csv::{Decoder, Header};
 use crate::data::format::{Csv, Format};
 use crate::data::framing::{Block, Framer};
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout};
@@ -45,8 +46,8 @@ pub struct CsvTable {
 impl CsvTable {
     /// Reads a file. The error says what is wrong with it: "has no column `id`".
     pub fn read(spec: &CsvSpec) -> Result<CsvTable, String> {
-        let mut file = File::open(&spec.path).map_err(|e| format!("cannot be opened: {e}"))?;
-        let identity = Identity::of(&file.metadata().map_err(|e| format!("cannot be read: {e}"))?);
+        let mut file = File::open(&spec.path).map_err(|e| format!("cannot be opened: {}", reason(&e)))?;
+        let identity = Identity::of(&file.metadata().map_err(|e| format!("cannot be read: {}", reason(&e)))?);
         look_at(&header(&spec.path, &spec.dialect)?, spec)?;
         let mut loading = Loading::new(spec);
         let mut framer = Framer::new(&Format::Csv(Box::new(spec.dialect.clone())));
@@ -54,7 +55,10 @@ impl CsvTable {
         loop {
             let mut chunk = Vec::new();
             let wanted = limit::CHUNK_BYTES as u64;
-            file.by_ref().take(wanted).read_to_end(&mut chunk).map_err(|e| format!("cannot be read: {e}"))?;
+            file.by_ref()
+                .take(wanted)
+                .read_to_end(&mut chunk)
+                .map_err(|e| format!("cannot be read: {}", reason(&e)))?;
             if chunk.is_empty() {
                 break;
             }
@@ -88,15 +92,23 @@ impl CsvTable {
 
 /// The names in a file's first record, or those of its dialect. The error goes on after the file's name.
 pub fn header(path: &Path, dialect: &Csv) -> Result<Vec<String>, String> {
-    let file = File::open(path).map_err(|e| format!("cannot be opened: {e}"))?;
+    let file = File::open(path).map_err(|e| format!("cannot be opened: {}", reason(&e)))?;
     if let Some(columns) = &dialect.columns {
         return Ok(columns.clone());
     }
     let mut bytes = Vec::new();
     let most = limit::CHUNK_BYTES as u64;
-    file.take(most).read_to_end(&mut bytes).map_err(|e| format!("cannot be read: {e}"))?;
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    crate::data::csv::header(bytes, dialect).0.ok_or_else(|| "is empty; its first record names the columns".to_owned())
+    file.take(most).read_to_end(&mut bytes).map_err(|e| format!("cannot be read: {}", reason(&e)))?;
+    let unmarked = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let (marked, bytes) = (bytes.len() - unmarked.len(), unmarked);
+    match crate::data::csv::header(bytes, dialect).0 {
+        Header::Names(names) => Ok(names),
+        Header::None => Err("is empty; its first record names the columns".to_owned()),
+        Header::NotText(byte) => {
+            let byte = byte + marked + 1;
+            Err(format!("has a header that is not valid UTF-8 at byte {byte}; save it as UTF-8, or name its columns"))
+        }
+    }
 }
 
 /// Whether a header has every wanted column once.

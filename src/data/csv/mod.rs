@@ -6,5 +6,5 @@ mod read;
 mod write;
 
 pub(super) use quotes::Quotes;
-pub use read::{Decoder, header};
+pub use read::{Decoder, Header, header};
 pub use write::Encoder;

@@ -21,6 +21,8 @@ pub struct Decoder {
     /// The header of the last block, and what is known of every member of a row.
     header: Option<Arc<Vec<String>>>,
     heads: Vec<Head>,
+    /// Why the fields of the block have no names.
+    nameless: Option<Arc<str>>,
 }
 
 /// How a member of a row begins.
@@ -50,6 +52,7 @@ impl Decoder {
             fields: Fields::new(csv),
             header: None,
             heads: Vec::new(),
+            nameless: None,
         }
     }
 
@@ -58,7 +61,7 @@ impl Decoder {
         if block.too_long.is_some() {
             return self.json.decode(block);
         }
-        self.take_header(block.header.clone());
+        self.take_header(&block);
         let bytes = &block.bytes;
         let mut text = Vec::with_capacity(bytes.len() * 2);
         let (mut starts, mut ordinals, mut refused) = (Vec::new(), Vec::new(), Vec::new());
@@ -125,7 +128,9 @@ impl Decoder {
         Decoded { batch, refused, records, starts }
     }
 
-    fn take_header(&mut self, header: Option<Arc<Vec<String>>>) {
+    fn take_header(&mut self, block: &Block) {
+        self.nameless.clone_from(&block.nameless);
+        let header = block.header.clone();
         if self.header == header {
             return;
         }
@@ -144,6 +149,9 @@ impl Decoder {
         let Fields { bytes, ends, count, .. } = &self.fields;
         if record.len() > RECORD_BYTES {
             return Err((too_long(record.len() as u64), RECORD_BYTES));
+        }
+        if let Some(reason) = &self.nameless {
+            return Err((reason.to_string(), 0));
         }
         if last {
             let mut quotes = Quotes::default();
@@ -235,30 +243,43 @@ fn without_line_end(record: &[u8]) -> &[u8] {
     record.strip_suffix(b"\r").unwrap_or(record)
 }
 
-/// The field names that the first record of `bytes` holds, and one past its end. `None` if there is no record, or one
-/// whose quotes do not close: it is left to be refused like any other.
-pub fn header(bytes: &[u8], csv: &Csv) -> (Option<Vec<String>>, usize) {
+/// What the first record of a stream is as its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Header {
+    /// There is no record, or one whose quotes do not close: it is left to be refused like any other.
+    None,
+    /// The names of the fields.
+    Names(Vec<String>),
+    /// It is not UTF-8: the first byte that is not.
+    NotText(usize),
+}
+
+/// The header that the first record of `bytes` holds, and one past its end.
+pub fn header(bytes: &[u8], csv: &Csv) -> (Header, usize) {
     let blank = no_records(bytes, csv);
     let rest = bytes.get(blank..).unwrap_or_default();
     if rest.is_empty() {
-        return (None, bytes.len());
+        return (Header::None, bytes.len());
     }
     let mut quotes = Quotes::default();
     if quotes.look(rest, csv) == 0 && quotes.open_at_end(rest, csv) {
-        return (None, blank);
+        return (Header::None, blank);
     }
     let mut fields = Fields::new(csv);
     let mut end = blank + fields.read(rest);
     if bytes.get(end.saturating_sub(1)..=end) == Some(b"\r\n") {
         end += 1;
     }
+    if let Err(error) = std::str::from_utf8(bytes.get(blank..end).unwrap_or_default()) {
+        return (Header::NotText(blank + error.valid_up_to()), end);
+    }
     let mut start = 0;
     let names = fields.ends.iter().take(fields.count).map(|end| {
-        let name = String::from_utf8_lossy(fields.bytes.get(start..*end).unwrap_or_default()).trim().to_owned();
+        let name = std::str::from_utf8(fields.bytes.get(start..*end).unwrap_or_default()).unwrap_or_default();
         start = *end;
-        name
+        name.trim().to_owned()
     });
-    (Some(names.collect()), end)
+    (Header::Names(names.collect()), end)
 }
 
 #[cfg(test)]
@@ -332,7 +353,8 @@ mod tests {
         assert_eq!((refused, starts), (0, vec![14, 33]));
         let bare = Csv { delimiter: b'\t', quote: None, ..dialect() };
         assert_eq!(rows(&bare, b"\"\tx\"y\n").0, [r#"{"a":"\"","b":"x\"y"}"#]);
-        assert_eq!(header(b"# made by hand\n\na,b\n", &escaped), (Some(vec!["a".into(), "b".into()]), 20));
+        let names = Header::Names(vec!["a".into(), "b".into()]);
+        assert_eq!(header(b"# made by hand\n\na,b\n", &escaped), (names, 20));
     }
 
     #[test]
@@ -350,9 +372,10 @@ mod tests {
     #[test]
     fn headers_may_be_quoted_and_stand_alone() {
         let names = |bytes: &[u8]| header(bytes, &dialect());
-        assert_eq!(names(b"\r\n\"a,b\", c\r\n1,2"), (Some(vec!["a,b".into(), "c".into()]), 12));
-        assert_eq!(names(b"a"), (Some(vec!["a".into()]), 1));
-        assert_eq!(names(b"\n\n"), (None, 2));
+        assert_eq!(names(b"\r\n\"a,b\", c\r\n1,2"), (Header::Names(vec!["a,b".into(), "c".into()]), 12));
+        assert_eq!(names(b"a"), (Header::Names(vec!["a".into()]), 1));
+        assert_eq!(names(b"\n\n"), (Header::None, 2));
+        assert_eq!(names(b"\nid,Gr\xf6\xdfe\n1,2"), (Header::NotText(6), 10));
     }
 
     /// All records as the `csv` crate's engine reads them in one go.

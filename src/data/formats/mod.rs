@@ -1,11 +1,12 @@
 //! Records of every format to batches. JSON and CSV have readers of their own; of the others a record becomes the JSON
 //! object that it stands for, and from there all is as for JSON: columns for what is read, a text for rows that leave.
 
-mod combined_log;
+pub mod combined_log;
 pub mod grok;
 mod key_value;
 mod logfmt;
 mod logfmt_out;
+mod misfit;
 mod object;
 pub mod pattern;
 mod quoted;
@@ -43,7 +44,15 @@ impl Decoder {
     }
 
     /// Reads every record of a block.
-    pub fn decode(&mut self, block: Block) -> Decoded {
+    pub fn decode(&mut self, mut block: Block) -> Decoded {
+        if let Some(reason) = block.broken.take() {
+            let size = block.too_long.map_or(block.bytes.len(), |size| usize::try_from(size).unwrap_or(usize::MAX));
+            let beginning = match self {
+                Decoder::Records(records) => records.shown(&block.bytes),
+                _ => block.bytes,
+            };
+            return Decoded::broken(beginning, size, reason);
+        }
         match self {
             Decoder::Json(decoder) => decoder.decode(block),
             Decoder::Csv(decoder) => decoder.decode(block),

@@ -165,7 +165,7 @@ impl Records {
     }
 
     /// A record as it came, or its beginning if it is too long; bytes that are no text in Base64.
-    fn shown(&self, record: &[u8]) -> Vec<u8> {
+    pub(super) fn shown(&self, record: &[u8]) -> Vec<u8> {
         let shown = if record.len() > RECORD_BYTES { record.get(..KEPT_OF_LONG).unwrap_or_default() } else { record };
         match &self.reader {
             Reader::MessagePack => STANDARD.encode(shown).into_bytes(),

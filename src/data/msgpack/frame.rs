@@ -166,6 +166,22 @@ impl Values {
         Some(Block { bytes, position, too_long: Some(size), ..Block::default() })
     }
 
+    /// The stream cannot be read beyond `position`: what it broke off in. Behind what cannot be cut that is no news.
+    pub fn broken(&mut self, position: u64, reason: String) -> Option<Block> {
+        if std::mem::replace(&mut self.lost, true) {
+            return None;
+        }
+        let mut bytes = std::mem::take(&mut self.carry);
+        let mut too_long = None;
+        if let Some(beginning) = self.beginning.take() {
+            too_long = Some(self.before + bytes.len() as u64);
+            bytes = beginning;
+        } else if bytes.is_empty() {
+            self.position = position;
+        }
+        Some(Block { bytes, position: self.position, too_long, broken: Some(reason), ..Block::default() })
+    }
+
     /// The stream has ended: a last value that is not whole.
     pub fn finish(&mut self) -> Option<Block> {
         self.place = START;
