@@ -69,6 +69,21 @@ pub struct Alternative {
     pub regex: String,
     /// What it captures, in the order written.
     pub captures: Vec<Capture>,
+    /// What stands in it one after the other, to say where a text stops fitting.
+    pub pieces: Vec<Piece>,
+}
+
+/// One piece of a pattern.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Piece {
+    /// One past its end in the regular expression.
+    pub end: usize,
+    /// How many groups are open there.
+    pub open: usize,
+    /// As its author wrote it.
+    pub name: String,
+    /// Whether it goes over whatever there is.
+    pub anything: bool,
 }
 
 /// A field that a pattern captures.

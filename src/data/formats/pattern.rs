@@ -5,6 +5,7 @@
 
 use regex::{CaptureLocations, Regex};
 
+use super::misfit::{self, Beginnings};
 use super::{Malformed, shown};
 use crate::data::format::{Alternative, Capture, CaptureKind, Pattern};
 use crate::data::json;
@@ -41,7 +42,8 @@ pub fn regex(written: &str) -> Result<Alternative, PatternError> {
             ..PatternError::new("the pattern names no group, so it gives no field")
         });
     }
-    let alternative = Alternative { written: written.to_owned(), regex: written.to_owned(), captures };
+    let pieces = misfit::pieces(written, &[]);
+    let alternative = Alternative { written: written.to_owned(), regex: written.to_owned(), captures, pieces };
     check(&alternative)?;
     Ok(alternative)
 }
@@ -157,6 +159,9 @@ struct Compiled {
     regex: Regex,
     places: CaptureLocations,
     members: Vec<Member>,
+    /// As its author wrote it.
+    written: String,
+    beginnings: Beginnings,
 }
 
 impl Matcher {
@@ -164,14 +169,20 @@ impl Matcher {
     pub fn new(pattern: &Pattern) -> Result<Self, String> {
         let one = |alternative: &Alternative| {
             let regex = compile(&alternative.regex).map_err(|e| e.reason)?;
-            Ok(Compiled { places: regex.capture_locations(), regex, members: tree(&alternative.captures)? })
+            Ok(Compiled {
+                places: regex.capture_locations(),
+                regex,
+                members: tree(&alternative.captures)?,
+                written: alternative.written.clone(),
+                beginnings: Beginnings::new(&alternative.regex, &alternative.pieces),
+            })
         };
         Ok(Matcher { alternatives: pattern.alternatives.iter().map(one).collect::<Result<_, String>>()? })
     }
 
     /// Writes a record as JSON.
     pub fn read(&mut self, text: &str, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        for Compiled { regex, places, members } in &mut self.alternatives {
+        for Compiled { regex, places, members, .. } in &mut self.alternatives {
             if regex.captures_read(places, text).is_some() {
                 out.push(b'{');
                 write(members, text, places, out)?;
@@ -179,11 +190,23 @@ impl Matcher {
                 return Ok(());
             }
         }
+        Err(self.misfit(text))
+    }
+
+    /// Where a text that fits no pattern stops fitting, in the pattern in which it comes furthest.
+    #[cold]
+    fn misfit(&self, text: &str) -> Malformed {
+        let all = self.alternatives.iter().map(|alternative| (alternative.beginnings.misfit(text), alternative));
+        let furthest = all.reduce(|best, next| if next.0.byte > best.0.byte { next } else { best });
+        let Some((misfit, alternative)) = furthest else { return Malformed::new(0, "there is no pattern") };
         let reason = match self.alternatives.len() {
-            1 => "this does not fit the pattern".to_owned(),
-            n => format!("this fits none of the {n} patterns"),
+            1 => format!("this does not fit the pattern: {}", misfit.what),
+            n => {
+                let written = shown(&alternative.written);
+                format!("this fits none of the {n} patterns; `{written}` comes furthest: {}", misfit.what)
+            }
         };
-        Err(Malformed::new(0, reason))
+        Malformed::new(misfit.byte, reason)
     }
 }
 

@@ -197,7 +197,7 @@ fn patterns_capture_paths_types_and_what_took_part() {
     assert_eq!(wrong(&format, "1 2 maybe"), fault("`maybe` is not `true` or `false`", 5));
     assert_eq!(wrong(&format, "1.5 2"), fault("`1.5` is not a whole number", 1));
     assert_eq!(wrong(&format, "1 inf"), fault("`inf` is not a number", 3));
-    assert_eq!(wrong(&format, "1"), fault("this does not fit the pattern", 1));
+    assert_eq!(wrong(&format, "1"), fault("this does not fit the pattern: it ends where ` ` should stand", 2));
     let beyond = decode(&format, b"12345678901234567890123 1.50", &[]).remove(0).1;
     assert_eq!(beyond.unwrap(), r#"{"n":12345678901234567890123,"f":1.50}"#);
     let several = grok_of("%{IP:who.ip}|%{HOSTNAME:who.name}|(?<rest>.*)");

@@ -26,7 +26,9 @@ const GROUP: &str = "grok__";
 pub fn grok(written: &str, own: &[(String, String)]) -> Result<Alternative, PatternError> {
     let mut expansion = Expansion { own, ..Expansion::default() };
     expansion.expand(written, 0)?;
-    let Expansion { regex, fields, copied, .. } = expansion;
+    let Expansion { regex, fields, copied, mut names, .. } = expansion;
+    // Those around others come first.
+    names.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
     let compiled = compile(&regex).map_err(|mut error| {
         error.range = error.range.and_then(|range| in_written(&range, &copied));
         error
@@ -46,7 +48,8 @@ pub fn grok(written: &str, own: &[(String, String)]) -> Result<Alternative, Patt
             ..PatternError::new("the pattern captures no field")
         });
     }
-    let alternative = Alternative { written: written.to_owned(), regex, captures };
+    let pieces = super::misfit::pieces(&regex, &names);
+    let alternative = Alternative { written: written.to_owned(), regex, captures, pieces };
     super::pattern::check(&alternative)?;
     Ok(alternative)
 }
@@ -78,6 +81,8 @@ struct Expansion<'a> {
     fields: Vec<(Vec<String>, CaptureKind)>,
     /// Where pieces of what was written stand in `regex`.
     copied: Vec<(usize, Range<usize>)>,
+    /// Where patterns that have names stand in `regex`, as they are referred to.
+    names: Vec<(Range<usize>, String)>,
 }
 
 impl Expansion<'_> {
@@ -123,6 +128,7 @@ impl Expansion<'_> {
         if depth >= DEPTH || self.regex.len() > EXPANDED {
             return Err(PatternError::new(format!("`{name}` holds itself, or too much of others")));
         }
+        let start = self.regex.len();
         match parts.next() {
             None => self.regex.push_str("(?:"),
             Some(field) => {
@@ -133,6 +139,7 @@ impl Expansion<'_> {
         }
         self.expand(&pattern, depth + 1)?;
         self.regex.push(')');
+        self.names.push((start..self.regex.len(), format!("%{{{inner}}}")));
         Ok(())
     }
 
