@@ -1,6 +1,7 @@
 //! What the reference says of the functions that act on the event, and which functions are Rhai's own.
 
-use super::{functions, known};
+use super::built_in::BUILT_IN;
+use super::functions;
 
 /// A function that acts on the event instead of computing something.
 #[derive(Clone, Copy, Debug)]
@@ -32,18 +33,18 @@ pub const EFFECTS: &[Effect] = &[
     },
 ];
 
-/// The names of functions and methods that are Rhai's own, in order.
-pub fn of_rhai() -> Vec<&'static str> {
-    let own = |name: &&str| functions::find(name).is_some() || EFFECTS.iter().any(|e| e.name == *name);
-    let mut names: Vec<&str> = known::names().filter(|name| !own(name)).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+/// The functions and methods that are Rhai's own, by name: each with how it is called.
+pub fn of_rhai() -> Vec<(&'static str, &'static str)> {
+    let own = |name: &str| functions::find(name).is_some() || EFFECTS.iter().any(|e| e.name == name);
+    let mut all: Vec<_> = BUILT_IN.iter().filter(|b| !own(b.name)).map(|b| (b.name, b.call)).collect();
+    all.sort_unstable();
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expr::known;
 
     #[test]
     fn every_effect_is_a_function_and_the_other_way_round() {

@@ -72,6 +72,8 @@ pub(super) struct Facts {
     pub coalesced: Vec<std::ops::Range<usize>>,
     /// Where a value is read in a script; with the field's name if it is a top-level field alone.
     pub copied: Vec<(std::ops::Range<usize>, Option<String>)>,
+    /// What `catch` names: the byte at which its block begins, and the variable.
+    pub caught: Vec<(usize, String)>,
     /// Members written inside maps.
     pub deepened: Vec<Deepened>,
     /// Places of operations.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::built_in::BuiltIn;
 use crate::data::value::Val;
 
 /// Why an operation has no result. Numbers are positions of operands, from 0.
@@ -29,6 +30,8 @@ pub(super) enum Fault {
     TooLong,
     /// The operand is not what the function takes, and why: "is not a time: …".
     Unfit(usize, String),
+    /// The first operand is of a kind that a function of Rhai's own is not called on.
+    NotOn(&'static str, &'static BuiltIn),
     /// Anything else, a whole sentence.
     Other(String),
 }
@@ -40,6 +43,26 @@ impl Fault {
         match value {
             Val::Unit => Fault::Missing(operand),
             other => Fault::Kind(operand, other.kind()),
+        }
+    }
+}
+
+impl Fault {
+    /// The fault by itself, where nobody knows what it was of.
+    pub(super) fn alone(&self) -> String {
+        match self {
+            Fault::Missing(_) | Fault::NotBool("null") => "a value is missing or null".into(),
+            Fault::Kind(_, kind) | Fault::NotBool(kind) => format!("a value is {kind}, where another is needed"),
+            Fault::NotOn(kind, function) => {
+                format!("a value is {kind}, and `{}` is for {}", function.name, function.on())
+            }
+            Fault::Overflow => "a result does not fit a 64-bit integer".into(),
+            Fault::DivideByZero(_) => "a number is divided by zero".into(),
+            Fault::Infinite => "a result is too large for a float".into(),
+            Fault::NotANumber => "a result is not a number".into(),
+            Fault::TooLong => "a text is too long".into(),
+            Fault::Unfit(_, why) => format!("a value {why}"),
+            Fault::Other(words) => words.clone(),
         }
     }
 }
@@ -88,6 +111,11 @@ impl Site {
                 format!("the text that `{whole}` makes is longer than {} bytes", crate::base::limit::SCRIPT_TEXT_BYTES)
             }
             Fault::Unfit(i, why) => format!("`{}` {why}", operand(*i)),
+            Fault::NotOn(kind, function) => {
+                let is = if *kind == "null" { nothing(0).to_owned() } else { format!("is {kind}") };
+                let (name, on, call) = (function.name, function.on(), function.call);
+                format!("`{}` {is}, and `{name}` is for {on}: `{call}`", operand(0))
+            }
             Fault::Other(words) => words.clone(),
         }
     }

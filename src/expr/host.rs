@@ -267,6 +267,10 @@ fn register_effects(engine: &mut Engine) {
         [value] => Ok(value.flatten_clone()),
         _ => Ok(Dynamic::UNIT),
     });
+    engine.register_raw_fn("caught_", [any], |_, args| match args {
+        [value] => Ok(super::refusal::caught(value)),
+        _ => Ok(Dynamic::UNIT),
+    });
     for target in types() {
         engine.register_raw_fn("deepen_", [target, TypeId::of::<ImmutableString>()], |_, args| {
             if let [target, names] = args {

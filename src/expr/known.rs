@@ -2,89 +2,11 @@
 
 use rhai::Expr;
 
+use super::built_in::{self, BUILT_IN};
 use super::functions;
-
-/// Functions and methods that Rhai's own packages have, with the numbers of arguments, the value they are called on
-/// included.
-const BUILT_IN: &[(&str, &[usize])] = &[
-    ("type_of", &[1]),
-    ("call", &[1, 2, 3, 4, 5, 6, 7, 8]),
-    ("curry", &[2, 3, 4, 5, 6, 7, 8]),
-    ("Fn", &[1]),
-    ("is_def_fn", &[2]),
-    ("range", &[2, 3]),
-    ("chars", &[1, 2, 3]),
-    ("start", &[1]),
-    ("end", &[1]),
-    ("get", &[2]),
-    ("set", &[3]),
-    ("push", &[2]),
-    ("append", &[2]),
-    ("concat", &[2]),
-    ("insert", &[3]),
-    ("pad", &[3]),
-    ("pop", &[1]),
-    ("shift", &[1]),
-    ("remove", &[2]),
-    ("clear", &[1]),
-    ("truncate", &[2]),
-    ("chop", &[2]),
-    ("reverse", &[1]),
-    ("splice", &[3, 4]),
-    ("extract", &[2, 3]),
-    ("split", &[2]),
-    ("for_each", &[2]),
-    ("map", &[2]),
-    ("filter", &[2]),
-    ("index_of", &[2, 3]),
-    ("find", &[2, 3]),
-    ("find_map", &[2, 3]),
-    ("some", &[2]),
-    ("all", &[2]),
-    ("dedup", &[1, 2]),
-    ("reduce", &[2, 3]),
-    ("reduce_rev", &[2, 3]),
-    ("zip", &[3]),
-    ("sort", &[1, 2]),
-    ("sort_by", &[2]),
-    ("sort_desc", &[1]),
-    ("order", &[1, 2]),
-    ("order_by", &[2]),
-    ("order_desc", &[1]),
-    ("drain", &[2, 3]),
-    ("retain", &[2, 3]),
-    ("mixin", &[2]),
-    ("fill_with", &[2]),
-];
 
 /// Functions of our own that are not in the table because they act on the event.
 const EFFECTS: &[(&str, &[usize])] = &[("drop", &[0]), ("emit", &[1, 2]), ("null", &[0])];
-
-/// Methods that change what they are called on.
-const CHANGING: &[&str] = &[
-    "append",
-    "chop",
-    "clear",
-    "dedup",
-    "drain",
-    "fill_with",
-    "insert",
-    "mixin",
-    "pad",
-    "pop",
-    "push",
-    "remove",
-    "retain",
-    "reverse",
-    "set",
-    "shift",
-    "sort",
-    "sort_by",
-    "sort_desc",
-    "splice",
-    "truncate",
-    "for_each",
-];
 
 /// Names of the language's aggregate functions that are no functions of expressions.
 const AGGREGATES: &[&str] = &[
@@ -110,14 +32,15 @@ const AGGREGATES: &[&str] = &[
 
 /// The numbers of arguments a function takes; `None` if there is no such function.
 pub(super) fn arguments(name: &str) -> Option<Vec<usize>> {
-    let listed = |list: &[(&str, &[usize])]| list.iter().find(|(n, _)| *n == name).map(|(_, counts)| counts.to_vec());
     let own = functions::find(name).map(|f| f.arguments.clone());
-    match (own, listed(BUILT_IN)) {
+    match (own, built_in::find(name).map(|b| b.arguments.to_vec())) {
         (Some(mut own), Some(more)) => {
             own.extend(more);
             Some(own)
         }
-        (own, more) => own.or(more).or_else(|| listed(EFFECTS)),
+        (own, more) => {
+            own.or(more).or_else(|| EFFECTS.iter().find(|(n, _)| *n == name).map(|(_, counts)| counts.to_vec()))
+        }
     }
 }
 
@@ -130,17 +53,12 @@ pub(super) fn effects() -> impl Iterator<Item = &'static str> {
 /// Every name that may be called.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let own = functions::functions().iter().map(|f| f.name);
-    own.chain(BUILT_IN.iter().chain(EFFECTS).map(|(name, _)| *name))
-}
-
-/// Whether Rhai's own packages have a function of this name.
-pub(super) fn is_built_in(name: &str) -> bool {
-    BUILT_IN.iter().any(|(n, _)| *n == name)
+    own.chain(BUILT_IN.iter().map(|b| b.name)).chain(EFFECTS.iter().map(|(name, _)| *name))
 }
 
 /// Whether a method changes what it is called on.
 pub(super) fn changes(method: &str) -> bool {
-    CHANGING.contains(&method)
+    built_in::find(method).is_some_and(|b| b.changes)
 }
 
 /// Whether a name is an aggregate function and nothing else.

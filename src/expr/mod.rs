@@ -8,7 +8,8 @@
 //! the `facts`; `subset` lowers what it can to a `node` tree, which `program` runs with `numbers` and `select` doing whole
 //! batches at a time; `scripted` rewrites the `source` of the rest so that fields are variables of the `host`'s Rhai, with
 //! `dynamic` converting values; `run` turns what a script wrote into edits. `ops` and `functions` say what operators and
-//! functions mean, `fault` and `spell` how a failure reads; both ways of running use them.
+//! functions mean (`built_in` what Rhai's own are called on), `fault` and `spell` how a failure reads; both ways of running
+//! use them.
 //!
 //! Where the language leaves a choice: a field that a script reads and that ends with the value it had is not touched, so
 //! it keeps its spelling; new fields come in the order in which the text first writes them; writing a member of what is no
@@ -17,6 +18,7 @@
 
 mod aggregate;
 mod analyse;
+mod built_in;
 mod checks;
 mod constant;
 mod dynamic;
@@ -31,6 +33,7 @@ mod numbers;
 mod ops;
 mod overlap;
 mod program;
+mod refusal;
 mod run;
 mod scripted;
 mod select;

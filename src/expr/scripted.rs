@@ -8,9 +8,9 @@ use super::facts::Facts;
 use super::fault::{Failure, Fault, Role, Sites, Stop};
 use super::host::{self, Dropped, ENGINE, Effects};
 use super::known;
+use super::refusal;
 use super::source::{Places, Rewriting, Source};
 use super::walk::bound_path;
-use crate::base::limit;
 use crate::data::batch::Batch;
 use crate::data::column::Cell;
 use crate::data::layout::{FieldId, FieldPath, Layout, Root};
@@ -292,76 +292,16 @@ impl Scripted {
     /// Rhai's error in our words.
     fn translate(&self, sites: &Sites, error: EvalAltResult) -> Stop {
         let at = error.position();
-        let words = |reason: String| {
-            let (line, column) = self.place(at);
-            Stop::Fault(Box::new(Failure { reason, line, column }))
-        };
         match error {
             EvalAltResult::ErrorTerminated(token, _) if token.is::<Dropped>() => Stop::Drop,
             EvalAltResult::Exit(..) => Stop::Done,
             EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => self.translate(sites, *inner),
-            EvalAltResult::ErrorRuntime(token, at) => match token.read_lock::<std::sync::Arc<Fault>>() {
-                Some(fault) => self.stop(sites, &fault, at),
-                None => words(format!("the script threw: {token}")),
-            },
-            EvalAltResult::ErrorMismatchDataType(wanted, actual, at) if wanted == "bool" => {
-                self.stop(sites, &Fault::NotBool(kind_of_name(&actual)), at)
+            EvalAltResult::ErrorRuntime(token, at) if token.is::<std::sync::Arc<Fault>>() => {
+                let fault = token.cast::<std::sync::Arc<Fault>>();
+                self.stop(sites, &fault, at)
             }
-            EvalAltResult::ErrorDataTooLarge(what, at) => {
-                if what.contains("tring") || what.contains("text") {
-                    self.stop(sites, &Fault::TooLong, at)
-                } else {
-                    words(format!("a list or map grew beyond {} elements", limit::SCRIPT_CONTAINER_ITEMS))
-                }
-            }
-            other => words(plain_words(&other)),
+            other => self.stop(sites, &refusal::fault(&other), at),
         }
-    }
-}
-
-/// What a type is called in messages, from Rhai's name for it.
-fn kind_of_name(name: &str) -> &'static str {
-    match name {
-        "()" => "null",
-        "i64" | "int" => "an integer",
-        "f64" | "float" => "a float",
-        "string" | "text" | "char" => "text",
-        "bool" => "a bool",
-        _ if name.ends_with("Null") || name == "null" => "null",
-        _ if name.ends_with("BigNumber") || name == "number" => "a number beyond 64 bits",
-        _ if name.contains("Map") || name == "map" => "a map",
-        _ if name.contains("Vec") || name == "list" || name == "array" => "a list",
-        _ if name.contains("FnPtr") || name == "Fn" => "a function",
-        _ if name.contains("Range") => "a range",
-        _ => "something else",
-    }
-}
-
-/// Errors that come from Rhai itself, in plain words.
-fn plain_words(error: &EvalAltResult) -> String {
-    use EvalAltResult as E;
-    match error {
-        E::ErrorTooManyOperations(_) => format!(
-            "the script took more than {} operations for one event; a loop in it may have no end",
-            limit::SCRIPT_OPERATIONS
-        ),
-        E::ErrorStackOverflow(_) => {
-            format!("calls nest deeper than {}; a function may call itself without end", limit::SCRIPT_CALL_DEPTH)
-        }
-        E::ErrorTooManyVariables(_) => "the script defines too many variables".into(),
-        E::ErrorArrayBounds(len, index, _) => format!("element {index} does not exist: the list has {len}"),
-        E::ErrorStringBounds(len, index, _) => format!("character {index} does not exist: the text has {len}"),
-        E::ErrorIndexingType(what, _) => format!("this cannot be indexed: {what}"),
-        E::ErrorFor(_) => "`for` goes over lists, ranges and text, and this is none of them".into(),
-        E::ErrorFunctionNotFound(signature, _) => format!("there is no function for these arguments: {signature}"),
-        E::ErrorVariableNotFound(name, _) => format!("there is no variable `{name}`"),
-        E::ErrorPropertyNotFound(name, _) => format!("there is no member `{name}`"),
-        E::ErrorAssignmentToConstant(name, _) => format!("`{name}` is a constant and cannot be written"),
-        E::ErrorDotExpr(what, _) => format!("only a map has members: {what}"),
-        E::ErrorMismatchDataType(wanted, actual, _) | E::ErrorMismatchOutputType(wanted, actual, _) => {
-            format!("{wanted} is needed here and this is {actual}")
-        }
-        other => other.unwrap_inner().to_string(),
     }
 }
 
@@ -465,6 +405,9 @@ impl<'a> Names<'a> {
             let members: Vec<&str> = first.into_iter().chain(&deep.members).map(String::as_str).collect();
             let quoted = members.join("\u{1f}").replace('\\', "\\\\").replace('"', "\\\"").replace('\u{1f}', "\\x1f");
             rewriting.replace(deep.after..deep.after, format!(" {on}.deepen_(\"{quoted}\") ?? "));
+        }
+        for (at, name) in &facts.caught {
+            rewriting.replace(*at..*at, format!(" {name} = caught_({name});"));
         }
         // A field alone is null as such only where the script writes it.
         let written = |name: &String| facts.first_write(&FieldPath::event([name])) != usize::MAX || self.whole;

@@ -144,6 +144,10 @@ impl Walk<'_> {
                 self.scopes.push(Vec::new());
                 if let Expr::Variable(v, _, at) = &flow.expr {
                     self.declare(&v.1, *at);
+                    let (line, column) = place(flow.branch.position());
+                    let brace = self.source.offset(line, column);
+                    let brace = brace.filter(|at| self.source.text.as_bytes().get(*at) == Some(&b'{'));
+                    self.facts.caught.extend(brace.map(|at| (at + 1, v.1.to_string())));
                 }
                 self.block(&flow.branch);
                 self.scopes.pop();

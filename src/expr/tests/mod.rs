@@ -5,6 +5,7 @@ mod facts;
 mod families;
 mod harness;
 mod limits;
+mod misuse;
 mod places;
 mod rules;
 mod speed;

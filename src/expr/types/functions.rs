@@ -9,15 +9,19 @@ use bumpalo::Bump;
 use super::Kinds;
 use super::known::Known;
 use crate::data::value::{Map, Val, Value};
+use crate::expr::built_in;
 use crate::expr::fault::Fault;
 use crate::expr::functions::{Function, find, functions};
-use crate::expr::known;
 
 /// The position of the first argument that a function takes in none of the kinds it may be of.
 pub(super) fn impossible(name: &str, arguments: &[Kinds]) -> Option<usize> {
-    // Rhai has functions of the same name for values that events do not hold.
-    if known::is_built_in(name) {
-        return None;
+    // Rhai has functions of the same name, some for values that events do not hold.
+    if let Some(built_in) = built_in::find(name) {
+        let taken = built_in.arguments.contains(&arguments.len());
+        let own = find(name).is_some_and(|f| f.arguments.contains(&arguments.len()));
+        let on = arguments.first().copied().unwrap_or(Kinds::NONE);
+        let never = taken && !own && on != Kinds::NONE && !on.meet(built_in.on);
+        return never.then_some(0);
     }
     let function = functions().iter().find(|f| f.name == name && f.arguments.contains(&arguments.len()))?;
     // Each is tried when it is first asked for: all of them take seconds.
@@ -107,7 +111,11 @@ pub(super) fn result(name: &str, arguments: &[Kinds]) -> Known {
         // A number may be of another sort.
         Known::truth((!first.meet(kind) && first != Kinds::NONE).then_some(false))
     };
-    if find(name).is_none_or(|f| !f.arguments.contains(&arguments.len())) || known::is_built_in(name) {
+    if let Some(built_in) = built_in::find(name) {
+        let own = find(name).is_some_and(|f| f.arguments.contains(&arguments.len()));
+        return if built_in.gives || own { Known::nothing() } else { Kinds::MISSING.into() };
+    }
+    if find(name).is_none_or(|f| !f.arguments.contains(&arguments.len())) {
         return Known::nothing();
     }
     match name {

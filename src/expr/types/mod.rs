@@ -12,7 +12,7 @@ mod script;
 mod unknown;
 
 pub use conditions::{Condition, implied};
-pub use read::{Given, Typed, read};
+pub use read::{Emitted, Given, Typed, read};
 pub use unknown::unknown_field;
 
 use compact_str::CompactString;
@@ -51,6 +51,11 @@ impl Kinds {
         (Kinds::MISSING, "null"),
     ];
 
+    /// These and those.
+    pub const fn either(these: Kinds, those: Kinds) -> Kinds {
+        Kinds(these.0 | those.0)
+    }
+
     /// Whether a kind of these is one of those.
     pub fn meet(self, other: Kinds) -> bool {
         self.0 & other.0 != 0
@@ -78,7 +83,7 @@ impl std::ops::BitOr for Kinds {
     type Output = Kinds;
 
     fn bitor(self, other: Kinds) -> Kinds {
-        Kinds(self.0 | other.0)
+        Kinds::either(self, other)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::base::tree::Origin;
 use crate::data::layout::{FieldId, Root};
 use crate::data::value::Value;
 use crate::expr::analyse::{parse, scope_of};
+use crate::expr::built_in;
 use crate::expr::facts::Facts;
 use crate::expr::source::Source;
 use crate::expr::syntax::{Segment, bodies, chain, place, start};
@@ -39,13 +40,34 @@ pub struct Typed {
     pub truth: Option<bool>,
     /// The rows after it; a script writes fields.
     pub row: Type,
+    /// The rows that it makes.
+    pub emitted: Emitted,
     /// What can never be as it is written.
     pub found: Vec<Diagnostic>,
 }
 
+/// What is known of the rows that a script makes.
+#[derive(Clone, Debug, Default)]
+pub struct Emitted {
+    /// Those of the main output, if it may make any.
+    pub main: Option<Type>,
+    /// Those of its ports, of all together.
+    pub named: Option<Type>,
+    /// Whether its own row surely goes nowhere.
+    pub only: bool,
+}
+
+impl Emitted {
+    fn add(&mut self, port: bool, of: Type) {
+        let place = if port { &mut self.named } else { &mut self.main };
+        *place = Some(place.take().map_or(of.clone(), |before| before.or(&of)));
+    }
+}
+
 /// Reads an expression that was found right by itself.
 pub fn read(expr: &Expr, given: &Given<'_>) -> Typed {
-    let nothing = || Typed { value: Type::any(), truth: None, row: Type::any(), found: Vec::new() };
+    let any = || Emitted { main: Some(Type::any()), named: Some(Type::any()), only: false };
+    let nothing = || Typed { value: Type::any(), truth: None, row: Type::any(), emitted: any(), found: Vec::new() };
     let Ok(ast) = parse(&expr.text) else { return nothing() };
     let source = Source::new(&expr.text);
     let (facts, _) =
@@ -57,27 +79,39 @@ pub fn read(expr: &Expr, given: &Given<'_>) -> Typed {
         given: *given,
         bindings: &expr.bindings,
         changed: changed(&ast),
+        assigned: assigned(&ast),
         facts,
         scopes: vec![Vec::new()],
         writes: Vec::new(),
         perhaps: 0,
         unknown: Vec::new(),
+        emitted: Emitted::default(),
         found: Vec::new(),
     };
     let value = reader.statements(ast.statements());
     let row = if expr.kind == Kind::Script { reader.row_after() } else { given.row.clone() };
-    Typed { value: value.of, truth: value.truth, row, found: reader.found }
+    // The bodies of functions are not walked.
+    let within = reader.ast.iter_functions().any(|f| !f.name.starts_with("anon$"));
+    let met = &reader.emitted;
+    let unmet = (expr.emits_main && met.main.is_none()) || (!expr.emits.is_empty() && met.named.is_none());
+    let emitted = match unmet || (within && (expr.emits_main || !expr.emits.is_empty())) {
+        true => any(),
+        false => Emitted { only: reader.drops_surely(), ..reader.emitted },
+    };
+    Typed { value: value.of, truth: value.truth, row, emitted, found: reader.found }
 }
 
 /// A walk.
 pub(super) struct Reader<'a> {
     pub source: &'a Source<'a>,
     origin: &'a Origin,
-    ast: &'a AST,
+    pub ast: &'a AST,
     pub given: Given<'a>,
     bindings: &'a [(String, FieldId)],
-    /// Locals that are given another value after their first.
+    /// Names that are given another value, or whose value is changed by a method.
     changed: BTreeSet<String>,
+    /// Of those the ones that may be of another kind then: what a method of a list or map changes stays one.
+    assigned: BTreeSet<String>,
     pub facts: Facts,
     pub scopes: Vec<Vec<(String, Type)>>,
     pub writes: Vec<Write>,
@@ -85,6 +119,7 @@ pub(super) struct Reader<'a> {
     pub perhaps: usize,
     /// Paths that were reported.
     unknown: Vec<String>,
+    emitted: Emitted,
     pub found: Vec<Diagnostic>,
 }
 
@@ -117,7 +152,11 @@ impl Reader<'_> {
 
     /// What a local is, from here on to the end of its block.
     pub(super) fn declare(&mut self, name: &str, of: Type) {
-        let of = if self.changed.contains(name) { Type::any() } else { of };
+        let of = match self.changed.contains(name) {
+            true if self.assigned.contains(name) => Type::any(),
+            true => Type::of(of.kinds),
+            false => of,
+        };
         if let Some(scope) = self.scopes.last_mut() {
             scope.push((name.to_owned(), of));
         }
@@ -241,6 +280,10 @@ impl Reader<'_> {
         if name == "null" && arguments.is_empty() {
             return Kinds::MISSING.into();
         }
+        if let ("emit", Some(value)) = (name, arguments.last()) {
+            self.emitted.add(arguments.len() > 1, value.of.clone());
+            return Known::nothing();
+        }
         if self.ast.iter_functions().any(|f| f.name == name) {
             return Known::nothing();
         }
@@ -261,7 +304,10 @@ impl Reader<'_> {
 
     fn not_taken(&mut self, call: &FnCallExpr, at: Position, target: Option<&Tree>, operand: &Tree, kinds: Kinds) {
         let function = crate::expr::functions::find(call.name.as_str());
-        let help = function.map(|f| format!("it is called as `{}`: {}", f.signature, f.summary));
+        let help = match function {
+            Some(function) => Some(format!("it is called as `{}`: {}", function.signature, function.summary)),
+            None => built_in::find(&call.name).map(|f| format!("it is for {}: `{}`", f.on(), f.call)),
+        };
         let words = |whole: &str, operand: &str| format!("`{whole}` never has a value: `{operand}` is {kinds}");
         match target {
             // The chain up to the method is what it is called on.
@@ -346,8 +392,16 @@ impl Reader<'_> {
                 && access.path.names.first().map(|n| n.as_str()) == path.first().copied()
         };
         let own = self.facts.accesses.iter().any(written);
-        if self.facts.whole_written || own || (whole && self.facts.accesses.iter().any(|a| a.write)) {
+        if self.facts.whole_written || (whole && self.facts.accesses.iter().any(|a| a.write)) {
             return Type::any();
+        }
+        if own {
+            let by_name = |name: &&str| self.assigned.contains(*name);
+            let assigned = self.assigned.contains("event") || path.first().is_some_and(by_name);
+            return match self.given.row.at(path) {
+                At::Value(of) if !assigned && path.len() == 1 => Type::of(of.kinds),
+                _ => Type::any(),
+            };
         }
         let never = match self.given.row.at(path) {
             At::Value(of) => return of,
@@ -370,6 +424,33 @@ fn inside(of: &Type, path: &[&str]) -> Type {
         At::Value(of) => of,
         At::Never(_) => Type::any(),
     }
+}
+
+/// Names of variables that are assigned, or a member of which is, or on which a function is called that may do so.
+fn assigned(ast: &AST) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut root = |expr: &Tree| {
+        if let Tree::Variable(v, ..) = chain(expr).root {
+            names.insert(v.1.to_string());
+        }
+    };
+    let known = |name: &str| {
+        crate::expr::functions::find(name).is_some() || built_in::find(name).is_some_and(|f| f.name != "call")
+    };
+    ast.walk(&mut |path: &[ASTNode<'_>]| {
+        match path.last() {
+            Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => root(&assignment.1.lhs),
+            Some(ASTNode::Expr(expr @ (Tree::Dot(..) | Tree::Index(..)))) => {
+                let own = |segment: &Segment<'_>| matches!(segment, Segment::Method(call, _) if !known(&call.name));
+                if chain(expr).segments.iter().any(own) {
+                    root(expr);
+                }
+            }
+            _ => {}
+        }
+        true
+    });
+    names
 }
 
 /// Names of variables that are assigned, or changed by a method.

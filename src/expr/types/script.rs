@@ -6,7 +6,8 @@ use super::known::Known;
 use super::read::Reader;
 use super::{Kinds, Type};
 use crate::data::layout::{FieldPath, Root};
-use crate::expr::syntax::chain;
+use crate::expr::built_in;
+use crate::expr::syntax::{Segment, chain};
 
 /// A field that is assigned.
 pub(super) struct Write {
@@ -60,11 +61,13 @@ impl Reader<'_> {
                 return taken.or(&other);
             }
             Stmt::Var(definition, ..) => {
+                self.value_needed(&definition.1);
                 let of = self.expr(&definition.1).of;
                 self.declare(definition.0.as_str(), of);
             }
             Stmt::Assignment(assignment) => {
                 let (operator, sides) = &**assignment;
+                self.value_needed(&sides.rhs);
                 let value = self.expr(&sides.rhs).of;
                 self.assign(&sides.lhs, if operator.is_op_assignment() { Type::any() } else { value });
             }
@@ -111,6 +114,24 @@ impl Reader<'_> {
         Known::nothing()
     }
 
+    /// Warns of a method that changes a list or map and gives nothing, where a value is taken of it.
+    fn value_needed(&mut self, expr: &Tree) {
+        let taken = chain(expr);
+        let (call, at) = match (taken.root, taken.segments.last()) {
+            (Tree::FnCall(call, at), None) => (&**call, *at),
+            (_, Some(Segment::Method(call, at))) => (*call, *at),
+            _ => return,
+        };
+        let name = call.name.as_str();
+        let own = crate::expr::functions::find(name).is_some() || self.ast.iter_functions().any(|f| f.name == name);
+        if !own && built_in::find(name).is_some_and(|b| !b.gives) {
+            let words =
+                format!("`{name}` changes what it is called on and gives nothing, so there is nothing to assign");
+            let help = format!("call it as a statement of its own, `items.{name}(…);`, and use `items` after it");
+            self.warning("no-value", crate::expr::syntax::place(at), name.len(), words, Some(help));
+        }
+    }
+
     fn condition(&mut self, expr: &Tree) {
         let before = self.found.len();
         let known = self.expr(expr);
@@ -123,7 +144,7 @@ impl Reader<'_> {
     fn assign(&mut self, target: &Tree, of: Type) {
         let taken = chain(target);
         for segment in &taken.segments {
-            if let crate::expr::syntax::Segment::Index(index) = segment {
+            if let Segment::Index(index) = segment {
                 self.expr(index);
             }
         }
@@ -140,6 +161,16 @@ impl Reader<'_> {
             _ => FieldPath::event(std::iter::once(name).chain(names)),
         };
         self.writes.push(Write { path, of, surely: self.perhaps == 0 });
+    }
+
+    /// Whether the script's own row is discarded whatever it is.
+    pub(super) fn drops_surely(&self) -> bool {
+        let drops = |statement: &Stmt| match statement {
+            Stmt::FnCall(call, _) => call.name == "drop",
+            Stmt::Expr(expr) => matches!(&**expr, Tree::FnCall(call, _) if call.name == "drop"),
+            _ => false,
+        };
+        !self.source.text.contains("return") && self.ast.statements().iter().any(drops)
     }
 
     /// The rows after the script.
