@@ -234,14 +234,14 @@ sources:
       path: x${SET}y$${SET}${MISSING:-}
       follow: ${FOLLOW:-true}
     time: { field: ts, out_of_order: \"${SET}s\" }
-    format: { csv: { delimiter: \"\\t\", columns: [ts, v], infer: false } }
+    format: { csv: { delimiter: \"\\t\", columns: [ts, v, device, site, SET], infer: false } }
 steps:
   f:
     filter: v == `${SET}`
 sinks:
   o:
     file: { path: \"{{ site.floor }}/{{ device }}/{{ meta.path }}.csv\" }
-    format: { csv: { columns: [v, site.floor] } }
+    format: { csv: { columns: [v, site] } }
 ";
     let plan = plan(text);
     assert_eq!(plan.name, "from_env");
@@ -252,7 +252,7 @@ sinks:
     let spans = (time.out_of_order.to_string(), time.max_future.map(|m| m.to_string()), time.idle_after.to_string());
     assert_eq!(spans, ("30s".into(), Some("1d".into()), "30s".into()));
     let crate::data::format::Format::Csv(csv) = &source.format else { panic!() };
-    assert_eq!((csv.delimiter, csv.infer, csv.columns.as_deref().map(<[String]>::len)), (b'\t', false, Some(2)));
+    assert_eq!((csv.delimiter, csv.infer, csv.columns.as_deref().map(<[String]>::len)), (b'\t', false, Some(5)));
     let NodeKind::Step(Operator::Filter { condition }) = &plan.nodes[1].kind else { panic!() };
     assert_eq!(condition.text, "v == `${SET}`");
     let NodeKind::Sink(sink) = &plan.nodes[2].kind else { panic!() };

@@ -5,7 +5,8 @@
 //! listed is passed on and can be read through `event`, a field of another kind is what it is.
 
 use crate::data::format::Format;
-use crate::expr::types::{Kinds, Type};
+use crate::data::formats::combined_log;
+use crate::expr::types::{At, Kinds, Type};
 
 /// The fields of an event or of a map inside it, in the order written. There are no others.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -77,6 +78,35 @@ impl std::fmt::Display for Schema {
             }
         }
         Ok(())
+    }
+}
+
+/// What is known of the records of a format, whoever wrote them.
+pub fn records(format: &Format) -> Type {
+    let any = || Kinds::TEXT | Kinds::NUMBER | Kinds::BOOL | Kinds::MISSING;
+    match format {
+        Format::Text(text) => Type::map([(text.field.as_str().into(), Type::of(Kinds::TEXT))]),
+        Format::CombinedLog => Type::map(combined_log::FIELDS.map(|name| (name.into(), Type::of(any())))),
+        Format::Pattern(pattern) => {
+            let mut row = Type::map([]);
+            for capture in pattern.alternatives.iter().flat_map(|alternative| &alternative.captures) {
+                row.set(&capture.path, Type::of(any()));
+                // A map none of whose members was found is not there.
+                for depth in 1..capture.path.len() {
+                    let around = capture.path.get(..depth).unwrap_or_default();
+                    if let At::Value(of) = row.at(around) {
+                        row.set(around, of.or_missing());
+                    }
+                }
+            }
+            row
+        }
+        Format::Csv(csv) => match &csv.columns {
+            Some(columns) => Type::map(columns.iter().map(|name| (name.as_str().into(), Type::of(any())))),
+            None => Type::of(Kinds::MAP),
+        },
+        Format::Logfmt(_) | Format::KeyValue(_) => Type::of(Kinds::MAP),
+        Format::Json | Format::MessagePack | Format::Line => Type::any(),
     }
 }
 

@@ -16,6 +16,7 @@ use super::aggregate::{Function, Output};
 use super::join::Join;
 use super::pace::{Dedupe, Throttle};
 use super::parse::Parse;
+use super::schema::records;
 use super::window::Window;
 use super::{KeyPart, Operator, Port, Source};
 
@@ -67,8 +68,10 @@ pub struct Check<'a> {
 impl Check<'_> {
     /// The rows of a source.
     pub fn source(&mut self, source: &Source) -> Rows {
-        let Some(schema) = &source.schema else { return Rows::unknown() };
-        let rows = schema.events(&source.format);
+        let rows = match &source.schema {
+            Some(schema) => schema.events(&source.format),
+            None => records(&source.format),
+        };
         if let Some(field) = source.time.as_ref().and_then(|time| time.field.as_ref()) {
             let typed = self.expr(field, &rows, &[]);
             let kinds = typed.value.kinds;
@@ -93,9 +96,7 @@ impl Check<'_> {
             }
             Operator::Script { script, by, .. } => {
                 by.iter().for_each(|part| drop(self.expr(&part.expr, input, &[])));
-                let row = self.expr(script, input, &[]).row;
-                // What is emitted may be anything.
-                Rows { main: if script.emits_main { Type::any() } else { row }, ..Rows::unknown() }
+                self.script(script, input)
             }
             Operator::Set { fields } => {
                 let mut row = input.clone();
@@ -162,6 +163,17 @@ impl Check<'_> {
                 self.found.push(Diagnostic { help, ..warning });
             }
         }
+    }
+
+    /// The rows that a script passes on and those that it makes.
+    fn script(&mut self, script: &Expr, input: &Type) -> Rows {
+        let Typed { row, emitted, .. } = self.expr(script, input, &[]);
+        let main = match (emitted.main, emitted.only) {
+            (Some(emitted), true) => emitted,
+            (Some(emitted), false) => row.or(&emitted),
+            (None, _) => row,
+        };
+        Rows { main, late: Type::any(), named: emitted.named.unwrap_or_else(Type::any) }
     }
 
     fn path(&self, field: FieldId) -> Option<FieldPath> {
@@ -285,10 +297,17 @@ impl Check<'_> {
                 row.remove(&path.names);
             }
         }
-        match parse.into.and_then(|into| self.path(into)) {
-            Some(into) => row.set(&into.names, Type::any()),
+        let found = records(&parse.format);
+        match parse.into {
+            Some(into) => match self.path(into) {
+                Some(into) => row.set(&into.names, found),
+                None => return Type::any(),
+            },
             // What is found joins the event's fields.
-            None => return Type::any(),
+            None => match joined(row, &found) {
+                Some(joined) => return joined,
+                None => return Type::any(),
+            },
         }
         row
     }
@@ -379,6 +398,23 @@ impl Check<'_> {
         };
         self.found.push(Diagnostic::error("impossible-types", words, Some(argument.origin.span.clone())));
     }
+}
+
+/// A row that what was found in a text has joined; `None` if it is not known what that may be.
+fn joined(mut row: Type, found: &Type) -> Option<Type> {
+    let names: Vec<String> = found.names()?.map(str::to_owned).collect();
+    for name in &names {
+        let path = [name.as_str()];
+        let At::Value(of) = found.at(&path) else { continue };
+        let before = match row.at(&path) {
+            At::Value(before) => before,
+            At::Never(_) => Type::of(Kinds::MISSING),
+        };
+        // Maps may become one.
+        let of = if of.kinds.meet(Kinds::MAP) && before.kinds.meet(Kinds::MAP) { Type::any() } else { of };
+        row.set(&path, if of.kinds.meet(Kinds::MISSING) { of.or(&before) } else { of });
+    }
+    Some(row)
 }
 
 /// What an aggregate gives.

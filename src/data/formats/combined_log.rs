@@ -13,6 +13,23 @@ use super::object::Object;
 use super::quoted;
 use crate::data::json::write_int;
 
+/// Every field that a record may have.
+pub const FIELDS: [&str; 13] = [
+    "client",
+    "ident",
+    "user",
+    "time",
+    "method",
+    "path",
+    "protocol",
+    "request",
+    "status",
+    "bytes",
+    "referer",
+    "user_agent",
+    "rest",
+];
+
 /// Reads a record.
 pub(super) fn read(text: &str, object: &mut Object<'_>) -> Result<(), Malformed> {
     let mut line = Line { text, at: 0 };
