@@ -123,6 +123,16 @@ pub enum Shape {
     },
 }
 
+impl Shape {
+    /// The length of every window, if all have the same.
+    pub fn size(&self) -> Option<TimeSpan> {
+        match self {
+            Shape::Tumbling { size, .. } | Shape::Sliding { size, .. } => Some(*size),
+            Shape::Session { .. } | Shape::Count { .. } | Shape::Calendar { .. } => None,
+        }
+    }
+}
+
 /// What becomes of a late row when nobody reads `.late`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Late {

@@ -117,6 +117,31 @@ pub fn repeated(graph: &Graph, context: &mut Context<'_>) {
     }
 }
 
+/// Warns of joins within a window whose sides are windows of different lengths.
+pub fn windows_that_never_meet(graph: &Graph, context: &mut Context<'_>) {
+    for (at, draft) in graph.drafts.iter().enumerate() {
+        let Some(NodeKind::Step(Operator::Join(join))) = &draft.kind else { continue };
+        let Some([left, right]) = graph.inputs.get(at).map(Vec::as_slice).filter(|_| join.windows) else { continue };
+        let sizes = [left, right].map(|input| {
+            let draft = graph.drafts.get(input.node.index()).filter(|_| input.port == Port::Main)?;
+            match &draft.kind {
+                Some(NodeKind::Step(Operator::Window(window))) => Some((&draft.name, window.shape.size()?)),
+                _ => None,
+            }
+        });
+        if let [Some((left, long)), Some((right, other))] = sizes
+            && long != other
+        {
+            let message = format!(
+                "`{}` joins nothing: the windows of `{left}` are {long} long, those of `{right}` {other}",
+                draft.name
+            );
+            let help = "with `within: window` rows match whose windows begin and end together; give both steps the same window";
+            context.warning("windows-never-meet", message, &draft.span).help(help);
+        }
+    }
+}
+
 /// Reports windows, and other steps that judge event times, over rows that could not be processed: such a row may have
 /// no event time.
 pub fn errors_in_windows(graph: &Graph, context: &mut Context<'_>) {
