@@ -235,6 +235,9 @@ fn test_results_go_to_build_servers_and_programs() {
     assert_eq!((&value["passed"], &value["failed"], &value["wrong"]), (&1.into(), &1.into(), &1.into()));
     let wrong = value["files"][2]["wrong"].as_str().unwrap_or_default();
     assert!(wrong.contains("c.yaml:1:8"), "{wrong}");
+    let output = millstream(&directory, &["test", "--filter", "1 > 2", "a.yaml", "b.yaml"]);
+    assert_eq!(output.status.code(), Some(2), "a test that nobody wrote does not pass");
+    assert!(said(&output).contains("error: no test has `1 > 2` in its name"), "{}", said(&output));
 }
 
 #[test]

@@ -73,6 +73,20 @@ fn infer_writes_what_check_takes() {
 }
 
 #[test]
+fn packed_files_are_unpacked() {
+    let files = with(&[("parking.csv", PARKING)]);
+    let plain = run(files.path(), &["infer", "parking.csv", "--delimiter", ";"], "").stdout;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(PARKING.replace(';', ",").as_bytes()).expect("packed");
+    let gzip = gzip.finish().expect("packed");
+    std::fs::write(files.path().join("parking.csv.gz"), &gzip).expect("written");
+    assert_eq!(run(files.path(), &["infer", "parking.csv.gz"], "").stdout, plain);
+    std::fs::write(files.path().join("parking.csv.gz"), &gzip[..gzip.len() - 9]).expect("written");
+    let cut = said(&files, &["infer", "parking.csv.gz"], "");
+    assert!(cut.contains("`parking.csv.gz` ends in the middle of its gzip data") && cut.contains("exit 1"), "{cut}");
+}
+
+#[test]
 fn infer_says_why_there_is_nothing() {
     let files = with(&[("empty.ndjson", ""), ("numbers.ndjson", "1\n2\n")]);
     insta::assert_snapshot!(

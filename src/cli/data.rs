@@ -3,6 +3,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::base::limit::CHUNK_BYTES;
+use crate::base::system::reason;
+use crate::connectors::input_file::InputFile;
+use crate::connectors::unpack::Compression;
 use crate::data::format::{Csv, Format, Logfmt};
 use crate::inspect::records::Told;
 use crate::inspect::spelling;
@@ -55,10 +59,34 @@ fn delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
+/// A file that may be packed, as a `file` source reads it.
+struct Unpacked {
+    input: InputFile,
+    held: std::vec::IntoIter<u8>,
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        if self.held.as_slice().is_empty() {
+            let bytes = self.input.read(CHUNK_BYTES, true).map_err(|e| std::io::Error::other(e.message))?;
+            if bytes.is_empty()
+                && let Some(broken) = self.input.breaks(true)
+            {
+                return Err(std::io::Error::other(broken));
+            }
+            self.held = bytes.into_iter();
+        }
+        self.held.as_slice().read(room).inspect(|count| self.held.by_ref().take(*count).for_each(drop))
+    }
+}
+
 impl Data {
     /// How the records are read: what was asked for, else what the file's name says.
     pub fn format(&self) -> Format {
-        let ending = self.file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        // Of a packed file what it is called without that.
+        let ending = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let packed = matches!(ending(&self.file).as_str(), "gz" | "zst");
+        let ending = if packed { ending(&self.file.with_extension("")) } else { ending(&self.file) };
         let named = match ending.as_str() {
             _ if self.delimiter.is_some() => DataFormat::Csv,
             "csv" | "tsv" => DataFormat::Csv,
@@ -93,16 +121,17 @@ impl Data {
             return Ok(Box::new(std::io::stdin().lock()));
         }
         let why = |reason: String| format!("`{}` cannot be read: {reason}", self.name());
-        let file = std::fs::File::open(&self.file).map_err(|e| why(e.to_string()))?;
+        let file = std::fs::File::open(&self.file).map_err(|e| why(reason(&e)))?;
         if file.metadata().is_ok_and(|about| about.is_dir()) {
             return Err(why("it is a directory; name a file in it".into()));
         }
-        Ok(Box::new(file))
+        let input = InputFile::new(file, &self.file, &self.name(), Compression::Auto).map_err(|e| e.message)?;
+        Ok(Box::new(Unpacked { input, held: Vec::new().into_iter() }))
     }
 
     /// What the error of reading it is.
     pub fn unreadable(&self, error: &std::io::Error) -> String {
-        format!("`{}` cannot be read: {error}", self.name())
+        format!("`{}` cannot be read: {}", self.name(), reason(error))
     }
 
     /// Says on standard error what was read, and what could not be.

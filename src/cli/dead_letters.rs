@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::base::system::reason;
 use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::inspect::spelling::counted;
 use crate::store::rows::Cause;
@@ -288,7 +289,7 @@ fn raw(bytes: &[u8]) -> u8 {
     use std::io::Write as _;
     match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            failed(&format!("standard output cannot be written: {e}"))
+            failed(&format!("standard output cannot be written: {}", reason(&e)))
         }
         _ => exit::OK,
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::system::reason;
+
 /// The files named, and those ending in `.yaml` or `.yml` below each directory named, in order of their paths. The error
 /// says which path is neither.
 pub fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
@@ -13,7 +15,7 @@ pub fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
         }
         let before = files.len();
         for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-            let entry = entry.map_err(|e| format!("`{}` cannot be read: {e}", path.display()))?;
+            let entry = entry.map_err(|e| format!("`{}` cannot be read: {}", path.display(), reason(&e.into())))?;
             if entry.file_type().is_file() && is_pipeline(entry.path()) {
                 files.push(entry.into_path());
             }

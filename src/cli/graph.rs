@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::diag::Severity;
+use crate::base::system::reason;
 use crate::plan::demand::demand;
 use crate::plan::graph::{Style, graph};
 use crate::plan::svg::svg;
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> u8 {
     match std::fs::write(file, drawn) {
         Ok(()) => exit::OK,
         Err(e) => {
-            say(&format!("error: `{}` cannot be written: {e}", file.display()));
+            say(&format!("error: `{}` cannot be written: {}", file.display(), reason(&e)));
             exit::FAILED
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
+use crate::base::system::reason;
 use crate::base::time::TimeSpan;
 use crate::config::{self, Pipeline, Registry};
 use crate::connector::{OpenContext, Sink};
@@ -38,7 +39,7 @@ pub fn print(text: &str) -> u8 {
     match anstream::stdout().write_all(text.as_bytes()) {
         // Whoever read the output has gone, which is theirs to decide.
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            say(&format!("error: standard output cannot be written: {e}"));
+            say(&format!("error: standard output cannot be written: {}", reason(&e)));
             exit::FAILED
         }
         _ => exit::OK,

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::base::suggest::nearest;
+use crate::base::system::reason;
 
 use super::exit;
 use super::load::{print, say};
@@ -77,7 +78,7 @@ pub fn run(args: &Args) -> u8 {
             exit::USAGE
         }
         Err(e) => {
-            say(&format!("error: `{}` cannot be written: {e}", file.display()));
+            say(&format!("error: `{}` cannot be written: {}", file.display(), reason(&e)));
             exit::FAILED
         }
     }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::base::system::reason;
 use crate::config::{Registry, schema};
 use crate::store::state::schema::MIGRATIONS;
 
@@ -23,9 +24,13 @@ pub struct Args {
 pub fn run(args: &Args, registry: &Registry<'_>) -> u8 {
     let text = if args.state { MIGRATIONS.concat() } else { schema::schema(registry) };
     let written = match &args.output {
-        Some(file) => std::fs::write(file, text).map_err(|e| format!("`{}` cannot be written: {e}", file.display())),
+        Some(file) => {
+            std::fs::write(file, text).map_err(|e| format!("`{}` cannot be written: {}", file.display(), reason(&e)))
+        }
         None => match std::io::stdout().write_all(text.as_bytes()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("the schema cannot be written: {e}")),
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(format!("the schema cannot be written: {}", reason(&e)))
+            }
             _ => Ok(()),
         },
     };

@@ -61,6 +61,11 @@ pub fn run(args: &Args) -> u8 {
         Format::Junit => print(&report::junit(&suites)),
         Format::Json => print(&report::json(&suites)),
     };
+    let none = suites.iter().all(|suite| suite.cases.is_empty() && suite.broken.is_none());
+    if let (Some(filter), true) = (&args.filter, none) {
+        say(&format!("error: no test has `{filter}` in its name"));
+        return exit::USAGE;
+    }
     match (suites.iter().any(|suite| suite.broken.is_some()), failed) {
         (true, _) => exit::USAGE,
         (false, 0) => written,

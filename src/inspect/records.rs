@@ -73,8 +73,10 @@ impl Reader {
         if let (None, Some(first)) = (&told.first_broken, decoded.refused.first()) {
             let text = String::from_utf8_lossy(&first.original);
             let text = text.trim_end();
-            let short: String = text.chars().take(SHOWN).collect();
-            let dots = if short.len() < text.len() { "…" } else { "" };
+            let dots = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
+            // What a terminal would take for a command is shown as what it is.
+            let spelled = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            let short: String = text.chars().take(SHOWN).map(spelled).collect();
             told.first_broken = Some(format!("{} ({}): {short}{dots}", first.reason, first.place));
         }
         for row in 0..decoded.batch.rows {

@@ -198,9 +198,10 @@ fn every_function() -> Vec<Entry> {
         entry.usage = Some(effect.signature.to_owned());
         entry
     };
-    let rhai = |name: &'static str| {
+    let rhai = |(name, call): (&'static str, &str)| {
         let mut entry = Entry::new(Family::Function, name, "A function of Rhai's own: see The Rhai Book.");
         entry.group = "Rhai".to_owned();
+        entry.facts.push(("Called as", code(call)));
         entry
     };
     let own = functions().iter().map(function).chain(EFFECTS.iter().map(effect));

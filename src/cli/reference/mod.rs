@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::base::suggest::nearest;
+use crate::base::system::reason;
 use crate::config::Registry;
 
 use super::exit;
@@ -98,7 +99,7 @@ fn width() -> terminal::Width {
 }
 
 fn write(directory: &Path, all: &[Entry]) -> Result<(), String> {
-    let wrong = |path: &Path, e: std::io::Error| format!("`{}` cannot be written: {e}", path.display());
+    let wrong = |path: &Path, e: std::io::Error| format!("`{}` cannot be written: {}", path.display(), reason(&e));
     std::fs::create_dir_all(directory).map_err(|e| wrong(directory, e))?;
     for (name, text) in markdown::pages(all) {
         let path = directory.join(name);
