@@ -1,5 +1,5 @@
 //! Same input, same result: random pipelines over random rows of several sources give every sink the same bytes however
-//! blocks and ticks are cut, keys are shared and runs are restarted, and no row is lost on the way.
+//! blocks and ticks are cut, keys are shared and runs are restarted, from whichever checkpoint, and no row is lost on the way.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Value, json};
 
-use support::{Feed, Input, keys, run_inputs};
+use support::{Feed, Input, keys, run_from_every_epoch, run_inputs};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -249,10 +249,10 @@ fn lines(rows: &[Row], csv: bool) -> Vec<String> {
     rows.iter().map(&mut line).collect()
 }
 
-/// By partition its source's number and its rows.
-fn partitions() -> impl Strategy<Value = Vec<(usize, Vec<Row>)>> {
-    let rows = || prop::collection::vec(row(), 0..25);
-    let several = || prop::collection::vec(rows(), 1..3);
+/// By partition its source's number and its rows, fewer than `most`.
+fn partitions(most: usize) -> impl Strategy<Value = Vec<(usize, Vec<Row>)>> {
+    let rows = move || prop::collection::vec(row(), 0..most);
+    let several = move || prop::collection::vec(rows(), 1..3);
     (several(), several(), rows()).prop_map(|(a, b, c)| {
         let a = a.into_iter().map(|rows| (0, rows));
         let b = b.into_iter().map(|rows| (1, rows));
@@ -284,7 +284,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..7),
         merged in prop::collection::vec(any::<Index>(), 2..6),
         out_of_order in [0i64..8, 0i64..8, 0i64..8],
-        partitions in partitions(),
+        partitions in partitions(25),
         block in 1usize..12,
         target in 1u32..30,
         shares in prop::sample::select(vec![1usize, 2, 4]),
@@ -304,6 +304,32 @@ proptest! {
         }
         prop_assert_eq!(&plain.counts, &again.counts, "restarted: {}", yaml);
         balanced(&steps, &inputs, &plain, &yaml)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn from_whichever_checkpoint_it_goes_on(
+        steps in prop::collection::vec(step(), 1..5),
+        merged in prop::collection::vec(any::<Index>(), 2..4),
+        out_of_order in [0i64..8, 0i64..8, 0i64..8],
+        partitions in partitions(10),
+        block in 1usize..5,
+        target in 1u32..12,
+        shares in [1usize..4, 1usize..4],
+    ) {
+        let (yaml, outputs) = yaml(&steps, &merged, &out_of_order);
+        let inputs = inputs(&partitions, &out_of_order);
+        let plain = run_inputs(&yaml, &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
+        let feed = Feed { block, target, shares: shares[0], restarts: vec![] };
+        for (epoch, ran) in run_from_every_epoch(&yaml, &inputs, &feed, shares[1]).iter().enumerate() {
+            for ((name, one), other) in outputs.iter().zip(&plain.outputs).zip(&ran.outputs) {
+                prop_assert_eq!(one, other, "from checkpoint {}: the sink of {}\n{}", epoch, name, yaml);
+            }
+            prop_assert_eq!(&plain.counts, &ran.counts, "from checkpoint {}: {}", epoch, yaml);
+        }
     }
 }
 

@@ -165,20 +165,52 @@ pub fn run_inputs(yaml: &str, inputs: &[Input], feed: &Feed) -> Ran {
     loop {
         let stop_after = restarts.next();
         let mut direct = make(&pipeline, inputs, feed, snapshot.as_ref());
-        let ended = drive(&mut direct, inputs, feed, snapshot.as_ref(), stop_after);
+        let ended = drive(&mut direct, inputs, feed, snapshot.as_ref(), &mut |_, fed| stop_after == Some(fed));
         if !ended {
             snapshot = Some(direct.snapshot().expect("a snapshot"));
         }
         balanced(&pipeline, direct.ledger().expect("a ledger"), yaml);
         collect(&mut direct, &pipeline, &mut outputs);
         if ended {
-            assert!(direct.is_done(), "the run did not end");
-            let ledger = direct.ledger().expect("a ledger").clone();
-            let ledger = |index: usize| ledger.get(&index).map_or_else(Tally::default, |(tally, _)| *tally);
-            let counts = pipeline.plan.nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), ledger(i))).collect();
+            let counts = counts(&mut direct, &pipeline);
             return Ran { outputs, counts };
         }
     }
+}
+
+/// Counts by entry of a run that has ended.
+fn counts(direct: &mut Direct, pipeline: &Pipeline) -> Vec<(String, Tally)> {
+    assert!(direct.is_done(), "the run did not end");
+    let ledger = direct.ledger().expect("a ledger").clone();
+    let ledger = |index: usize| ledger.get(&index).map_or_else(Tally::default, |(tally, _)| *tally);
+    pipeline.plan.nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), ledger(i))).collect()
+}
+
+/// A run with a checkpoint after every block; then one from each of these checkpoints to the end, on `shares` shares, with
+/// what the sinks were given before it. The undisturbed one comes first.
+pub fn run_from_every_epoch(yaml: &str, inputs: &[Input], feed: &Feed, shares: usize) -> Vec<Ran> {
+    let pipeline = pipeline(yaml);
+    let sinks = pipeline.plan.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Sink(_))).count();
+    let mut outputs = vec![String::new(); sinks];
+    let mut epochs: Vec<(Snapshot, Vec<String>)> = Vec::new();
+    let mut direct = make(&pipeline, inputs, feed, None);
+    drive(&mut direct, inputs, feed, None, &mut |direct, _| {
+        let snapshot = direct.snapshot().expect("a snapshot");
+        balanced(&pipeline, direct.ledger().expect("a ledger"), yaml);
+        collect(direct, &pipeline, &mut outputs);
+        epochs.push((snapshot, outputs.clone()));
+        false
+    });
+    collect(&mut direct, &pipeline, &mut outputs);
+    let mut runs = vec![Ran { outputs, counts: counts(&mut direct, &pipeline) }];
+    let feed = Feed { shares, ..feed.clone() };
+    for (snapshot, mut outputs) in epochs {
+        let mut direct = make(&pipeline, inputs, &feed, Some(&snapshot));
+        drive(&mut direct, inputs, &feed, Some(&snapshot), &mut |_, _| false);
+        collect(&mut direct, &pipeline, &mut outputs);
+        runs.push(Ran { outputs, counts: counts(&mut direct, &pipeline) });
+    }
+    runs
 }
 
 /// At every checkpoint each row that an entry took in has come to exactly one end, or is held.
@@ -205,13 +237,14 @@ fn make(pipeline: &Pipeline, inputs: &[Input], feed: &Feed, from: Option<&Snapsh
     Direct::new(graph, inputs.iter().map(spec).collect(), feed.target, Timestamp(0), from).expect("it starts")
 }
 
-/// Feeds blocks round robin, which is not the order they are taken in. False if it stopped before the end.
+/// Feeds blocks round robin, which is not the order they are taken in. False if it stopped before the end: `stop` is asked
+/// before each block, with the number of those before it.
 fn drive(
     direct: &mut Direct,
     inputs: &[Input],
     feed: &Feed,
     from: Option<&Snapshot>,
-    stop_after: Option<usize>,
+    stop: &mut dyn FnMut(&mut Direct, usize) -> bool,
 ) -> bool {
     let stands = |input: &Input| {
         let same = |p: &&PartitionState| p.source == input.source && p.name == input.name;
@@ -226,7 +259,7 @@ fn drive(
             if ended {
                 continue;
             }
-            if stop_after == Some(fed) {
+            if stop(direct, fed) {
                 return false;
             }
             fed += 1;
