@@ -109,6 +109,17 @@ sinks:
   every: { from: pairs.late, file: { path: "out/{{ device }}/late.ndjson", mode: append, visible: at_once } }
 "#;
 
+const TABLES: &str = r#"
+steps:
+  minutes:
+    from: [parts, more]
+    window: { tumbling: 1m, by: device, allow_late: 20s, aggregate: { n: count(), sum: sum(v) } }
+sinks:
+  replaced: { from: parts, sqlite: { path: out/all.db, table: readings } }
+  changed: { from: minutes, sqlite: { path: out/all.db, table: minutes, key: [device, window_start] } }
+  added: { from: [minutes, minutes.late], sqlite: { path: out/added.db, table: minutes, mode: append } }
+"#;
+
 /// How the program is run.
 #[derive(Clone, Copy, Default)]
 struct Run<'a> {
@@ -175,6 +186,10 @@ fn written(directory: &Path, within: &str, files: &mut BTreeMap<String, Vec<u8>>
             written(&entry.path(), &format!("{name}/"), files);
             continue;
         }
+        if name.ends_with(".db") {
+            files.insert(name, tables(&entry.path()).into_bytes());
+            continue;
+        }
         let bytes = fs::read(entry.path()).unwrap();
         let mut text = Vec::new();
         if name.ends_with(".gz") {
@@ -186,6 +201,27 @@ fn written(directory: &Path, within: &str, files: &mut BTreeMap<String, Vec<u8>>
         }
         files.insert(name, text);
     }
+}
+
+/// The rows of a database's tables in the order in which they were added, a line each. What the sink keeps for itself is
+/// left out.
+fn tables(database: &Path) -> String {
+    let database = rusqlite::Connection::open(database).unwrap();
+    let names =
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_millstream%' ESCAPE '\\' ORDER BY 1";
+    let mut statement = database.prepare(names).unwrap();
+    let names: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let mut text = String::new();
+    for name in names {
+        let mut statement = database.prepare(&format!("SELECT * FROM \"{name}\" ORDER BY rowid")).unwrap();
+        let columns = statement.column_count();
+        let row =
+            |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect::<Result<Vec<Value>, _>>();
+        for values in statement.query_map([], row).unwrap() {
+            text += &format!("{name} {:?}\n", values.unwrap());
+        }
+    }
+    text
 }
 
 /// What a run has left: its files, its ledger, its dead letters in no order.
@@ -290,6 +326,11 @@ fn joins_survive_being_killed() {
     killed_at_any_moment(JOINS);
 }
 
+#[test]
+fn tables_survive_being_killed() {
+    killed_at_any_moment(TABLES);
+}
+
 /// Where a checkpoint, and the end of a run, can be cut in two.
 const FAULTS: [&str; 13] = [
     "checkpoint.first",
@@ -310,7 +351,7 @@ const FAULTS: [&str; 13] = [
 #[test]
 fn a_crash_between_any_two_steps_of_a_checkpoint_leaves_nothing_undone() {
     let mut died = BTreeMap::new();
-    for steps in [WINDOWS, SESSIONS, SCRIPTS] {
+    for steps in [WINDOWS, SESSIONS, SCRIPTS, TABLES] {
         let (expected, _) = undisturbed(steps);
         for fault in FAULTS {
             for time in ["1", "4"] {

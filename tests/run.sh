@@ -13,6 +13,10 @@ need() {
 }
 need cc gcc          # the allocator is C
 need ldd libc-bin
+# What a machine can do to a run: its disk is full, its clock is set back.
+need unshare util-linux
+need mount mount
+need faketime faketime
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then
