@@ -58,6 +58,7 @@
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
 //! | what is durable before its sender is told so | `store::journal`, `connectors::journalled` |
+//! | what sources are told of checkpoints | `engine::commits` |
 //! | how a run that goes on finds its files again | `connectors::file_stream`, `connectors::find_again` |
 //! | how files are packed, named and rotated | `connectors::output_files`, `connectors::pack` |
 //! | what a crash leaves of an output file | `connectors::output_file` (written as rows come), `connectors::appended_file` (at checkpoints), `connectors::undo_log` |

@@ -18,13 +18,10 @@ use std::time::Duration;
 use millstream::base::time::TimeSpan;
 use millstream::connector::{BoxFuture, Encoded, Sink, SinkError};
 use millstream::connectors::journalled::{Producer, journalled};
-use millstream::engine::epoch::{Epoch, Keeper, Kept};
 use millstream::engine::keeper::StateKeeper;
 use millstream::engine::lower::{Lowering, lower};
 use millstream::engine::run::{Input, Options, Outcome, run};
-use millstream::plan::NodeId;
 use millstream::store::journal::{Journal, Kind, Settings, SourceId};
-use millstream::store::rows::{StateRow, Status};
 use millstream::store::state::{Holder, StateFile};
 
 /// What a child does.
@@ -259,53 +256,6 @@ sinks:
   out: { from: all, discard: {} }
 ";
 
-/// Keeps checkpoints, and lets the journal go when they are there.
-struct Covering {
-    state: StateKeeper,
-    journal: Arc<Journal>,
-    sources: Vec<SourceId>,
-}
-
-impl Kept for Covering {
-    fn rows(
-        &self,
-        step: &str,
-        groups: Range<u64>,
-        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
-    ) -> Result<(), String> {
-        self.state.rows(step, groups, each)
-    }
-}
-
-impl Keeper for Covering {
-    fn commit(&mut self, epoch: Epoch, status: Status) -> Result<(), String> {
-        let partitions = epoch.partitions.clone();
-        self.state.commit(epoch, status)?;
-        for partition in partitions {
-            self.journal
-                .cover(self.sources[partition.source], partition.position)
-                .map_err(|e| e.message().to_owned())?;
-        }
-        Ok(())
-    }
-
-    fn restored(&mut self, held: &HashMap<NodeId, u64>) {
-        self.state.restored(held);
-    }
-
-    fn failed(&mut self) {
-        self.state.failed();
-    }
-
-    fn complete(&mut self) -> Result<(), String> {
-        self.state.complete()
-    }
-
-    fn tidy(&mut self, budget: Duration) -> Result<bool, String> {
-        self.state.tidy(budget)
-    }
-}
-
 /// Says every row.
 struct Said;
 
@@ -326,11 +276,9 @@ fn process(place: &Path, round: Option<u64>) {
     let pipeline = support::pipeline(PIPELINE);
     let graph = lower(&pipeline.plan, Lowering { shares: 2, track: true }).unwrap();
     let mut inputs = Vec::new();
-    let mut sources = Vec::new();
     let mut producers = Vec::new();
     for name in ["orders", "refunds"] {
         let (producer, partition) = journalled(&journal, name, "").unwrap();
-        sources.push(journal.source(name).unwrap());
         inputs.push(Input {
             partitions: vec![partition],
             watch: None,
@@ -342,9 +290,8 @@ fn process(place: &Path, round: Option<u64>) {
     }
     let holder = Holder { pipeline: "t.yaml".into(), command: "run".into() };
     let file = StateFile::open(&place.join("t.db"), &holder).unwrap_or_else(|e| panic!("{}", e.message));
-    let (state, resumed) = StateKeeper::open(file, &pipeline.plan).unwrap();
+    let (mut keeper, resumed) = StateKeeper::open(file, &pipeline.plan).unwrap();
     let stood = resumed.map(|resumed| resumed.stood);
-    let mut keeper = Covering { state, journal, sources };
     match round {
         Some(round) => drop(std::thread::spawn(move || bring(producers, round))),
         None => drop(producers),

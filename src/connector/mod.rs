@@ -83,7 +83,9 @@ pub trait Source: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Read, SourceError>>;
 
     /// A checkpoint is durable in which the partition stands at a place: nothing before it will be asked for again, so
-    /// whoever keeps it for that need not. A source that can always be read again does nothing.
+    /// whoever keeps it for that need not. Comes between reads, also after the last one, and of several checkpoints perhaps
+    /// only the newest; a partition of a bounded source is not told after its end. A source that can always be read again
+    /// does nothing.
     fn committed(&mut self, _place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -227,6 +229,8 @@ pub struct Checked {
     pub options: serde_json::Value,
     /// Of a source: whether it comes to an end by itself.
     pub bounded: bool,
+    /// Of a source: whether its records are JSON and have no other format ([`SourceConnector::JSON`]).
+    pub json: bool,
     /// Of a sink: texts among its options that depend on the row, with their places.
     pub templates: Vec<String>,
     /// Of a sink: whether its templates are paths ([`SinkConnector::PATHS`]).
@@ -239,6 +243,8 @@ pub struct Checked {
 pub trait SourceConnector {
     /// The kind key in a pipeline file.
     const NAME: &'static str;
+    /// Whether its records are JSON whatever they come from, so that a `format` has no meaning.
+    const JSON: bool = false;
     /// Its options; their doc comments are the reference, the schema and the editor's hover.
     type Options: Serialize + DeserializeOwned + JsonSchema;
 

@@ -1,5 +1,5 @@
 //! Makes checkpoints while a run goes on. A barrier flows with the rows; when it has gone through every step and sink,
-//! what they handed out is made durable beside the flow, and sinks are told. One is under way at a time.
+//! what they handed out is made durable beside the flow, and sinks and sources are told. One is under way at a time.
 
 use std::time::{Duration, Instant};
 
@@ -55,11 +55,14 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
             return;
         }
         fault::point("checkpoint.gathered");
-        if let Err(why) = keeper.commit(shared.job.take_epoch(sequence), Status::Running) {
+        let epoch = shared.job.take_epoch(sequence);
+        let words = shared.commits.words(&epoch.partitions);
+        if let Err(why) = keeper.commit(epoch, Status::Running) {
             return shared.fail(why);
         }
         fault::point("checkpoint.committed");
         shared.tell_sinks(|| ToSink::Committed);
+        shared.commits.tell(words);
         fault::point("checkpoint.told");
         untidy = true;
     }
@@ -69,12 +72,15 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
 pub(super) fn keep_last(shared: &Shared, keeper: &mut dyn Keeper, complete: bool) {
     fault::point("checkpoint.last");
     let status = if complete { Status::Finishing } else { Status::Stopped };
-    if let Err(why) = keeper.commit(shared.job.take_epoch(u64::MAX - 1), status) {
+    let epoch = shared.job.take_epoch(u64::MAX - 1);
+    let words = shared.commits.words(&epoch.partitions);
+    if let Err(why) = keeper.commit(epoch, status) {
         lock(&shared.failure).get_or_insert(why);
         return;
     }
     fault::point("checkpoint.finishing");
     shared.tell_sinks(|| ToSink::Committed);
+    shared.commits.tell(words);
     if complete {
         shared.tell_sinks(|| ToSink::Finish);
     }

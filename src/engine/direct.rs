@@ -103,8 +103,16 @@ impl Direct {
 
     fn feed_as(&mut self, partition: usize, block: Block, decoded: bool) -> Result<(), String> {
         let Some((source, name, number)) = self.partitions.get_mut(partition) else { return Ok(()) };
-        let (name, arrived) = (Arc::clone(name), self.now);
-        let input = MapInput { block, partition: name, stream: Arc::default(), number: *number, arrived, decoded };
+        let (partition_name, now) = (Arc::clone(name), self.now);
+        let input = MapInput {
+            block,
+            partition: partition_name,
+            stream: Arc::default(),
+            number: *number,
+            arrived: now,
+            now,
+            decoded,
+        };
         let at = (partition, *number);
         *number += 1;
         let Some(mapper) = self.mappers.get_mut(*source) else { return Ok(()) };

@@ -178,7 +178,7 @@ impl Job {
 
     /// Maps a block and passes it through the gate; returns what can be done then, or why the run must end.
     pub fn map(&self, mapper: &mut Mapper, at: (usize, u64), input: MapInput) -> Result<Vec<Ready>, String> {
-        let now = input.arrived;
+        let now = input.now;
         let mapped = mapper.map(input);
         self.count(&lock(&mapped.counted));
         if let Some(failure) = mapper.runner.failure.take() {

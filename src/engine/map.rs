@@ -78,8 +78,10 @@ pub struct MapInput {
     pub stream: Arc<str>,
     /// Number of the block in its partition, for samples.
     pub number: u64,
-    /// The wall clock when it came.
+    /// When it arrived, which is its event time where nothing in it is: the same whenever it is read again.
     pub arrived: Timestamp,
+    /// The wall clock when it was read.
+    pub now: Timestamp,
     /// The records are JSON, whatever the source's format.
     pub decoded: bool,
 }

@@ -11,6 +11,7 @@ pub mod action;
 pub mod actions;
 mod checkpoint;
 pub mod clock;
+mod commits;
 pub mod direct;
 pub mod epoch;
 pub mod flow;

@@ -4,6 +4,7 @@
 //! that took the block's last row has gone through every sink.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
@@ -214,18 +215,19 @@ fn threads<'scope>(
         .collect();
     let workers: Vec<_> = (0..options.workers.max(1)).map(|_| scope.spawn(move || guarded(shared, work))).collect();
     let mut first = 0;
-    let mut sources = Vec::new();
+    let (reading, stopped) = channel::<Infallible>();
     for (source, input) in inputs.into_iter().enumerate() {
         let count = input.partitions.len();
         let states = stood.map(|s| s.partitions.clone()).unwrap_or_default();
         let spec = spec_of(&shared.job.graph, source, &input);
-        let task = SourceTask { source, first, partitions: input.partitions, states, spec, watch: input.watch };
+        let (partitions, watch, bounded) = (input.partitions, input.watch, input.bounded);
+        let task = SourceTask { source, first, partitions, states, spec, watch, reading: reading.clone() };
         first += count;
-        let bounded = input.bounded;
-        sources.push(scope.spawn(move || {
+        scope.spawn(move || {
             guarded(shared, |_| if bounded { read_source(shared, task) } else { read_live(shared, task) });
-        }));
+        });
     }
+    drop(reading);
     // Without a partition, or with all of them at their end already, nothing will ever arrive.
     shared.hand_out(shared.job.pass_end());
     if live {
@@ -236,10 +238,8 @@ fn threads<'scope>(
         guarded(shared, |shared| keep(shared, &mut *keeper, every));
         keeper
     });
-    for source in sources {
-        // A panic was turned into a failure where it happened.
-        let _ = source.join();
-    }
+    // Nothing is ever sent: this is how long anything is read.
+    let _ = stopped.recv();
     if shared.stopping.load(Ordering::Acquire) {
         stop_when_mapped(shared);
     }
@@ -251,6 +251,7 @@ fn threads<'scope>(
     {
         keep_last(shared, keeper, shared.complete.load(Ordering::Acquire));
     }
+    shared.commits.close();
     lock(&shared.sinks).iter_mut().for_each(|slot| slot.sender = None);
     for sink in sink_threads {
         let _ = sink.join();

@@ -13,6 +13,7 @@ use crate::base::limit::{LETTER_BYTES, SINK_BYTES};
 use crate::base::time::Timestamp;
 use crate::connector::Encoded;
 
+use super::commits::Commits;
 use super::job::{Job, Ready, lock};
 use super::map::MapInput;
 use super::partition::{PartitionSpec, PartitionState};
@@ -115,6 +116,8 @@ pub(super) struct Shared {
     pub(super) sinks: Mutex<Vec<SinkSlot>>,
     pub(super) barriers: Mutex<Barriers>,
     pub(super) barrier_told: Condvar,
+    /// What sources are told of checkpoints.
+    pub(super) commits: Commits,
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
     pub(super) leave_given: Condvar,
@@ -150,6 +153,7 @@ impl Shared {
             sinks: Mutex::new(sinks),
             barriers: Mutex::default(),
             barrier_told: Condvar::new(),
+            commits: Commits::default(),
             leave: Mutex::new(vec![per_partition; partitions]),
             leave_given: Condvar::new(),
             leave_told: Notify::new(),

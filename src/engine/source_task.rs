@@ -1,7 +1,10 @@
 //! Reads one source: asks its partitions for bytes as leave is given, cuts records, and hands blocks to the workers.
 //! Partitions of a bounded source are read one at a time, as the gate wants them; those of a live one wait side by side.
+//! What was read stays open until the last checkpoint, of which its source is told like of those before.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
@@ -10,6 +13,7 @@ use crate::connector::{Partition, Place, Read, Source, SourceError, Watch};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
+use super::commits::Word;
 use super::job::lock;
 use super::map::MapInput;
 use super::partition::{Arrival, PartitionSpec, PartitionState};
@@ -30,6 +34,8 @@ pub(super) struct SourceTask {
     pub spec: PartitionSpec,
     /// How more partitions are found.
     pub watch: Option<Watch>,
+    /// Let go when nothing more is read.
+    pub reading: Sender<Infallible>,
 }
 
 impl SourceTask {
@@ -40,6 +46,8 @@ impl SourceTask {
 
 /// A partition being read.
 struct Reading {
+    /// Its number among all.
+    at: usize,
     partition: Partition,
     name: Arc<str>,
     source: Option<Box<dyn Source>>,
@@ -52,9 +60,10 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(partition: Partition, format: &Format, state: Option<&PartitionState>) -> Self {
+    fn new(at: usize, partition: Partition, format: &Format, state: Option<&PartitionState>) -> Self {
         let name: Arc<str> = Arc::from(partition.name.as_str());
         Reading {
+            at,
             framer: Framer::new(format).named(&name),
             name,
             place: match state {
@@ -79,25 +88,30 @@ pub(super) fn read_source(shared: &Shared, mut task: SourceTask) {
     let count = task.partitions.len();
     let mut ended = Vec::with_capacity(count);
     let mut readings = Vec::with_capacity(count);
-    for partition in std::mem::take(&mut task.partitions) {
+    for (at, partition) in (task.first..).zip(std::mem::take(&mut task.partitions)) {
         let state = task.state(&partition.name);
         ended.push(state.is_some_and(|s| s.ended));
-        readings.push(Reading::new(partition, &format, state));
+        readings.push(Reading::new(at, partition, &format, state));
     }
     while ended.iter().any(|e| !e) {
-        let Some(at) = shared.wait_for_leave(task.first..task.first + count, &ended) else { return };
+        let Some(at) = shared.wait_for_leave(task.first..task.first + count, &ended) else { break };
         let index = at - task.first;
         let Some(reading) = readings.get_mut(index) else { return };
-        match runtime.block_on(read_on(shared, reading, task.source, at)) {
+        match runtime.block_on(read_on(shared, reading, task.source)) {
             Ok(true) => {
                 if let Some(flag) = ended.get_mut(index) {
                     *flag = true;
                 }
-                reading.source = None;
+                // It can be read again, and there may be many: none stays open to be told of its end.
+                reading.close(shared, task.source);
             }
             Ok(false) => {}
             Err(e) => return shared.fail(e.message),
         }
+    }
+    drop(task.reading);
+    if let Err(e) = runtime.block_on(hear_last(shared, readings)) {
+        shared.fail(e.message);
     }
 }
 
@@ -127,80 +141,127 @@ enum Failed {
     Reader(JoinError),
 }
 
+/// A reader of a partition: what it has open when the run is ending.
+type Reader = Result<Option<Reading>, SourceError>;
+
 async fn read_side_by_side(
     shared: &Arc<Shared>,
     mut task: SourceTask,
-    readers: &mut JoinSet<Result<(), SourceError>>,
+    readers: &mut JoinSet<Reader>,
 ) -> Result<(), Failed> {
     let Some(format) = shared.job.graph.sources.get(task.source).map(|s| s.spec.format.clone()) else { return Ok(()) };
     for (at, partition) in (task.first..).zip(std::mem::take(&mut task.partitions)) {
         let state = task.states.iter().find(|s| s.source == task.source && s.name == partition.name);
-        let reading = Reading::new(partition, &format, state);
-        readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source, at));
+        let reading = Reading::new(at, partition, &format, state);
+        readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source));
     }
     let mut watch = task.watch.take();
     let mut looks = tokio::time::interval(watch.as_ref().map_or(NO_LOOK, |w| w.every));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut open = Vec::new();
     loop {
         tokio::select! {
-            () = shared.until_ending() => return Ok(()),
-            Some(read) = readers.join_next() => read.map_err(Failed::Reader)?.map_err(Failed::Source)?,
+            () = shared.until_ending() => break,
+            Some(read) = readers.join_next() => open.extend(read.map_err(Failed::Reader)?.map_err(Failed::Source)?),
             _ = looks.tick(), if watch.is_some() => {
                 let Some(watch) = &mut watch else { continue };
                 for partition in (watch.look)().map_err(Failed::Source)? {
                     let (name, start) = (partition.name.clone(), partition.start.clone());
                     let spec = PartitionSpec { name, start, ..task.spec.clone() };
                     let at = shared.add_partition(spec, None, wall_clock());
-                    let reading = Reading::new(partition, &format, None);
-                    readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source, at));
+                    let reading = Reading::new(at, partition, &format, None);
+                    readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source));
                 }
             }
         }
     }
+    // Readers hear of the end, too; none of them waits for anything else.
+    while let Some(read) = readers.join_next().await {
+        open.extend(read.map_err(Failed::Reader)?.map_err(Failed::Source)?);
+    }
+    drop(task.reading);
+    hear_last(shared, open).await.map_err(Failed::Source)
 }
 
 /// Stands for the time between looks where nothing is looked for.
 const NO_LOOK: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// Reads a partition of a live source.
-async fn read_to_end(shared: Arc<Shared>, mut reading: Reading, source: usize, at: usize) -> Result<(), SourceError> {
-    while shared.leave_for(at).await {
-        if read_on(&shared, &mut reading, source, at).await? {
-            return Ok(());
-        }
+/// Reads a partition of a live source; gives back what is open when the run is ending. One that is at its end stays open
+/// until a checkpoint holds that.
+async fn read_to_end(shared: Arc<Shared>, mut reading: Reading, source: usize) -> Reader {
+    let at = reading.at;
+    let mut ended = false;
+    while !ended && shared.leave_for(at).await {
+        ended = read_on(&shared, &mut reading, source).await?;
         // A partition that always has more must not keep the others waiting.
         tokio::task::yield_now().await;
+    }
+    while ended {
+        let word = tokio::select! {
+            biased;
+            word = shared.commits.next(at) => word,
+            () = shared.until_ending() => break,
+        };
+        let last = !matches!(word, Word::Stands(_));
+        reading.hear(word).await?;
+        if last {
+            reading.close(&shared, source);
+            return Ok(None);
+        }
+    }
+    Ok(Some(reading))
+}
+
+/// Nothing more is read: waits for the last checkpoint and tells what is open of it.
+async fn hear_last(shared: &Shared, open: Vec<Reading>) -> Result<(), SourceError> {
+    shared.commits.until_over().await;
+    for mut reading in open {
+        if let Some(word) = shared.commits.take(reading.at) {
+            reading.hear(word).await?;
+        }
     }
     Ok(())
 }
 
-/// Reads one chunk of a partition and hands on its blocks; true at its end.
-async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usize) -> Result<bool, SourceError> {
-    let opened = match &mut reading.source {
-        Some(opened) => opened,
-        None => {
-            if reading.place.position > 0 {
-                tokio::select! {
-                    () = shared.until_ending() => return Ok(false),
-                    read = read_header(reading) => read?,
-                }
-            }
-            let opened = (reading.partition.open)(&reading.place)?;
-            reading.source.insert(opened)
+impl Reading {
+    /// Tells the source of a checkpoint.
+    async fn hear(&mut self, word: Word) -> Result<(), SourceError> {
+        match (word, &mut self.source) {
+            (Word::Stands(place) | Word::Ended(place), Some(source)) => source.committed(&place).await,
+            _ => Ok(()),
         }
-    };
+    }
+
+    fn close(&mut self, shared: &Shared, source: usize) {
+        self.source = None;
+        shared.commits.leave(source, &self.name, self.at);
+    }
+}
+
+/// Reads one chunk of a partition and hands on its blocks; true at its end.
+async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Result<bool, SourceError> {
+    let at = reading.at;
+    if reading.source.is_none() {
+        if reading.place.position > 0 {
+            tokio::select! {
+                () = shared.until_ending() => return Ok(false),
+                read = read_header(reading) => read?,
+            }
+        }
+        reading.source = Some((reading.partition.open)(&reading.place)?);
+        shared.commits.enter(source, &reading.name, at);
+    }
     shared.polls(at, true);
-    let read = tokio::select! {
-        biased;
-        () = shared.until_ending() => return Ok(false),
-        read = opened.next() => read?,
-    };
+    let Some(read) = next(shared, reading).await? else { return Ok(false) };
     shared.polls(at, false);
+    let read_at = wall_clock();
+    let mut arrived = read_at;
     let mut blocks = Vec::new();
     let mut ended = false;
     match read {
         Read::Chunk(chunk) => {
             reading.place.stream = chunk.stream;
+            arrived = chunk.arrived.unwrap_or(read_at);
             match chunk.ends {
                 Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
                 None => blocks = reading.framer.push(chunk.bytes, chunk.position),
@@ -222,17 +283,31 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize, at: usiz
     }
     // One block was counted when leave was taken.
     shared.correct_leave(at, 1 - blocks.len() as i64);
-    let arrived = wall_clock();
     for block in blocks {
         let (partition, stream) = (Arc::clone(&reading.name), Arc::clone(&reading.place.stream));
-        let input = MapInput { block, partition, stream, number: reading.number, arrived, decoded: false };
+        let number = reading.number;
+        let input = MapInput { block, partition, stream, number, arrived, now: read_at, decoded: false };
         shared.map(MapWork { source, at: (at, reading.number), input });
         reading.number += 1;
     }
     if ended {
-        shared.hand_out(shared.job.arrive((at, reading.number), Arrival::End, arrived));
+        shared.hand_out(shared.job.arrive((at, reading.number), Arrival::End, read_at));
     }
     Ok(ended)
+}
+
+/// What a source brings next, telling it of checkpoints while it is waited for; nothing if the run is ending.
+async fn next(shared: &Shared, reading: &mut Reading) -> Result<Option<Read>, SourceError> {
+    loop {
+        let Some(source) = &mut reading.source else { return Ok(None) };
+        let word = tokio::select! {
+            biased;
+            () = shared.until_ending() => return Ok(None),
+            word = shared.commits.next(reading.at) => word,
+            read = source.next() => return read.map(Some),
+        };
+        reading.hear(word).await?;
+    }
 }
 
 /// A partition that is not read from its start has its header there all the same.
