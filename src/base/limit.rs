@@ -92,6 +92,10 @@ pub const DEAD_LETTER_AGE: TimeSpan = TimeSpan::seconds(30 * 86_400);
 /// Bytes of one file of a journal, after which the next is begun: large enough that the making of files does not show,
 /// small enough that what a checkpoint covers soon goes.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes of rows that are read from a table at a time: an order that no index has is made anew each time.
+pub const READ_AHEAD_BYTES: usize = 8 << 20;
+/// Bytes of rows of one place in the order in which a table is read: they are handed on together.
+pub const EQUAL_ROWS_BYTES: usize = 64 << 20;
 /// Bytes of a journal; sources take nothing more beyond it. At 10 MB/s without a checkpoint it is a minute and a half.
 pub const JOURNAL_BYTES: u64 = 1 << 30;
 /// Bytes that are written to a journal at once: what waits meanwhile is held in memory twice.

@@ -47,6 +47,14 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
             .help("leave `start` out: files are read from their beginning");
         return draft;
     }
+    if let (Some(checked), Some(written)) = (&checked, keys.entries().iter().find(|e| e.key == "format"))
+        && checked.json
+    {
+        let span = written.key_span.clone();
+        let message = format!("the rows of a `{}` source are events as they are and have no `format`", kind.key);
+        context.error("no-format", message, &span).help("leave `format` out");
+        return draft;
+    }
     let time = match keys.entry("time") {
         None => Some(None),
         Some(written) => TimeOptions::read(&written.value, &written.key_span, context).and_then(|options| {

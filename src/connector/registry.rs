@@ -49,6 +49,7 @@ fn check_source<T: SourceConnector>(node: &Node, context: &CheckContext, found: 
     right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
         options,
         bounded,
+        json: T::JSON,
         templates: Vec::new(),
         paths: false,
         timed: false,
@@ -65,6 +66,7 @@ fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut
     right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
         options,
         bounded: false,
+        json: false,
         templates,
         paths: T::PATHS,
         timed,

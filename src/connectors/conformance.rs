@@ -10,6 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{SINKS, SOURCES};
+use crate::store::target::made;
 use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Place, Read, Source, SourceError};
 
 /// What a connector opens with in tests: a bounded run in `directory`.
@@ -60,6 +61,8 @@ fn source_examples() -> Vec<(&'static str, Value)> {
         ("file", json!({"path": "in/*.gz"})),
         ("file", json!({"path": "in/*.zst"})),
         ("file", json!({"path": "in/*", "follow": true, "poll": "1ms", "rotate_wait": "0s"})),
+        ("sqlite", json!({"path": "rows.db", "table": "t", "by": "at"})),
+        ("sqlite", json!({"path": "rows.db", "query": "SELECT at, v FROM t WHERE v IS NOT NULL", "by": ["at", "v"]})),
         ("generate", json!({"count": 20_000, "fields": {"n": {"sequence": {}}, "x": {"uniform": [0, 9]}}})),
     ]
 }
@@ -86,6 +89,11 @@ fn write_input(dir: &Path) {
             _ => text.into_bytes(),
         };
         std::fs::write(dir.join("in").join(name), packed).unwrap();
+    }
+    if !dir.join("rows.db").exists() {
+        let rows = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999)";
+        let sql = format!("CREATE TABLE t (at INT, v TEXT); {rows} INSERT INTO t SELECT i / 3, 'row ' || i FROM n;");
+        made(&dir.join("rows.db"), &sql);
     }
 }
 

@@ -19,6 +19,7 @@ mod output_mark;
 mod pack;
 mod pending;
 pub mod sqlite_sink;
+pub mod sqlite_source;
 pub mod stdin;
 pub mod stdout;
 mod table;
@@ -39,6 +40,7 @@ use crate::connector::{SinkKind, SourceKind};
 pub const SOURCES: &[SourceKind] = &[
     SourceKind::of::<file_source::FileSource>(),
     SourceKind::of::<stdin::StdinSource>(),
+    SourceKind::of::<sqlite_source::SqliteSource>(),
     SourceKind::of::<generate::GenerateSource>(),
 ];
 

@@ -1,4 +1,4 @@
-//! Times, spans of time and sizes as they are written in a connector's options.
+//! Times, spans of time, sizes and names as they are written in a connector's options.
 
 use std::borrow::Cow;
 
@@ -18,6 +18,53 @@ pub struct Instant(pub Timestamp);
 /// A number of bytes, written `64KiB`, `10MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
+
+/// One name or several; written as text or as a list of texts.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> serde::de::Visitor<'de> for OneOrMany {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a name or a list of names")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Names, E> {
+                Ok(Names(vec![text.into()]))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = items.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+impl JsonSchema for Names {
+    fn schema_name() -> Cow<'static, str> {
+        "Names".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A name, or a list of them.",
+            "anyOf": [
+                { "type": "string", "minLength": 1 },
+                { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 }
+            ],
+            "examples": ["id"]
+        })
+    }
+}
 
 /// Units of sizes; of two that fit the longer one comes first.
 const UNITS: [(&str, u64); 8] = [

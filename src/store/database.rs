@@ -51,7 +51,7 @@ pub struct Described {
 }
 
 /// Opens a database for reading. The error goes on after its name.
-fn open(path: &Path) -> Result<Connection, String> {
+pub(super) fn open(path: &Path) -> Result<Connection, String> {
     if !path.is_file() {
         return Err("cannot be opened: there is no such file".into());
     }
@@ -122,7 +122,7 @@ fn known(connection: &Connection, table: &str) -> Result<(), String> {
 fn prepare<'c>(connection: &'c Connection, sql: &str) -> Result<Statement<'c>, String> {
     let statement = connection.prepare(sql).map_err(|e| format!("cannot run the query: {}", said(&e)))?;
     if !statement.readonly() || statement.column_count() == 0 {
-        return Err("has a query that is no `SELECT`; a lookup only reads".into());
+        return Err("has a query that is no `SELECT`; the database is only read".into());
     }
     Ok(statement)
 }
@@ -391,8 +391,8 @@ mod tests {
         assert_eq!(find(&database, Val::Text("a")), Ok(Some(vec![Value::Int(6)])));
         let wrong = |sql: &str| describe(&path, &Ask::Query(sql.into())).unwrap_err();
         assert_eq!(wrong("SELECT florr FROM devices"), "cannot run the query: no such column: florr");
-        assert_eq!(wrong("DELETE FROM devices"), "has a query that is no `SELECT`; a lookup only reads");
-        assert_eq!(wrong("ATTACH 'x' AS y"), "has a query that is no `SELECT`; a lookup only reads");
+        assert_eq!(wrong("DELETE FROM devices"), "has a query that is no `SELECT`; the database is only read");
+        assert_eq!(wrong("ATTACH 'x' AS y"), "has a query that is no `SELECT`; the database is only read");
         assert!(wrong("SELECT 1 WHERE ?").starts_with("has a query with `?`"));
         let table = |name: &str| describe(&path, &Ask::Table(name.into())).unwrap_err();
         assert_eq!(table("device"), "has no table `device`; did you mean `devices`?");

@@ -273,6 +273,12 @@ impl ToSql for Cell<'_> {
     }
 }
 
+/// Runs statements on a database, which is made if it is not there: what tests read.
+#[cfg(test)]
+pub(crate) fn made(path: &Path, sql: &str) {
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
 /// Every row of a table, in the order of its rowids, as JSON: what tests compare.
 #[cfg(test)]
 pub(crate) fn dump(path: &Path, table: &str) -> Vec<String> {

@@ -1,0 +1,197 @@
+//! The source `sqlite` in the program itself: rows once, in order, whoever writes meanwhile and whenever it is killed; and
+//! what is said when it cannot be read.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/inputs.rs"]
+mod inputs;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use inputs::Numbers;
+use rusqlite::Connection;
+
+const PIPELINE: &str = "
+name: t
+checkpoint: { every: 20ms }
+sources:
+  orders:
+    sqlite: { path: shop.db, OPTIONS }
+sinks:
+  out: { from: orders, file: { path: out.ndjson } }
+";
+
+/// A directory with a pipeline whose source has these options, and a database.
+fn home(options: &str, sql: &str) -> (tempfile::TempDir, Connection) {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("t.yaml"), PIPELINE.replace("OPTIONS", options)).unwrap();
+    let database = Connection::open(home.path().join("shop.db")).unwrap();
+    database.busy_timeout(Duration::from_secs(30)).unwrap();
+    database.execute_batch(sql).unwrap();
+    (home, database)
+}
+
+fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(arguments).current_dir(home).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// The exit code and what was said.
+fn millstream(home: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = command(home, arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn written(home: &Path) -> String {
+    fs::read_to_string(home.join("out.ndjson")).unwrap_or_default()
+}
+
+fn start(home: &Path) -> Child {
+    command(home, &["run", "--quiet", "t.yaml"]).spawn().unwrap()
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn stop(mut child: Child) {
+    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_table_is_read_to_its_end_in_order() {
+    let sql = "CREATE TABLE orders (placed INT, amount REAL, note TEXT, raw BLOB);
+        INSERT INTO orders VALUES (3, 1.5, 'c', NULL), (1, 2, NULL, x'0102'), (3, -1e300, 'd \"x\"', NULL), (NULL, 0, '', NULL);";
+    let (home, database) = home("table: orders, by: placed", sql);
+    assert_eq!(millstream(home.path(), &["check", "--strict", "t.yaml"]).0, Some(0));
+    let rows = "{\"placed\":1,\"amount\":2.0,\"note\":null,\"raw\":\"AQI=\"}
+{\"placed\":3,\"amount\":1.5,\"note\":\"c\",\"raw\":null}
+{\"placed\":3,\"amount\":-1e300,\"note\":\"d \\\"x\\\"\",\"raw\":null}
+";
+    for _ in 0..2 {
+        let (code, said) = millstream(home.path(), &["run", "t.yaml"]);
+        assert_eq!((code, written(home.path()).as_str()), (Some(0), rows), "{said}");
+    }
+    // What no event can hold is a dead letter that says where.
+    database.execute_batch("INSERT INTO orders VALUES (4, 1e999, '', NULL), (5, 0, '', NULL)").unwrap();
+    let (code, said) = millstream(home.path(), &["run", "t.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("`orders`: 1 row could not be processed") && said.contains("Infinity"), "{said}");
+    assert_eq!(written(home.path()).lines().count(), 4);
+}
+
+#[test]
+fn a_query_is_asked_for_what_comes_after_a_row() {
+    let sql = "CREATE TABLE orders (id INTEGER PRIMARY KEY, paid INT, changed INT);
+        INSERT INTO orders VALUES (1, 1, 10), (2, 0, 10), (3, 1, 10), (4, 1, 5);";
+    let options = "query: \"SELECT changed AS at, id FROM orders WHERE paid;\", by: [at, id], follow: true, poll: 5ms";
+    let (home, database) = home(options, sql);
+    let run = start(home.path());
+    until("what is there", || written(home.path()).lines().count() == 3);
+    // One is paid later and keeps its time; one is changed.
+    database.execute_batch("UPDATE orders SET paid = 1 WHERE id = 2; INSERT INTO orders VALUES (5, 1, 10)").unwrap();
+    until("the new one", || written(home.path()).lines().count() == 4);
+    database.execute_batch("UPDATE orders SET changed = 11 WHERE id = 1").unwrap();
+    until("the changed one", || written(home.path()).lines().count() == 5);
+    stop(run);
+    let expected = "{\"at\":5,\"id\":4}\n{\"at\":10,\"id\":1}\n{\"at\":10,\"id\":3}\n{\"at\":10,\"id\":5}\n{\"at\":11,\"id\":1}\n";
+    assert_eq!(written(home.path()), expected);
+}
+
+#[test]
+fn only_what_comes_is_read_from_the_end_on_and_a_held_database_is_waited_for() {
+    let options = "table: orders, by: id, follow: true, poll: 5ms, start: end";
+    let (home, database) =
+        home(options, "CREATE TABLE orders (id INTEGER PRIMARY KEY); INSERT INTO orders VALUES (1), (2)");
+    let run = start(home.path());
+    until("the first checkpoint", || home.path().join("out.ndjson").exists() || epoch(home.path()) > 0);
+    database.execute_batch("BEGIN EXCLUSIVE; INSERT INTO orders VALUES (3)").unwrap();
+    // Longer than one look waits for it.
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(written(home.path()), "");
+    database.execute_batch("COMMIT").unwrap();
+    until("the row", || written(home.path()) == "{\"id\":3}\n");
+    stop(run);
+    database.execute_batch("INSERT INTO orders VALUES (4)").unwrap();
+    let run = start(home.path());
+    until("the next", || written(home.path()) == "{\"id\":3}\n{\"id\":4}\n");
+    stop(run);
+}
+
+/// How many checkpoints there were.
+fn epoch(home: &Path) -> i64 {
+    let state = home.join(".millstream/t.db");
+    if !state.exists() {
+        return 0;
+    }
+    let state = Connection::open(state).unwrap();
+    state.query_row("SELECT epoch FROM run", [], |row| row.get(0)).unwrap_or(0)
+}
+
+#[test]
+fn rows_come_once_however_often_it_is_killed() {
+    let given = std::env::var("MILLSTREAM_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
+    let mut numbers = Numbers(seed);
+    // Many rows have one time, and more of them come later.
+    let sql = "PRAGMA journal_mode = WAL; CREATE TABLE orders (n INT, at INT, filling TEXT); CREATE INDEX i ON orders (at)";
+    let (home, database) = home("table: orders, by: at, follow: true, poll: 1ms", sql);
+    let (mut count, mut at) = (0, 0);
+    for _ in 0..12 {
+        let mut run = start(home.path());
+        for _ in 0..numbers.below(8) {
+            let rows: Vec<String> = (0..numbers.below(60)).map(|i| format!("({}, {at}, hex(zeroblob(500)))", count + i)).collect();
+            count += rows.len() as u64;
+            at += numbers.below(2);
+            if !rows.is_empty() {
+                database.execute_batch(&format!("INSERT INTO orders VALUES {}", rows.join(", "))).unwrap();
+            }
+            std::thread::sleep(Duration::from_micros(numbers.below(30_000)));
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+    let run = start(home.path());
+    until("the last row", || written(home.path()).lines().count() as u64 >= count);
+    stop(run);
+    let rows = written(home.path());
+    let found: Vec<u64> = rows.lines().map(|line| line[5..].split(',').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(found, (0..count).collect::<Vec<_>>(), "seed {seed}");
+}
+
+#[test]
+fn what_is_wrong_is_said_where_it_is_written() {
+    let sql = "CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL)";
+    for (options, place, expected) in [
+        ("table: order, by: id", "6:36", "shop.db has no table `order`; did you mean `orders`?"),
+        ("table: orders, by: [id, amuont]", "6:53", "shop.db has no column `amuont`; did you mean `amount`?"),
+        ("query: 'SELEC 1', by: id", "6:36", "shop.db cannot run the query: near \"SELEC\": syntax error"),
+        ("by: id", "6:13", "a `sqlite` source needs either `table` or `query`"),
+        ("table: orders, by: id, start: end", "6:59", "`start` says how new rows are waited for"),
+        ("table: orders, by: []", "6:48", "`by` names no column"),
+        ("table: orders, by: id }, format: csv, description: { a: 1", "6:54", "have no `format`"),
+    ] {
+        let (home, _database) = home(options, sql);
+        let (code, said) = millstream(home.path(), &["check", "t.yaml"]);
+        assert_eq!(code, Some(2), "{options}: {said}");
+        assert!(said.contains(expected), "{options}: {said}");
+        assert!(said.contains(&format!("t.yaml:{place}")), "{options}: {said}");
+    }
+    let (home, database) = home("table: orders, by: id", sql);
+    drop(database);
+    fs::remove_file(home.path().join("shop.db")).unwrap();
+    // It may come before the run does.
+    assert_eq!(millstream(home.path(), &["check", "t.yaml"]).0, Some(0));
+    let (code, said) = millstream(home.path(), &["run", "t.yaml"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("`shop.db` cannot be opened: there is no such file; name the database"), "{said}");
+}
