@@ -97,3 +97,15 @@ CREATE TABLE dead_letter_total (
 
 INSERT INTO dead_letter_total VALUES (1, 1, 0, 0, 0, 0);
 INSERT INTO run VALUES (1, '', '', 0, 0, 'complete', 0, 0, zeroblob(16));
+ALTER TABLE dead_letter ADD COLUMN origin /* what original is: a row as it came, of a join's left or right side; a record of a
+  source that could not be read; part of one that is too long; a row that the entry made; empty if an older version kept it */
+  TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead_letter ADD COLUMN header /* of a record of CSV: the names of its fields, JSON */ TEXT;
+
+CREATE TABLE handed (
+  -- Rows that each input of each entry has handed to it since the run began; they add up to what the ledger says it has taken.
+  entry TEXT NOT NULL,         -- the entry
+  input TEXT NOT NULL,         -- an entry, with its port if that is not the main one; what is in parentheses is none
+  rows INTEGER NOT NULL,
+  PRIMARY KEY (entry, input)
+) STRICT, WITHOUT ROWID;

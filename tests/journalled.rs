@@ -66,8 +66,13 @@ fn child() {
     let marks = resumed.as_ref().map(|resumed| &resumed.marks);
     let sinks = graph.sink_nodes().iter().map(|node| sink(&pipeline, *node, marks)).collect();
     let hour = TimeSpan::seconds(3600);
-    let input =
-        Input { partitions: vec![partition], watch: None, bounded: false, out_of_order: TimeSpan::ZERO, idle_after: hour };
+    let input = Input {
+        partitions: vec![partition],
+        watch: None,
+        bounded: false,
+        out_of_order: TimeSpan::ZERO,
+        idle_after: hour,
+    };
     let options = Options { workers: 2, checkpoint_every: Duration::from_millis(20) };
     let stood = resumed.map(|resumed| resumed.stood);
     let summary = run(graph, vec![input], sinks, &options, (stood.as_ref(), &mut keeper), &mut |handle| {
@@ -80,7 +85,11 @@ fn child() {
     assert_eq!(summary.outcome, Outcome::Stopped);
 }
 
-fn sink(pipeline: &Pipeline, id: NodeId, marks: Option<&std::collections::HashMap<String, BTreeMap<String, String>>>) -> Box<dyn Sink> {
+fn sink(
+    pipeline: &Pipeline,
+    id: NodeId,
+    marks: Option<&std::collections::HashMap<String, BTreeMap<String, String>>>,
+) -> Box<dyn Sink> {
     let node = pipeline.plan.node(id).unwrap();
     let NodeKind::Sink(sink) = &node.kind else { unreachable!("a sink") };
     let kind = SINKS.iter().find(|kind| kind.name == sink.connector).unwrap();

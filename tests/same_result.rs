@@ -303,6 +303,7 @@ proptest! {
             prop_assert_eq!(one, other, "restarted: the sink of {}\n{}", name, yaml);
         }
         prop_assert_eq!(&plain.counts, &again.counts, "restarted: {}", yaml);
+        prop_assert_eq!(&plain.left, &again.left, "restarted: {}", yaml);
         balanced(&steps, &inputs, &plain, &yaml)?;
     }
 }
@@ -348,8 +349,10 @@ fn balanced(steps: &[Step], inputs: &[Input], ran: &support::Ran, yaml: &str) ->
             let counted = tally.passed + tally.filtered + tally.dropped + tally.failed + tally.late + tally.duplicate;
             prop_assert_eq!(tally.taken + tally.made, counted, "s{}: {:?}\n{}", number, tally, yaml);
         }
-        // All its ports are read.
+        // All its ports are read, and what leaves by them is what it passed on.
         prop_assert_eq!(tally.dead, 0);
+        let left = ran.left.iter().find(|(n, _)| *n == format!("s{number}")).map(|(_, rows)| *rows);
+        prop_assert_eq!(left, Some(tally.passed), "s{}: {:?}\n{}", number, tally, yaml);
     }
     // A sink writes a line for each row it takes: none of these fails.
     let sinks = ran.counts.iter().filter(|(name, _)| name.starts_with('o') || name == "all");

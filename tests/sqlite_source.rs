@@ -75,7 +75,7 @@ fn a_table_is_read_to_its_end_in_order() {
     assert_eq!(millstream(home.path(), &["check", "--strict", "t.yaml"]).0, Some(0));
     let rows = "{\"placed\":1,\"amount\":2.0,\"note\":null,\"raw\":\"AQI=\"}
 {\"placed\":3,\"amount\":1.5,\"note\":\"c\",\"raw\":null}
-{\"placed\":3,\"amount\":-1e300,\"note\":\"d \\\"x\\\"\",\"raw\":null}
+{\"placed\":3,\"amount\":-1e+300,\"note\":\"d \\\"x\\\"\",\"raw\":null}
 ";
     for _ in 0..2 {
         let (code, said) = millstream(home.path(), &["run", "t.yaml"]);
@@ -103,7 +103,8 @@ fn a_query_is_asked_for_what_comes_after_a_row() {
     database.execute_batch("UPDATE orders SET changed = 11 WHERE id = 1").unwrap();
     until("the changed one", || written(home.path()).lines().count() == 5);
     stop(run);
-    let expected = "{\"at\":5,\"id\":4}\n{\"at\":10,\"id\":1}\n{\"at\":10,\"id\":3}\n{\"at\":10,\"id\":5}\n{\"at\":11,\"id\":1}\n";
+    let expected =
+        "{\"at\":5,\"id\":4}\n{\"at\":10,\"id\":1}\n{\"at\":10,\"id\":3}\n{\"at\":10,\"id\":5}\n{\"at\":11,\"id\":1}\n";
     assert_eq!(written(home.path()), expected);
 }
 
@@ -143,13 +144,15 @@ fn rows_come_once_however_often_it_is_killed() {
     let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
     let mut numbers = Numbers(seed);
     // Many rows have one time, and more of them come later.
-    let sql = "PRAGMA journal_mode = WAL; CREATE TABLE orders (n INT, at INT, filling TEXT); CREATE INDEX i ON orders (at)";
+    let sql =
+        "PRAGMA journal_mode = WAL; CREATE TABLE orders (n INT, at INT, filling TEXT); CREATE INDEX i ON orders (at)";
     let (home, database) = home("table: orders, by: at, follow: true, poll: 1ms", sql);
     let (mut count, mut at) = (0, 0);
     for _ in 0..12 {
         let mut run = start(home.path());
         for _ in 0..numbers.below(8) {
-            let rows: Vec<String> = (0..numbers.below(60)).map(|i| format!("({}, {at}, hex(zeroblob(500)))", count + i)).collect();
+            let rows: Vec<String> =
+                (0..numbers.below(60)).map(|i| format!("({}, {at}, hex(zeroblob(500)))", count + i)).collect();
             count += rows.len() as u64;
             at += numbers.below(2);
             if !rows.is_empty() {
@@ -171,20 +174,23 @@ fn rows_come_once_however_often_it_is_killed() {
 #[test]
 fn what_is_wrong_is_said_where_it_is_written() {
     let sql = "CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL)";
-    for (options, place, expected) in [
-        ("table: order, by: id", "6:36", "shop.db has no table `order`; did you mean `orders`?"),
-        ("table: orders, by: [id, amuont]", "6:53", "shop.db has no column `amuont`; did you mean `amount`?"),
-        ("query: 'SELEC 1', by: id", "6:36", "shop.db cannot run the query: near \"SELEC\": syntax error"),
-        ("by: id", "6:13", "a `sqlite` source needs either `table` or `query`"),
-        ("table: orders, by: id, start: end", "6:59", "`start` says how new rows are waited for"),
-        ("table: orders, by: []", "6:48", "`by` names no column"),
-        ("table: orders, by: id }, format: csv, description: { a: 1", "6:54", "have no `format`"),
+    // Of each the text at whose place it is said.
+    for (options, at, expected) in [
+        ("table: order, by: id", "order,", "shop.db has no table `order`; did you mean `orders`?"),
+        ("table: orders, by: [id, amuont]", "amuont", "shop.db has no column `amuont`; did you mean `amount`?"),
+        ("query: 'SELEC 1', by: id", "'SELEC", "shop.db cannot run the query: near \"SELEC\": syntax error"),
+        ("by: id", "{ path", "a `sqlite` source needs either `table` or `query`"),
+        ("table: orders, by: id, start: end", "end }", "`start` says how new rows are waited for"),
+        ("table: orders, by: []", "[]", "`by` names no column"),
+        ("table: orders, by: id }\n    format: { csv: {}", "format", "have no `format`"),
     ] {
         let (home, _database) = home(options, sql);
         let (code, said) = millstream(home.path(), &["check", "t.yaml"]);
         assert_eq!(code, Some(2), "{options}: {said}");
         assert!(said.contains(expected), "{options}: {said}");
-        assert!(said.contains(&format!("t.yaml:{place}")), "{options}: {said}");
+        let text = fs::read_to_string(home.path().join("t.yaml")).unwrap();
+        let (line, column) = (1..).zip(text.lines()).find_map(|(line, text)| Some((line, text.find(at)? + 1))).unwrap();
+        assert!(said.contains(&format!("t.yaml:{line}:{column}\n")), "{options}: {said}");
     }
     let (home, database) = home("table: orders, by: id", sql);
     drop(database);

@@ -8,7 +8,9 @@ use std::process::{Command, Output, Stdio};
 use millstream::data::hash::hash_key;
 use millstream::data::value::{Val, Value};
 use millstream::engine::state::encode;
-use millstream::store::rows::{Cause, Commit, DeadLetter, LedgerRow, PartitionRow, StateRow, Status, StepRow};
+use millstream::store::rows::{
+    Cause, Commit, DeadLetter, HandedRow, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
+};
 use millstream::store::state::{Holder, StateFile};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -61,12 +63,15 @@ fn commit() -> Commit {
         ended,
     };
     let ledger = |entry: &str, taken, passed| LedgerRow { entry: entry.into(), taken, passed, ..LedgerRow::default() };
+    let handed = |entry: &str, input: &str, rows| HandedRow { entry: entry.into(), input: input.into(), rows };
     let letter = |entry: &str, cause, reason: &str, time, original: &[u8]| DeadLetter {
         entry: entry.into(),
         cause,
         reason: reason.into(),
         place: "byte 7".into(),
         time,
+        origin: Origin::Row,
+        header: None,
         original: original.into(),
     };
     Commit {
@@ -85,6 +90,7 @@ fn commit() -> Commit {
             LedgerRow { held: 990, late: 10, dead: 1, made: 4, ..ledger("w", 1_000, 4) },
             ledger("out", 4, 4),
         ],
+        handed: vec![handed("ok", "in", 1_001), handed("w", "ok", 1_000), handed("out", "w", 4)],
         dead_letters: vec![
             letter("in", Cause::Error, "this is not JSON", None, b"{\"a\": \x1b[31m"),
             letter("in", Cause::Error, "this is not valid UTF-8", None, b"\xff\xfe"),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::base::system::reason;
 use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::inspect::spelling::counted;
-use crate::store::rows::Cause;
+use crate::store::rows::{Cause, Origin};
 use crate::store::state::{Filter, Letter, StateReader};
 
 use super::exit;
@@ -242,12 +242,14 @@ fn as_json(letter: &Letter) -> Value {
         "kept": at(letter),
         "run": letter.run,
         "epoch": letter.epoch,
+        "origin": row.origin.word(),
     });
     let (name, original) = match std::str::from_utf8(&row.original) {
         Ok(text) => ("original", text.to_owned()),
         Err(_) => ("original_base64", STANDARD.encode(&row.original)),
     };
     if let Some(members) = all.as_object_mut() {
+        members.extend(row.header.iter().map(|names| ("header".to_owned(), json!(names))));
         members.insert(name.to_owned(), Value::String(original));
     }
     all
@@ -276,13 +278,25 @@ fn show(args: &Show) -> Result<u8, u8> {
         ("place", printable(place)),
         ("time", time),
         ("kept", format!("{} (run {}, checkpoint {})", at(&letter), letter.run, letter.epoch)),
-        ("row", size(row.original.len() as u64)),
+        ("row", format!("{}{}", size(row.original.len() as u64), what(row.origin))),
     ];
     let mut text: String = lines.iter().map(|(name, value)| format!("{name:<8}{value}\n")).collect();
     text.push_str(
         &String::from_utf8_lossy(&row.original).lines().map(|l| format!("{}\n", printable(l))).collect::<String>(),
     );
     Ok(print(&text))
+}
+
+/// What the kept row is, where that is not plain.
+fn what(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Unknown | Origin::Row => "",
+        Origin::Left => ", of the join's left side",
+        Origin::Right => ", of the join's right side",
+        Origin::Record => ", a record as it came",
+        Origin::Part => ", the beginning of a record",
+        Origin::Made => ", made by the entry itself",
+    }
 }
 
 fn raw(bytes: &[u8]) -> u8 {

@@ -10,7 +10,7 @@ use crate::engine::kept::{Fate, fates, sources_gone};
 use crate::engine::lower::{Lowering, lower};
 use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job, wall_clock};
 use crate::plan::{Node, NodeKind};
-use crate::store::rows::LedgerRow;
+use crate::store::rows::Imbalance;
 use crate::store::state::{Holder, StateFile};
 
 use super::interrupts::Interrupts;
@@ -123,7 +123,7 @@ fn run_on(
     let options = Options { workers, checkpoint_every: pipeline.plan.checkpoint_every.to_std() };
     let mut progress = Progress::new(&pipeline.plan);
     let (started, handle) = channel::<Handle>();
-    let (ended, end) = channel::<(Summary, Vec<LedgerRow>)>();
+    let (ended, end) = channel::<(Summary, Vec<Imbalance>)>();
     // What was kept of a run whose input was all taken is of no use: only its output is not final yet.
     let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood);
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
@@ -131,36 +131,33 @@ fn run_on(
             // Without a listener there is nobody to stop the run.
             let _ = started.send(handle);
         });
-        let totals = keeper.totals();
+        let unbalanced = keeper.imbalances();
         drop(keeper);
-        let _ = ended.send((summary, totals));
+        let _ = ended.send((summary, unbalanced));
     });
     runner.map_err(|e| format!("no thread for the run: {e}"))?;
     let handle = handle.recv().ok();
     if let Some(handle) = handle.clone() {
         interrupts.begin(handle);
     }
-    let (summary, totals) = wait_for(&end, handle.as_ref().filter(|_| !quiet), &mut progress)?;
+    let (summary, unbalanced) = wait_for(&end, handle.as_ref().filter(|_| !quiet), &mut progress)?;
     interrupts.end();
     progress.clear();
     if let Some(handle) = handle.filter(|_| !quiet) {
         warn(&handle, &progress);
         show(&Diagnostics { list: handle.missing_fields() });
     }
-    let unbalanced = summary::unbalanced(&pipeline.plan, &totals);
-    if !unbalanced.is_empty() {
-        say(&format!("error: {unbalanced}"));
-    }
+    unbalanced.iter().for_each(|wrong| say(&summary::imbalance(wrong)));
     let code = report(pipeline, &summary, &progress, quiet);
     Ok((if unbalanced.is_empty() { code } else { exit::FAILED }, summary.outcome))
 }
 
 /// Waits for the end of a run, and shows how it goes if there is somebody to see it.
 fn wait_for(
-    end: &Receiver<(Summary, Vec<LedgerRow>)>,
+    end: &Receiver<(Summary, Vec<Imbalance>)>,
     shown: Option<&Handle>,
     progress: &mut Progress,
-) -> Result<(Summary, Vec<LedgerRow>), String> {
+) -> Result<(Summary, Vec<Imbalance>), String> {
     loop {
         match end.recv_timeout(EVERY) {
             Ok(ended) => return Ok(ended),

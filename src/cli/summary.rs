@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::engine::ledger::{Entry, Tally};
+use crate::inspect::spelling;
 use crate::plan::{Node, NodeKind, Operator, Plan};
-use crate::store::rows::LedgerRow;
+use crate::store::rows::Imbalance;
 
 use super::progress::count;
 
@@ -52,22 +53,19 @@ pub fn held_back(plan: &Plan, entries: &[Entry]) -> String {
     text
 }
 
-/// What does not add up; empty if all does. Every row that an entry took in comes to exactly one end, and what leaves an entry
-/// is what its readers took in.
-pub fn unbalanced(plan: &Plan, ledger: &[LedgerRow]) -> String {
-    let mut wrong = Vec::new();
-    for (node, row) in plan.nodes.iter().zip(ledger) {
-        let left = row.passed + row.filtered + row.dropped + row.duplicate + row.failed + row.late;
-        let ends = left + row.absorbed + row.held;
-        if row.taken + row.made != ends {
-            wrong.push(format!(
-                "`{}` took in or made {} rows and accounts for {ends}",
-                node.name,
-                row.taken + row.made
-            ));
+/// What does not balance, for people.
+pub fn imbalance(wrong: &Imbalance) -> String {
+    let what = match wrong {
+        Imbalance::Entry(entry, came, ended) => format!(
+            "{} came into `{entry}` or were made there, {} are accounted for",
+            spelling::counted(*came, "row"),
+            count(*ended)
+        ),
+        Imbalance::Handed(entry, handed, taken) => {
+            format!("{} were handed to `{entry}`, and it took in {}", spelling::counted(*handed, "row"), count(*taken))
         }
-    }
-    if wrong.is_empty() { String::new() } else { format!("the ledger does not balance: {}", wrong.join("; ")) }
+    };
+    format!("error: the ledger does not balance: {what}; please report this")
 }
 
 fn of_entry(node: &Node, entry: &Entry) -> String {

@@ -10,8 +10,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{SINKS, SOURCES};
-use crate::store::target::made;
 use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Place, Read, Source, SourceError};
+use crate::store::target::made;
 
 /// What a connector opens with in tests: a bounded run in `directory`.
 pub fn context(directory: &Path) -> OpenContext {

@@ -404,7 +404,8 @@ mod tests {
         let (mut all, mut places) = (Vec::new(), Vec::new());
         while let Read::Chunk(chunk) = block_on(source.next()).unwrap() {
             let ends = chunk.ends.unwrap();
-            for (index, end) in ends.iter().enumerate().filter(|(index, _)| index % 700 == 0 || index + 1 == ends.len()) {
+            for (index, end) in ends.iter().enumerate().filter(|(index, _)| index % 700 == 0 || index + 1 == ends.len())
+            {
                 let place = Place { stream: Arc::clone(&chunk.stream), position: chunk.position + index as u64 + 1 };
                 places.push((place, all.len() + *end as usize));
             }
@@ -432,7 +433,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         made(directory.path(), "CREATE TABLE t (at INT, v TEXT); INSERT INTO t VALUES (1, 'x')");
         let mut one = opened(directory.path(), serde_json::json!({ "path": "t.db", "table": "t", "by": "at" }));
-        let Read::Chunk(chunk) = block_on((one.open)(&Place::default()).unwrap().next()).unwrap() else { panic!("a row") };
+        let Read::Chunk(chunk) = block_on((one.open)(&Place::default()).unwrap().next()).unwrap() else {
+            panic!("a row")
+        };
         let mut other = opened(directory.path(), serde_json::json!({ "path": "t.db", "table": "t", "by": "v" }));
         let why = (other.open)(&Place { stream: chunk.stream, position: 1 }).err().unwrap().message;
         assert!(why.contains("read by \"at\", rowid, and is to be read by \"v\", rowid now"), "{why}");

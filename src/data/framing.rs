@@ -50,6 +50,8 @@ pub struct Refused {
     pub place: String,
     /// The record as it came; of one that is too long the beginning.
     pub original: Vec<u8>,
+    /// Whether that is all of it.
+    pub whole: bool,
 }
 
 /// What was read of a block.
@@ -69,12 +71,14 @@ impl Decoded {
     /// What becomes of a record that is longer than a record may be.
     pub(super) fn too_long(beginning: Vec<u8>, size: u64) -> Decoded {
         let reason = too_long(size);
-        Decoded::one(Refused { ordinal: 0, reason, place: format!("byte {}", RECORD_BYTES + 1), original: beginning })
+        let place = format!("byte {}", RECORD_BYTES + 1);
+        Decoded::one(Refused { ordinal: 0, reason, place, original: beginning, whole: false })
     }
 
     /// What becomes of a record in which its stream breaks, `size` bytes into it.
     pub(super) fn broken(beginning: Vec<u8>, size: usize, reason: String) -> Decoded {
-        Decoded::one(Refused { ordinal: 0, reason, place: format!("byte {}", size + 1), original: beginning })
+        let place = format!("byte {}", size + 1);
+        Decoded::one(Refused { ordinal: 0, reason, place, original: beginning, whole: false })
     }
 
     fn one(refused: Refused) -> Decoded {

@@ -12,7 +12,7 @@ use crate::store::rows::Status;
 
 use super::epoch::{Epoch, Keeper, Resume};
 use super::job::{Job, Ready, Snapshot};
-use super::ledger::Tally;
+use super::ledger::Total;
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, PartitionSpec};
@@ -177,8 +177,8 @@ impl Direct {
         self.now = now;
     }
 
-    /// What became of rows at the last snapshot or at the end, and how many are held, by the node's index.
-    pub fn ledger(&mut self) -> Result<&BTreeMap<usize, (Tally, u64)>, String> {
+    /// What became of rows at the last snapshot or at the end, by the node's index.
+    pub fn ledger(&mut self) -> Result<&BTreeMap<usize, Total>, String> {
         self.keep()?;
         Ok(&self.snapshot.ledger)
     }

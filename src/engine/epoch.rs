@@ -177,11 +177,15 @@ impl Keeper for Snapshot {
             self.steps.entry(step).or_default().extend(rows);
         }
         for (node, entry) in epoch.counted.into_entries() {
-            self.ledger.entry(node.index()).or_default().0.add(&entry.tally);
+            let total = self.ledger.entry(node.index()).or_default();
+            total.tally.add(&entry.tally);
+            for (from, port, rows) in entry.handed {
+                *total.handed.entry((from.index(), port)).or_default() += rows;
+            }
         }
-        self.ledger.values_mut().for_each(|(_, held)| *held = 0);
+        self.ledger.values_mut().for_each(|total| total.held = 0);
         for (node, held) in epoch.held {
-            self.ledger.entry(node.index()).or_default().1 = held;
+            self.ledger.entry(node.index()).or_default().held = held;
         }
         Ok(())
     }

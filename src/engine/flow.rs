@@ -12,9 +12,10 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::Val;
 use crate::data::weave;
 use crate::plan::{NodeId, OnError, Port};
-use crate::store::rows::Cause;
+use crate::store::rows::{Cause, Origin};
 
 use super::action::{Action, Outcome, Tools};
+use super::actions::join::origin_of;
 use super::ledger::{Counted, Letter, Sample};
 
 /// Where a batch goes next.
@@ -50,6 +51,8 @@ pub struct EntryInfo {
     pub name: String,
     /// What becomes of a failed row that nobody reads.
     pub on_error: OnError,
+    /// The entry that the engine has put it in front of, of which it is a part.
+    pub part_of: Option<NodeId>,
 }
 
 /// The fields of rows on `.errors` ports.
@@ -121,6 +124,10 @@ pub struct Failed {
     pub reason: String,
     /// Where.
     pub place: String,
+    /// What `original` is.
+    pub origin: Origin,
+    /// Of a record of CSV: the names of its fields.
+    pub header: Option<Arc<Vec<String>>>,
     /// What it was.
     pub original: Vec<u8>,
 }
@@ -180,8 +187,15 @@ impl FlowRunner {
         self.fail(flow.root, &flow.readers, failed).map(|batch| (Port::Errors, batch))
     }
 
-    /// Counts and samples late rows that nobody reads, for this `reason`; without one they are gone.
-    pub fn late_unread(&mut self, node: NodeId, batch: &Batch, rows: &[u32], reason: Option<&str>) {
+    /// Counts and samples late rows that nobody reads, for this `reason`; without one they are gone. Of a join, `side` is
+    /// the column that says whose they are.
+    pub fn late_unread(
+        &mut self,
+        node: NodeId,
+        (batch, rows): (&Batch, &[u32]),
+        reason: Option<&str>,
+        side: Option<FieldId>,
+    ) {
         let Some(reason) = reason else { return };
         for row in rows {
             let entry = self.counted.of(node);
@@ -199,6 +213,8 @@ impl FlowRunner {
                     reason: reason.to_owned(),
                     place: String::new(),
                     time: batch.times.get(*row as usize).copied().unwrap_or(Timestamp::MIN),
+                    origin: origin_of(batch, side, *row as usize),
+                    header: None,
                     original: original.clone().into_bytes(),
                 });
             }
@@ -213,7 +229,7 @@ impl FlowRunner {
 
     /// Makes failed rows of rows of a batch.
     pub fn failed_rows(&mut self, batch: &Batch, errors: Vec<RowError>) -> Vec<Failed> {
-        failed_rows(&self.context.layout, &mut self.root_tools, batch, errors)
+        failed_rows(&self.context.layout, &mut self.root_tools, batch, errors, &|_| Origin::Row)
     }
 
     fn merge(&mut self, index: usize, mut parts: Vec<Batch>) -> (Option<Batch>, Vec<Failed>) {
@@ -223,7 +239,7 @@ impl FlowRunner {
         if !weave::alike(&parts) {
             for part in &mut parts {
                 let (read, errors) = tools.reread(part);
-                failed.extend(failed_rows(&self.context.layout, tools, part, errors));
+                failed.extend(failed_rows(&self.context.layout, tools, part, errors, &|_| Origin::Row));
                 *part = read;
             }
         }
@@ -242,10 +258,18 @@ impl FlowRunner {
         let Some(tools) = self.tools.get_mut(index) else { return };
         let rows = batch.rows as u64;
         // The rows as they came in are needed again only for those that fail, which is rare: columns and text are shared.
-        let input = Batch { columns: Vec::new(), ..batch.clone() };
+        let mut input = Batch { columns: Vec::new(), ..batch.clone() };
+        let side = match &node.action {
+            Action::PrepareJoin(join) => Some(join.side),
+            _ => None,
+        };
+        if let Some((side, column)) = side.and_then(|side| Some((side, batch.columns.get(side.index())?.clone()?))) {
+            input.put(side, column);
+        }
         let mut outcome = node.action.run(batch, &self.context.layout, tools);
         let errors = std::mem::take(&mut outcome.errors);
-        failed.extend(failed_rows(&self.context.layout, tools, &input, errors));
+        let origin = |row: usize| origin_of(&input, side, row);
+        failed.extend(failed_rows(&self.context.layout, tools, &input, errors, &origin));
         let stateful = matches!(node.action, Action::Prepare(_) | Action::PrepareJoin(_));
         let tally = &mut self.counted.of(node.node).tally;
         tally.filtered += outcome.filtered;
@@ -255,7 +279,7 @@ impl FlowRunner {
         if node.refresh {
             for (_, batch) in &mut outcome.ports {
                 let (read, errors) = tools.reread(batch);
-                failed.extend(failed_rows(&self.context.layout, tools, batch, errors));
+                failed.extend(failed_rows(&self.context.layout, tools, batch, errors, &|_| Origin::Made));
                 *batch = read;
             }
         }
@@ -297,11 +321,25 @@ impl FlowRunner {
             self.counted.of(from).tally.passed += batch.rows as u64;
         }
         let Some(targets) = readers(to, port) else { return };
+        self.hand(from, targets, port, batch.rows as u64);
         let Some((last, others)) = targets.split_last() else { return };
         for target in others {
             self.put(*target, batch.clone(), exits);
         }
         self.put(*last, batch, exits);
+    }
+
+    /// Notes what readers are handed. What the engine has put in front of a reader is part of it.
+    fn hand(&mut self, from: NodeId, targets: &[Target], port: &Port, rows: u64) {
+        let part_of = |node: NodeId| self.context.entries.get(node.index()).and_then(|entry| entry.part_of);
+        if part_of(from).is_some() {
+            return;
+        }
+        for target in targets {
+            let Target::Node(index) = target else { continue };
+            let Some(node) = self.flow.nodes.get(*index).map(|node| node.node) else { continue };
+            self.counted.of(part_of(node).unwrap_or(node)).hand(from, port, rows);
+        }
     }
 
     fn put(&mut self, target: Target, batch: Batch, exits: &mut [Option<Parcel>]) {
@@ -347,8 +385,9 @@ impl FlowRunner {
                     entry.sample(Sample { order, reason: row.reason.clone(), place: row.place.clone(), original });
                 }
                 if self.context.letters {
-                    let Failed { time, reason, place, original, .. } = row;
-                    entry.letters.push(Letter { order, cause: Cause::Error, reason, place, time, original });
+                    let Failed { time, reason, place, origin, header, original, .. } = row;
+                    let cause = Cause::Error;
+                    entry.letters.push(Letter { order, cause, reason, place, time, origin, header, original });
                 }
             }
         }
@@ -375,7 +414,13 @@ fn readers<'a>(all: &'a Readers, port: &Port) -> Option<&'a Vec<Target>> {
     all.iter().find(|(p, _)| p == port).map(|(_, targets)| targets)
 }
 
-fn failed_rows(layout: &Layout, tools: &mut Tools, batch: &Batch, errors: Vec<RowError>) -> Vec<Failed> {
+fn failed_rows(
+    layout: &Layout,
+    tools: &mut Tools,
+    batch: &Batch,
+    errors: Vec<RowError>,
+    origin: &dyn Fn(usize) -> Origin,
+) -> Vec<Failed> {
     let one = |error: RowError| {
         let row = error.row as usize;
         Failed {
@@ -383,6 +428,8 @@ fn failed_rows(layout: &Layout, tools: &mut Tools, batch: &Batch, errors: Vec<Ro
             time: batch.times.get(row).copied().unwrap_or(Timestamp::MIN),
             reason: error.reason,
             place: error.place,
+            origin: origin(row),
+            header: None,
             original: tools.text_of(layout, batch, error.row).into_bytes(),
         }
     };

@@ -17,7 +17,7 @@ use super::clock::Watermarks;
 use super::epoch::{Epoch, Resume, Stood};
 use super::flow::{Parcel, weave_lines};
 use super::gate::{Gate, Tick};
-use super::ledger::{Counted, Ledger, Tally};
+use super::ledger::{Counted, Ledger, Total};
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, Mapped, PartitionSpec, PartitionState};
@@ -77,9 +77,9 @@ pub struct Snapshot {
     pub stood: Stood,
     /// Rows by step; of one key the last counts.
     pub steps: BTreeMap<String, Vec<StateRow>>,
-    /// What became of rows since the run began, and how many are held, by the node's index.
+    /// What became of rows since the run began, by the node's index.
     #[serde(skip)]
-    pub ledger: BTreeMap<usize, (Tally, u64)>,
+    pub ledger: BTreeMap<usize, Total>,
 }
 
 /// A job.

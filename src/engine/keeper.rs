@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
-use crate::plan::{NodeId, NodeKind, Plan, meaning::meaning};
-use crate::store::rows::{Cause, Commit, DeadLetter, LedgerRow, PartitionRow, StateRow, Status, StepRow};
+use crate::plan::{NodeId, NodeKind, Plan, Port, meaning::meaning};
+use crate::store::rows::{
+    Cause, Commit, DeadLetter, HandedRow, Imbalance, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
+    imbalances,
+};
 use crate::store::state::StateFile;
 
 use super::epoch::{Epoch, Keeper, Kept, Stood};
@@ -27,11 +30,18 @@ pub struct StateKeeper {
     /// What became of rows since the run began, by node.
     totals: Vec<Tally>,
     held: Vec<u64>,
+    /// By node and input: rows that were handed to it since the run began.
+    handed: Vec<BTreeMap<String, u64>>,
     /// Dead letters that the next commit takes away.
     sent_again: Vec<u64>,
     /// Where partitions stood at the last commit.
     partitions: HashMap<(String, String), PartitionRow>,
 }
+
+/// The input of rows that were dead letters and are sent again.
+const AGAIN: &str = "(again)";
+/// The input of rows that an older version took in, which did not count who handed them.
+const BEFORE: &str = "(before)";
 
 /// What a run goes on from.
 pub struct Resumed {
@@ -56,6 +66,7 @@ impl StateKeeper {
             steps: steps.collect(),
             totals: vec![Tally::default(); plan.nodes.len()],
             held: vec![0; plan.nodes.len()],
+            handed: vec![BTreeMap::new(); plan.nodes.len()],
             sent_again: Vec::new(),
             partitions: HashMap::new(),
             sources,
@@ -90,6 +101,15 @@ impl StateKeeper {
             let Some(node) = self.entries.iter().position(|name| *name == row.entry) else { continue };
             if let (Some(total), Some(held)) = (self.totals.get_mut(node), self.held.get_mut(node)) {
                 (*total, *held) = (tally_of(row), row.held);
+            }
+            if let Some(handed) = self.handed.get_mut(node).filter(|_| kept.handed.is_empty() && row.taken > 0) {
+                handed.insert(BEFORE.to_owned(), row.taken);
+            }
+        }
+        for row in &kept.handed {
+            let node = self.entries.iter().position(|name| *name == row.entry);
+            if let Some(handed) = node.and_then(|node| self.handed.get_mut(node)) {
+                handed.insert(row.input.clone(), row.rows);
             }
         }
         let mut marks: HashMap<String, BTreeMap<String, String>> = HashMap::new();
@@ -137,6 +157,7 @@ impl StateKeeper {
             changes: Vec::new(),
             marks: Vec::new(),
             ledger: kept.ledger.clone(),
+            handed: Vec::new(),
             dead_letters: Vec::new(),
             sent_again: Vec::new(),
             now: wall_clock().0,
@@ -153,6 +174,27 @@ impl StateKeeper {
         rows.map(|((entry, tally), held)| ledger_row(entry, tally, *held)).collect()
     }
 
+    /// Sources were handed nothing.
+    fn handed(&self) -> Vec<HandedRow> {
+        let mut rows = Vec::new();
+        for (entry, handed) in self.entries.iter().zip(&self.handed).filter(|(entry, _)| !self.sources.contains(entry))
+        {
+            let row =
+                |(input, rows): (&String, &u64)| HandedRow { entry: entry.clone(), input: input.clone(), rows: *rows };
+            rows.extend(handed.iter().map(row));
+        }
+        rows
+    }
+
+    /// Notes rows that an output has handed to a node; what is none of the pipeline's nodes has dead letters.
+    fn hand(&mut self, node: NodeId, from: NodeId, port: &Port, rows: u64) {
+        let input = self.entries.get(from.index()).map_or_else(|| AGAIN.to_owned(), |name| format!("{name}{port}"));
+        if let Some(handed) = self.handed.get_mut(node.index()) {
+            let sum = handed.entry(input).or_default();
+            *sum = sum.wrapping_add(rows);
+        }
+    }
+
     /// Dead letters are sent again: the entry that refused them is as if they had not come yet, and the next commit takes
     /// them away. Those of an earlier run come without a cause: they are not in this one's ledger.
     pub fn withdraw(&mut self, node: NodeId, letters: &[(u64, Option<Cause>)]) {
@@ -164,12 +206,18 @@ impl StateKeeper {
                 total.dead = total.dead.saturating_sub(1);
             }
         }
+        // They are handed to it once more in what the next commit counts.
+        let counted = letters.iter().filter(|(_, cause)| cause.is_some()).count() as u64;
+        if let Some(handed) = self.handed.get_mut(node.index()) {
+            let again = handed.entry(AGAIN.to_owned()).or_default();
+            *again = again.wrapping_sub(counted);
+        }
         self.sent_again.extend(letters.iter().map(|(id, _)| *id));
     }
 
-    /// What became of the rows since the run began, by node.
-    pub fn totals(&self) -> Vec<LedgerRow> {
-        self.ledger()
+    /// What does not balance in what became of the rows since the run began.
+    pub fn imbalances(&self) -> Vec<Imbalance> {
+        imbalances(&self.ledger(), &self.handed(), &|entry| self.sources.iter().any(|name| name == entry))
     }
 }
 
@@ -190,6 +238,9 @@ impl Keeper for StateKeeper {
         for (node, entry) in epoch.counted.into_entries() {
             if let Some(total) = self.totals.get_mut(node.index()) {
                 total.add(&entry.tally);
+            }
+            for (from, port, rows) in entry.handed {
+                self.hand(node, from, &port, rows);
             }
             let mut letters = entry.letters;
             letters.sort_by_key(|letter| letter.order);
@@ -216,10 +267,11 @@ impl Keeper for StateKeeper {
         }
         let (partitions, gone) = self.partitions(epoch.partitions);
         let changes = epoch.steps.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
-        let ledger = self.ledger();
+        let (ledger, handed) = (self.ledger(), self.handed());
         let sent_again = std::mem::take(&mut self.sent_again);
         let now = wall_clock().0;
-        let commit = Commit { status, partitions, gone, steps, changes, marks, ledger, dead_letters, sent_again, now };
+        let commit =
+            Commit { status, partitions, gone, steps, changes, marks, ledger, handed, dead_letters, sent_again, now };
         self.file.commit(&commit).map_err(|e| e.message)
     }
 
@@ -253,6 +305,8 @@ fn dead_letter(entry: &str, letter: Letter) -> DeadLetter {
         reason: letter.reason,
         place: letter.place,
         time: (letter.time != Timestamp::MIN).then_some(letter.time.0),
+        origin: letter.origin,
+        header: letter.header.filter(|_| letter.origin == Origin::Record).map(|names| names.to_vec()),
         original: letter.original,
     }
 }

@@ -1,11 +1,12 @@
 //! What became of every row: counted per entry, with samples of what nobody reads.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use crate::base::limit::ERROR_SAMPLES;
 use crate::base::time::Timestamp;
-use crate::plan::NodeId;
-use crate::store::rows::Cause;
+use crate::plan::{NodeId, Port};
+use crate::store::rows::{Cause, Origin};
 
 /// Rows of one entry. Each row taken ends as passed on, filtered, dropped, failed, late, a
 /// duplicate or absorbed by a window.
@@ -75,8 +76,23 @@ pub struct Letter {
     pub place: String,
     /// Its event time; the least if it has none.
     pub time: Timestamp,
+    /// What `original` is.
+    pub origin: Origin,
+    /// Of a record of CSV: the names of its fields.
+    pub header: Option<Arc<Vec<String>>>,
     /// The row as it came to the entry.
     pub original: Vec<u8>,
+}
+
+/// What is known of an entry at a checkpoint, since the run began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// Rows.
+    pub tally: Tally,
+    /// Rows that it holds.
+    pub held: u64,
+    /// Rows that were handed to it, by the index of the node whose output they are, and its port.
+    pub handed: BTreeMap<(usize, Port), u64>,
 }
 
 /// The counts of a whole run.
@@ -94,6 +110,9 @@ pub struct Entry {
     pub samples: Vec<Sample>,
     /// All of them, where they are kept.
     pub letters: Vec<Letter>,
+    /// Rows that outputs of other entries have handed to it. What it took in is counted where it takes them, and must be as
+    /// many.
+    pub handed: Vec<(NodeId, Port, u64)>,
 }
 
 impl Entry {
@@ -105,6 +124,14 @@ impl Entry {
         let at = self.samples.partition_point(|s| *s < sample);
         self.samples.insert(at, sample);
         self.samples.truncate(ERROR_SAMPLES);
+    }
+
+    /// Notes rows that were handed to it.
+    pub fn hand(&mut self, from: NodeId, port: &Port, rows: u64) {
+        match self.handed.iter_mut().find(|(node, of, _)| *node == from && of == port) {
+            Some((_, _, sum)) => *sum += rows,
+            None => self.handed.push((from, port.clone(), rows)),
+        }
     }
 
     /// Whether a sample at this place would be kept: making one costs copies.
@@ -154,6 +181,7 @@ impl Counted {
             let total = self.of(node);
             total.tally.add(&entry.tally);
             total.letters.extend(entry.letters);
+            entry.handed.iter().for_each(|(from, port, rows)| total.hand(*from, port, *rows));
         }
     }
 

@@ -14,6 +14,7 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::Value;
 use crate::expr::Program;
 use crate::plan::Port;
+use crate::store::rows::Origin;
 
 use super::flow::{Failed, Flow, FlowContext, FlowRunner, Parcel};
 use super::ledger::Counted;
@@ -129,6 +130,7 @@ impl Mapper {
         let length = input.block.too_long.unwrap_or(input.block.bytes.len() as u64);
         let length = length + u64::from(input.block.broken.is_some());
         self.runner.sequence = input.number;
+        let header = input.block.header.clone();
         let decoded = match input.decoded {
             true => self.tools.decoder.decode(input.block),
             false => self.decoder.decode(input.block),
@@ -153,6 +155,8 @@ impl Mapper {
                 time: Timestamp::MIN,
                 reason: r.reason,
                 place: r.place,
+                origin: if r.whole { Origin::Record } else { Origin::Part },
+                header: header.clone(),
                 original: r.original,
             })
             .collect();

@@ -2,19 +2,23 @@
 //! checkpoint, and what comes of it is part of the next one. Nothing else moves: no input is read, no watermark goes on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Encoded, Sink, SinkError};
 use crate::data::format::Format;
 use crate::data::framing::Block;
 use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Operator, Plan, Port, Source};
-use crate::store::rows::{Cause, Status};
+use crate::store::rows::{Cause, DeadLetter, Origin, Status};
 use crate::store::state::Letter;
 
 use super::direct::Direct;
 use super::epoch::{Epoch, Keeper, Resume, Stood};
 use super::keeper::StateKeeper;
-use super::lower::{Lowering, lower};
+use super::lower::{Lowering, lower, tag_sides};
 use super::partition::PartitionSpec;
 use super::run::wall_clock;
 
@@ -46,21 +50,102 @@ pub struct Retry {
 
 /// Why a letter cannot be sent again; one sentence.
 pub fn refusal(plan: &Plan, letter: &Letter) -> Option<String> {
-    let entry = &letter.letter.entry;
+    let DeadLetter { entry, origin, header, .. } = &letter.letter;
     let Some(node) = plan.nodes.iter().find(|node| node.name == *entry) else {
         return Some(format!("the pipeline no longer has an entry `{entry}`"));
     };
-    match &node.kind {
-        NodeKind::Step(Operator::Join(_)) => Some("which side of the join it came from is not kept".to_owned()),
-        NodeKind::Source(Source { format: Format::Csv(_) | Format::MessagePack, .. }) if !is_json(letter) => {
-            Some("a record of this format cannot be read without its file".to_owned())
+    let why = match (origin, &node.kind) {
+        (Origin::Made, _) => {
+            "it made the row itself, and what it made it of is gone; what comes from now on is made by the pipeline as it is"
         }
-        _ => None,
-    }
+        (Origin::Part, _) => "only the beginning of the record was kept",
+        (Origin::Record, NodeKind::Source(Source { format: Format::Csv(csv), .. }))
+            if header.is_none() && csv.columns.is_none() =>
+        {
+            "the record was not of CSV with a header when it was kept; name the `columns` of its `format`"
+        }
+        (Origin::Record, NodeKind::Step(_) | NodeKind::Sink(_)) => "it was a source when the record was kept",
+        (Origin::Unknown, NodeKind::Step(Operator::Join(_))) => {
+            "an older version kept it, without the side of the join that it came from"
+        }
+        (Origin::Row, NodeKind::Step(Operator::Join(_))) => "it was no join when the row was kept",
+        (Origin::Unknown, NodeKind::Source(Source { format: Format::Csv(_) | Format::MessagePack, .. }))
+            if !is_json(letter) =>
+        {
+            "an older version kept it, without what is needed to read the record again"
+        }
+        _ => return None,
+    };
+    Some(why.to_owned())
 }
 
 fn is_json(letter: &Letter) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(&letter.letter.original).is_ok()
+}
+
+/// Where a letter enters: the node, and of a join whether by its right side.
+type Way = (usize, Option<bool>);
+
+fn way(plan: &Plan, letter: &Letter) -> Option<Way> {
+    let index = plan.nodes.iter().position(|node| node.name == letter.letter.entry)?;
+    let joins = plan.nodes.get(index).is_some_and(|node| matches!(node.kind, NodeKind::Step(Operator::Join(_))));
+    Some((index, joins.then_some(letter.letter.origin == Origin::Right)))
+}
+
+fn number(index: usize) -> NodeId {
+    NodeId(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
+/// The pipeline in which letters enter.
+struct Ways {
+    plan: Plan,
+    /// Sources, those that were put in for steps and sinks among them.
+    sources: usize,
+    /// The number of the partition that each way has.
+    partition_of: BTreeMap<Way, usize>,
+    partitions: Vec<PartitionSpec>,
+}
+
+impl Ways {
+    /// A step or sink reads a source of its own beside what it reads; letters of a source are its own records.
+    fn of(plan: &Plan, letters: &[Letter]) -> Result<Ways, String> {
+        let is_source = |node: &&Node| matches!(node.kind, NodeKind::Source(_));
+        let mut again = plan.clone();
+        tag_sides(&mut again)?;
+        let sources = plan.nodes.iter().filter(is_source).count();
+        let mut ways = Ways { plan: again, sources, partition_of: BTreeMap::new(), partitions: Vec::new() };
+        for way in letters.iter().filter_map(|letter| way(plan, letter)) {
+            if ways.partition_of.contains_key(&way) {
+                continue;
+            }
+            let (index, side) = way;
+            let source = if plan.nodes.get(index).as_ref().is_some_and(is_source) {
+                plan.nodes.iter().take(index).filter(is_source).count()
+            } else {
+                ways.add(&plan.nodes, index, side)
+            };
+            ways.partition_of.insert(way, ways.partitions.len());
+            ways.partitions.push(spec(source));
+        }
+        Ok(ways)
+    }
+
+    /// Puts a source in for a step or sink: its number.
+    fn add(&mut self, nodes: &[Node], index: usize, side: Option<bool>) -> usize {
+        let own = Input { node: number(self.plan.nodes.len()), port: Port::Main };
+        // Before each side of a join stands a step that marks its rows.
+        let tag = |right: bool| {
+            let input = self.plan.nodes.get(index)?.inputs.get(usize::from(right))?;
+            Some(input.node.index())
+        };
+        let reader = side.and_then(tag).unwrap_or(index);
+        if let Some(reader) = self.plan.nodes.get_mut(reader) {
+            reader.inputs.push(own);
+        }
+        self.plan.nodes.push(again(nodes, index));
+        self.sources += 1;
+        self.sources - 1
+    }
 }
 
 impl Retry {
@@ -72,48 +157,25 @@ impl Retry {
         stood: &Stood,
         keeper: &StateKeeper,
     ) -> Result<Self, String> {
-        let entry_of = |letter: &Letter| plan.nodes.iter().position(|node| node.name == letter.letter.entry);
-        let number = |index: usize| NodeId(u16::try_from(index).unwrap_or(u16::MAX));
-        let mut plan_again = plan.clone();
-        // A step or sink reads a source of its own beside what it reads; letters of a source are its own records.
-        let mut partition_of: BTreeMap<NodeId, usize> = BTreeMap::new();
-        let mut partitions = Vec::new();
-        let sources = plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Source(_))).count();
-        let mut added = 0;
-        for index in letters.iter().filter_map(entry_of) {
-            let node = number(index);
-            if partition_of.contains_key(&node) {
-                continue;
-            }
-            let is_source = plan.nodes.get(index).is_some_and(|n| matches!(n.kind, NodeKind::Source(_)));
-            let source = if is_source {
-                plan.nodes.iter().take(index).filter(|n| matches!(n.kind, NodeKind::Source(_))).count()
-            } else {
-                let own = number(plan_again.nodes.len());
-                if let Some(reader) = plan_again.nodes.get_mut(index) {
-                    reader.inputs.push(Input { node: own, port: Port::Main });
-                }
-                plan_again.nodes.push(again(&plan.nodes, index));
-                added += 1;
-                sources + added - 1
-            };
-            partition_of.insert(node, partitions.len());
-            partitions.push(spec(source));
-        }
+        let Ways { plan: plan_again, sources, partition_of, partitions } = Ways::of(plan, letters)?;
         let graph = lower(&plan_again, Lowering { shares: 1, track: true })?;
         let from = Resume { stood, rows: keeper };
         let sinks = graph.sink_nodes();
         let mut direct = Direct::resume(graph, partitions, TICK_ROWS, wall_clock(), Some(from))?;
         let held = direct.held();
-        (0..sources + added).for_each(|source| direct.job().keep_open(source));
+        (0..sources).for_each(|source| direct.job().keep_open(source));
         let mut sent: BTreeMap<NodeId, Vec<(u64, Option<Cause>)>> = BTreeMap::new();
         for letter in letters {
-            let Some(node) = entry_of(letter).map(number) else { continue };
-            let Some(partition) = partition_of.get(&node).copied() else { continue };
+            let Some(way) = way(plan, letter) else { continue };
+            let Some(partition) = partition_of.get(&way).copied() else { continue };
             direct.set_now(letter.letter.time.map_or_else(wall_clock, Timestamp));
-            let is_source = plan.node(node).is_some_and(|n| matches!(n.kind, NodeKind::Source(_)));
-            feed_one(&mut direct, partition, letter, is_source)?;
-            sent.entry(node).or_default().push((letter.id, (letter.run == run).then_some(letter.letter.cause)));
+            let format = match plan.nodes.get(way.0).map(|node| &node.kind) {
+                Some(NodeKind::Source(source)) => Some(&source.format),
+                _ => None,
+            };
+            feed_one(&mut direct, partition, letter, format)?;
+            let counted = (letter.run == run).then_some(letter.letter.cause);
+            sent.entry(number(way.0)).or_default().push((letter.id, counted));
         }
         Ok(Retry { direct, sinks, held, sent })
     }
@@ -199,13 +261,28 @@ fn spec(source: usize) -> PartitionSpec {
     }
 }
 
-fn feed_one(direct: &mut Direct, partition: usize, letter: &Letter, is_source: bool) -> Result<(), String> {
-    let mut bytes = letter.letter.original.clone();
-    // What a source refused after it had read it was kept as JSON.
-    if is_source && !is_json(letter) {
-        bytes.push(b'\n');
-        return direct.feed(partition, Block { bytes, ..Block::default() });
+/// `format` is that of the source that refused it.
+fn feed_one(direct: &mut Direct, partition: usize, letter: &Letter, format: Option<&Format>) -> Result<(), String> {
+    let DeadLetter { origin, header, original, .. } = &letter.letter;
+    let mut bytes = original.clone();
+    let record = match origin {
+        Origin::Record => true,
+        // What a source refused after it had read it was kept as JSON.
+        Origin::Unknown => !is_json(letter),
+        _ => false,
+    };
+    let Some(format) = format.filter(|_| record) else {
+        let end = crate::data::column::as_u32(bytes.len());
+        return direct.feed_event(partition, Block::from_records(bytes, vec![end]));
+    };
+    if *format == Format::MessagePack {
+        let id = letter.id;
+        bytes = STANDARD.decode(&bytes).map_err(|e| format!("the dead letter {id} is no Base64: {e}"))?;
     }
+    let header = match format {
+        Format::Csv(csv) => csv.columns.clone().or_else(|| header.clone()).map(Arc::new),
+        _ => None,
+    };
     let end = crate::data::column::as_u32(bytes.len());
-    direct.feed_event(partition, Block::from_records(bytes, vec![end]))
+    direct.feed(partition, Block { header, ..Block::from_records(bytes, vec![end]) })
 }

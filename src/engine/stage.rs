@@ -8,7 +8,7 @@ use crate::base::time::TimeSpan;
 use crate::connector::Encoded;
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
-use crate::data::layout::Demand;
+use crate::data::layout::{Demand, FieldId};
 use crate::data::weave::{self, Pick};
 use crate::plan::{NodeId, Port};
 
@@ -197,6 +197,8 @@ pub struct StageSpec {
     pub late: Option<&'static str>,
     /// How far the watermark behind it is behind its own.
     pub behind: TimeSpan,
+    /// Of a join: the column that says whose a row is.
+    pub side: Option<FieldId>,
 }
 
 /// One share of a step with state.
@@ -267,7 +269,7 @@ impl Stage {
             batch.ordinals = out.late.iter().map(|(_, rank)| *rank).collect();
             ports.push((Port::Late, batch));
         } else if !late.is_empty() {
-            self.runner.late_unread(self.spec.node, &input.batch, &late, self.spec.late);
+            self.runner.late_unread(self.spec.node, (&input.batch, &late), self.spec.late, self.spec.side);
         }
         if !out.failed.is_empty()
             && let Some(errors) = self.runner.fail_root(out.failed)

@@ -4,6 +4,7 @@ use crate::base::time::TimeSpan;
 use crate::data::layout::FieldId;
 use crate::expr::Expr;
 
+use super::NodeId;
 use super::window::Late;
 
 /// A `join` step. Its node has two inputs: the left one, then the right one.
@@ -73,4 +74,6 @@ pub struct Tag {
     pub field: FieldId,
     /// Which side.
     pub right: bool,
+    /// The join.
+    pub join: NodeId,
 }

@@ -187,7 +187,8 @@ impl Growing {
 
     /// What rows are asked for: those after a key, those up to one, and none of which it is unknown.
     fn condition(&self, after: bool, until: bool) -> String {
-        let mut all: Vec<String> = self.key.iter().take(self.by).map(|column| format!("{column} IS NOT NULL")).collect();
+        let mut all: Vec<String> =
+            self.key.iter().take(self.by).map(|column| format!("{column} IS NOT NULL")).collect();
         let count = self.key.len();
         let mut compare = |sign: char, equal: &str, first: usize| {
             let values: Vec<String> = (first..first + count).map(|at| format!("?{at}")).collect();

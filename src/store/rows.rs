@@ -116,6 +116,46 @@ impl LedgerRow {
     }
 }
 
+/// Rows that an input of an entry has handed to it since the run began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandedRow {
+    /// The entry.
+    pub entry: String,
+    /// The input: an entry's name, with its port if that is not the main one; or what is in parentheses, which is no entry:
+    /// dead letters that were sent again, rows of before this was counted.
+    pub input: String,
+    /// How many.
+    pub rows: u64,
+}
+
+/// What does not balance in a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Imbalance {
+    /// Rows that came into an entry or were made there, and those that it accounts for: entry, came, ended.
+    Entry(String, u64, u64),
+    /// Rows that were handed to an entry, and those that it took in: entry, handed, taken.
+    Handed(String, u64, u64),
+}
+
+/// What does not balance: every row that an entry took in comes to one end, and what its inputs have handed to an entry is
+/// what it took in. `is_source` says which entries have no inputs; a ledger in which nothing was handed to anybody was begun
+/// before that was counted.
+pub fn imbalances(ledger: &[LedgerRow], handed: &[HandedRow], is_source: &dyn Fn(&str) -> bool) -> Vec<Imbalance> {
+    let mut wrong = Vec::new();
+    for row in ledger {
+        let entry = &row.entry;
+        if !row.balances() {
+            wrong.push(Imbalance::Entry(entry.clone(), row.came(), row.ended()));
+        }
+        let of_entry = handed.iter().filter(|handed| handed.entry == *entry);
+        let sum = of_entry.fold(0u64, |sum, handed| sum.wrapping_add(handed.rows));
+        if !handed.is_empty() && !is_source(entry) && sum != row.taken {
+            wrong.push(Imbalance::Handed(entry.clone(), sum, row.taken));
+        }
+    }
+    wrong
+}
+
 /// Why a row is a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +164,27 @@ pub enum Cause {
     Error,
     /// It came after what it belongs to was gone.
     Late,
+}
+
+/// What is kept of the row of a dead letter, and so how it can be sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It is not known: an older version kept it.
+    #[default]
+    Unknown,
+    /// The row as it came to the entry, as JSON.
+    Row,
+    /// The same, of a join's left side.
+    Left,
+    /// The same, of a join's right side.
+    Right,
+    /// A record that could not be read, in its source's format; in Base64 if that is no text.
+    Record,
+    /// The beginning of a record that is too long, or in which its stream breaks.
+    Part,
+    /// A row that the entry made itself.
+    Made,
 }
 
 /// A row that nobody could take.
@@ -139,6 +200,10 @@ pub struct DeadLetter {
     pub place: String,
     /// Its event time, microseconds, if it has one.
     pub time: Option<i64>,
+    /// What `original` is.
+    pub origin: Origin,
+    /// Of a record of CSV: the names of its fields.
+    pub header: Option<Vec<String>>,
     /// The row as it came to the entry: of a source the record's bytes in the source's format, otherwise JSON.
     pub original: Vec<u8>,
 }
@@ -176,6 +241,8 @@ pub struct Commit {
     pub marks: Vec<(String, String, Option<String>)>,
     /// Every entry.
     pub ledger: Vec<LedgerRow>,
+    /// Every input of every entry that rows have come by.
+    pub handed: Vec<HandedRow>,
     /// New ones.
     pub dead_letters: Vec<DeadLetter>,
     /// Those that are dead letters no longer, by their ids: they were sent again.

@@ -15,10 +15,10 @@ use millstream::connectors::{SINKS, SOURCES};
 use millstream::data::framing::Block;
 use millstream::engine::direct::Direct;
 use millstream::engine::job::Snapshot;
-use millstream::engine::ledger::Tally;
+use millstream::engine::ledger::{Tally, Total};
 use millstream::engine::lower::{Lowering, lower};
 use millstream::engine::partition::{PartitionSpec, PartitionState};
-use millstream::plan::{NodeId, NodeKind};
+use millstream::plan::{NodeId, NodeKind, Port};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -150,6 +150,8 @@ pub struct Ran {
     pub outputs: Vec<String>,
     /// Counts by entry, in the order of the plan, over all restarts.
     pub counts: Vec<(String, Tally)>,
+    /// By entry: rows that left it by ports that are read, those of errors and late rows aside.
+    pub left: Vec<(String, u64)>,
 }
 
 /// Runs a pipeline over several partitions of several sources.
@@ -169,11 +171,11 @@ pub fn run_inputs(yaml: &str, inputs: &[Input], feed: &Feed) -> Ran {
         if !ended {
             snapshot = Some(direct.snapshot().expect("a snapshot"));
         }
-        balanced(&pipeline, direct.ledger().expect("a ledger"), yaml);
+        let left = balanced(&pipeline, direct.ledger().expect("a ledger"), yaml);
         collect(&mut direct, &pipeline, &mut outputs);
         if ended {
             let counts = counts(&mut direct, &pipeline);
-            return Ran { outputs, counts };
+            return Ran { outputs, counts, left };
         }
     }
 }
@@ -182,8 +184,14 @@ pub fn run_inputs(yaml: &str, inputs: &[Input], feed: &Feed) -> Ran {
 fn counts(direct: &mut Direct, pipeline: &Pipeline) -> Vec<(String, Tally)> {
     assert!(direct.is_done(), "the run did not end");
     let ledger = direct.ledger().expect("a ledger").clone();
-    let ledger = |index: usize| ledger.get(&index).map_or_else(Tally::default, |(tally, _)| *tally);
+    let ledger = |index: usize| ledger.get(&index).map_or_else(Tally::default, |total| total.tally);
     pipeline.plan.nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), ledger(i))).collect()
+}
+
+/// A run that has ended.
+fn ended(direct: &mut Direct, pipeline: &Pipeline, outputs: Vec<String>, yaml: &str) -> Ran {
+    let left = balanced(pipeline, direct.ledger().expect("a ledger"), yaml);
+    Ran { outputs, counts: counts(direct, pipeline), left }
 }
 
 /// A run with a checkpoint after every block; then one from each of these checkpoints to the end, on `shares` shares, with
@@ -202,25 +210,44 @@ pub fn run_from_every_epoch(yaml: &str, inputs: &[Input], feed: &Feed, shares: u
         false
     });
     collect(&mut direct, &pipeline, &mut outputs);
-    let mut runs = vec![Ran { outputs, counts: counts(&mut direct, &pipeline) }];
+    let mut runs = vec![ended(&mut direct, &pipeline, outputs, yaml)];
     let feed = Feed { shares, ..feed.clone() };
     for (snapshot, mut outputs) in epochs {
         let mut direct = make(&pipeline, inputs, &feed, Some(&snapshot));
         drive(&mut direct, inputs, &feed, Some(&snapshot), &mut |_, _| false);
         collect(&mut direct, &pipeline, &mut outputs);
-        runs.push(Ran { outputs, counts: counts(&mut direct, &pipeline) });
+        runs.push(ended(&mut direct, &pipeline, outputs, yaml));
     }
     runs
 }
 
-/// At every checkpoint each row that an entry took in has come to exactly one end, or is held.
-fn balanced(pipeline: &Pipeline, ledger: &BTreeMap<usize, (Tally, u64)>, yaml: &str) {
-    for (index, node) in pipeline.plan.nodes.iter().enumerate() {
-        let (tally, held) = ledger.get(&index).copied().unwrap_or_default();
+/// At every checkpoint each row that an entry took in has come to exactly one end, or is held; what its inputs handed to it
+/// is what it took in, and all readers of a port were handed the same rows. What left each entry.
+fn balanced(pipeline: &Pipeline, ledger: &BTreeMap<usize, Total>, yaml: &str) -> Vec<(String, u64)> {
+    let nodes = &pipeline.plan.nodes;
+    let mut left: BTreeMap<(usize, Port), u64> = BTreeMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let Total { tally, held, handed } = ledger.get(&index).cloned().unwrap_or_default();
         let Tally { passed, filtered, dropped, duplicate, failed, late, absorbed, .. } = tally;
         let ends = passed + filtered + dropped + duplicate + failed + late + absorbed + held;
         assert_eq!(tally.taken + tally.made, ends, "{}: {tally:?}, {held} held\n{yaml}", node.name);
+        if !node.inputs.is_empty() {
+            assert_eq!(handed.values().sum::<u64>(), tally.taken, "{}: {handed:?}\n{yaml}", node.name);
+        }
+        for input in &node.inputs {
+            let of = (input.node.index(), input.port.clone());
+            // A join may read one output twice.
+            let times = node.inputs.iter().filter(|other| *other == input).count() as u64;
+            let rows = handed.get(&of).copied().unwrap_or(0) / times;
+            assert_eq!(*left.entry(of.clone()).or_insert(rows), rows, "{of:?} to {}\n{yaml}", node.name);
+        }
     }
+    let of = |index: usize| {
+        let ports =
+            left.iter().filter(|((node, port), _)| *node == index && !matches!(port, Port::Errors | Port::Late));
+        ports.map(|(_, rows)| rows).sum()
+    };
+    nodes.iter().enumerate().map(|(index, node)| (node.name.clone(), of(index))).collect()
 }
 
 fn make(pipeline: &Pipeline, inputs: &[Input], feed: &Feed, from: Option<&Snapshot>) -> Direct {

@@ -12,6 +12,7 @@ use crate::engine::kept::{Fate, fates};
 use crate::engine::lower::{Lowering, lower};
 use crate::engine::retry::{Outcome, Retry, refusal};
 use crate::inspect::spelling::counted;
+use crate::plan::{Node, NodeKind, Plan};
 use crate::store::state::{Filter, Letter, StateFile};
 
 use super::Which;
@@ -42,7 +43,7 @@ pub fn run(args: &Args) -> Result<u8, u8> {
 fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String> {
     let plan = &pipeline.plan;
     let Some(kept) = file.kept().filter(|kept| kept.epoch > 0) else {
-        return Err("the last run is complete and its output final; `dead-letters export` writes the rows, and a run of their own can take them".into());
+        return Err(complete(plan));
     };
     let changed = fates(plan, kept).into_iter().find(|fate| matches!(fate.fate, Fate::Changed(_) | Fate::Gone));
     if let Some(changed) = changed {
@@ -81,6 +82,19 @@ fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String>
         (exit::OK, 1..) => exit::FAILED,
         (code, _) => code,
     })
+}
+
+/// Why the dead letters of a run that is over cannot be sent again, and what can be done instead.
+fn complete(plan: &Plan) -> String {
+    let bounded =
+        |node: &Node| !matches!(&node.kind, NodeKind::Source(source) if !source.bounded || source.connector == "stdin");
+    let instead = match plan.nodes.iter().all(bounded) {
+        true => "put the pipeline right and run it again, which reads all of its input anew",
+        false => "`dead-letters export` writes the rows, and a run of their own can take them",
+    };
+    format!(
+        "the last run is complete: its windows are closed, its output is final, and what is sent now could join neither; {instead}"
+    )
 }
 
 fn said(outcome: Outcome, dry: bool) -> String {

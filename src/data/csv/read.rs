@@ -96,14 +96,11 @@ impl Decoder {
                 Err((reason, byte)) => {
                     text.truncate(before);
                     let record = if more { rest } else { record };
-                    let original = if record.len() > RECORD_BYTES {
-                        record.get(..KEPT_OF_LONG).unwrap_or_default()
-                    } else {
-                        record
-                    };
+                    let whole = record.len() <= RECORD_BYTES;
+                    let original = if whole { record } else { record.get(..KEPT_OF_LONG).unwrap_or_default() };
                     let original = without_line_end(original).to_vec();
                     let place = format!("byte {}", byte + 1);
-                    refused.push(Refused { ordinal: as_u32(starts.len()), reason, place, original });
+                    refused.push(Refused { ordinal: as_u32(starts.len()), reason, place, original, whole });
                 }
             }
             starts.push(as_u32(at));
@@ -122,7 +119,7 @@ impl Decoder {
             let shown = bytes.get(start..).unwrap_or_default();
             let original = shown.get(..KEPT_OF_LONG.min(shown.len())).unwrap_or_default().to_vec();
             let reason = format!("as JSON this cannot be read: {}", grown.reason);
-            refused.push(Refused { ordinal, reason, place: "byte 1".to_owned(), original });
+            refused.push(Refused { ordinal, reason, place: "byte 1".to_owned(), original, whole: false });
         }
         refused.sort_by_key(|r| r.ordinal);
         Decoded { batch, refused, records, starts }

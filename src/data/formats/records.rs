@@ -109,7 +109,7 @@ impl Records {
             Err(malformed) => {
                 made.text.truncate(before);
                 let original = self.shown(record);
-                made.refuse(as_u32(made.starts.len()), malformed, original);
+                made.refuse(as_u32(made.starts.len()), malformed, original, record.len() <= RECORD_BYTES);
             }
         }
         made.starts.push(as_u32(start));
@@ -195,9 +195,10 @@ impl Records {
                 Some(ends) => ends.get(ordinal as usize).map_or(0, |end| *end as usize - start),
                 None => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
             };
-            let original = self.shown(self.without_line_end(rest.get(..len).unwrap_or_default()));
+            let record = self.without_line_end(rest.get(..len).unwrap_or_default());
+            let (original, whole) = (self.shown(record), record.len() <= RECORD_BYTES);
             let reason = format!("as JSON this cannot be read: {}", grown.reason);
-            refused.push(Refused { ordinal, reason, place: "byte 1".to_owned(), original });
+            refused.push(Refused { ordinal, reason, place: "byte 1".to_owned(), original, whole });
         }
         refused.sort_by_key(|r| r.ordinal);
         let mut batch = decoded.batch;
@@ -219,8 +220,8 @@ struct Made {
 }
 
 impl Made {
-    fn refuse(&mut self, ordinal: u32, malformed: Malformed, original: Vec<u8>) {
+    fn refuse(&mut self, ordinal: u32, malformed: Malformed, original: Vec<u8>, whole: bool) {
         let place = format!("byte {}", malformed.byte + 1);
-        self.refused.push(Refused { ordinal, reason: malformed.reason, place, original });
+        self.refused.push(Refused { ordinal, reason: malformed.reason, place, original, whole });
     }
 }

@@ -250,7 +250,7 @@ impl Reading<'_> {
         let original = original.strip_suffix(b"\r").unwrap_or(original).to_vec();
         let reason = format!("this is not JSON: {}", error.reason);
         let place = format!("byte {}", error.byte);
-        self.refused.push(Refused { ordinal: as_u32(self.starts.len()), reason, place, original });
+        self.refused.push(Refused { ordinal: as_u32(self.starts.len()), reason, place, original, whole: true });
         self.starts.push(as_u32(start));
     }
 
@@ -262,6 +262,7 @@ impl Reading<'_> {
             reason: bad.reason,
             place: format!("byte {}", bad.fault + 1),
             original: bad.original,
+            whole: true,
         });
         self.starts.push(as_u32(bad.start));
     }

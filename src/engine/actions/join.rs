@@ -11,6 +11,7 @@ use crate::data::weave::{self, Pick};
 use crate::engine::action::{Outcome, Tools, column_of, in_order, without};
 use crate::expr::Program;
 use crate::plan::Port;
+use crate::store::rows::Origin;
 
 /// What a join needs of each row.
 pub struct PrepareJoin {
@@ -32,6 +33,15 @@ pub fn tag(field: FieldId, right: bool, mut batch: Batch) -> Outcome {
 /// Whether a row is the right side's.
 pub fn is_right(batch: &Batch, side: FieldId, row: usize) -> bool {
     matches!(batch.get(side, row), Val::Bool(true))
+}
+
+/// What a row is when it is refused; `side` is the column that says whose it is, of a join's.
+pub fn origin_of(batch: &Batch, side: Option<FieldId>, row: usize) -> Origin {
+    match side {
+        None => Origin::Row,
+        Some(side) if is_right(batch, side, row) => Origin::Right,
+        Some(_) => Origin::Left,
+    }
 }
 
 impl PrepareJoin {

@@ -22,13 +22,16 @@ fn side_path(join: &str) -> FieldPath {
 }
 
 /// Puts a step in front of each input of a join that marks its rows: a step takes its inputs as one. Their numbers are
-/// beyond those of the nodes that are there.
-pub(super) fn tag_sides(plan: &mut Plan) -> Result<(), String> {
+/// beyond those of the nodes that are there. A join that has them already stays as it is.
+pub(in crate::engine) fn tag_sides(plan: &mut Plan) -> Result<(), String> {
     for at in 0..plan.nodes.len() {
         let Some(node) = plan.nodes.get(at) else { continue };
-        if !matches!(node.kind, NodeKind::Step(Operator::Join(_))) {
+        let is_tag =
+            |input: &Input| plan.node(input.node).is_some_and(|n| matches!(n.kind, NodeKind::Step(Operator::Tag(_))));
+        if !matches!(node.kind, NodeKind::Step(Operator::Join(_))) || node.inputs.iter().any(is_tag) {
             continue;
         }
+        let join = NodeId(u16::try_from(at).map_err(|_| "the pipeline has too many entries".to_owned())?);
         let field = plan.layout.intern(side_path(&node.name));
         let field = field.ok_or_else(|| "the pipeline names too many fields".to_owned())?;
         let mut tagged = Vec::with_capacity(2);
@@ -37,7 +40,7 @@ pub(super) fn tag_sides(plan: &mut Plan) -> Result<(), String> {
             .zip(&node.inputs)
             .map(|(right, input)| Node {
                 inputs: vec![input.clone()],
-                kind: NodeKind::Step(Operator::Tag(Tag { field, right })),
+                kind: NodeKind::Step(Operator::Tag(Tag { field, right, join })),
                 ..node.clone()
             })
             .collect();
@@ -78,7 +81,7 @@ impl Lower<'_> {
         let late = reason(join.late, "late: whatever it could match is gone");
         let prepare = Arc::new(prepare);
         let action: ActionMaker = Box::new(move || Ok(Action::PrepareJoin(Arc::clone(&prepare))));
-        Ok((Stateful { make, keyed: true, late, behind: join.behind(), watches }, action))
+        Ok((Stateful { make, keyed: true, late, behind: join.behind(), watches, side: Some(side) }, action))
     }
 
     /// The column of one part of the key. Where both sides name the same field it is that.

@@ -14,7 +14,7 @@ use crate::data::format::Format;
 use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
 use crate::expr::{Expr, Program};
 use crate::plan::demand::{Demands, demand};
-use crate::plan::{Node, NodeId, NodeKind, Plan, Port, Sink, Source};
+use crate::plan::{Node, NodeId, NodeKind, Operator, Plan, Port, Sink, Source};
 
 use super::action::Action;
 use super::flow::{EntryInfo, ErrorFields, Flow, FlowContext};
@@ -22,6 +22,7 @@ use super::map::{Meta, SourceSpec, TimeSpec};
 use super::missing::{Watch, fields_read};
 use super::stage::StageSpec;
 use actions::{compile, encode};
+pub(super) use join::tag_sides;
 use steps::Stateful;
 
 /// A plan ready to run.
@@ -93,7 +94,7 @@ pub struct Lowering {
 pub fn lower(plan: &Plan, how: Lowering) -> Result<Graph, String> {
     let mut plan = plan.clone();
     name_csv_columns(&mut plan)?;
-    join::tag_sides(&mut plan)?;
+    tag_sides(&mut plan)?;
     let plan = &plan;
     let demands = demand(plan);
     let mut lowering = Lower { plan, layout: plan.layout.clone(), demands, how, readers: HashMap::new() };
@@ -200,7 +201,11 @@ impl Lower<'_> {
         mut made: HashMap<NodeId, Made>,
         error_fields: ErrorFields,
     ) -> Result<Graph, String> {
-        let entry = |n: &Node| EntryInfo { name: n.name.clone(), on_error: n.on_error };
+        let part_of = |n: &Node| match &n.kind {
+            NodeKind::Step(Operator::Tag(tag)) => Some(tag.join),
+            _ => None,
+        };
+        let entry = |n: &Node| EntryInfo { name: n.name.clone(), on_error: n.on_error, part_of: part_of(n) };
         let layout = Arc::new(self.layout.clone());
         let entries = self.plan.nodes.iter().map(entry).collect();
         let context = FlowContext { layout: Arc::clone(&layout), entries, error_fields, letters: self.how.track };
@@ -290,7 +295,7 @@ impl Lower<'_> {
         let layout = Arc::clone(layout);
         let needed = self.demands.of_all(id);
         let of_output = needed.clone();
-        let Stateful { make, keyed, late, behind, .. } = stateful;
+        let Stateful { make, keyed, late, behind, side, .. } = stateful;
         StageSpec {
             node: id,
             make: Box::new(move || Ok(make(&layout, &of_output))),
@@ -300,6 +305,7 @@ impl Lower<'_> {
             needed,
             late,
             behind,
+            side,
         }
     }
 

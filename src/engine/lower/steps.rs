@@ -36,6 +36,8 @@ pub(super) struct Stateful {
     pub(super) behind: TimeSpan,
     /// What looks for fields that its rows never have.
     pub(super) watches: Vec<Arc<Watch>>,
+    /// Of a join: the column that says whose a row is.
+    pub(super) side: Option<FieldId>,
 }
 
 /// What is checked of the column that an aggregate of numbers reads.
@@ -65,7 +67,7 @@ impl Lower<'_> {
                 let make: MakeOperator =
                     Box::new(move |layout, needed| Box::new(KeyedScript::new(&spec, layout, needed)));
                 Ok((
-                    Stateful { make, keyed: true, late: None, behind: TimeSpan::ZERO, watches: Vec::new() },
+                    Stateful { make, keyed: true, late: None, behind: TimeSpan::ZERO, watches: Vec::new(), side: None },
                     prepare_action(Prepare { compute, numbers: Vec::new(), digest: None, key }),
                 ))
             }
@@ -182,7 +184,7 @@ impl Lower<'_> {
         let behind = window.holds_back();
         let make: MakeOperator = Box::new(move |layout, needed| Box::new(WindowStep::new(&spec, layout, needed)));
         Ok((
-            Stateful { make, keyed, late, behind, watches: Vec::new() },
+            Stateful { make, keyed, late, behind, watches: Vec::new(), side: None },
             prepare_action(Prepare { compute, numbers, digest: None, key }),
         ))
     }
@@ -204,7 +206,7 @@ impl Lower<'_> {
         let make: MakeOperator = Box::new(move |_, _| Box::new(Pace::new(&spec)));
         let late = reason(dedupe.late, "late: whether it repeats another is no longer known");
         Ok((
-            Stateful { make, keyed: true, late, behind: TimeSpan::ZERO, watches: Vec::new() },
+            Stateful { make, keyed: true, late, behind: TimeSpan::ZERO, watches: Vec::new(), side: None },
             prepare_action(Prepare { compute, numbers: Vec::new(), digest, key }),
         ))
     }
@@ -225,7 +227,7 @@ impl Lower<'_> {
         let late = reason(throttle.late, "late: what went on around it is no longer known");
         let keyed = !key.is_empty();
         let action = prepare_action(Prepare { compute, numbers: Vec::new(), digest: None, key });
-        Ok((Stateful { make, keyed, late, behind: TimeSpan::ZERO, watches: Vec::new() }, action))
+        Ok((Stateful { make, keyed, late, behind: TimeSpan::ZERO, watches: Vec::new(), side: None }, action))
     }
 }
 

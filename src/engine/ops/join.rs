@@ -21,6 +21,7 @@ use crate::engine::flow::Failed;
 use crate::engine::missing::Watch;
 use crate::engine::state::{State, StateError, StateRow, decode, encode};
 use crate::expr::Program;
+use crate::store::rows::Origin;
 
 use super::window::keys::{Entry, Key, KeyColumns, Keys};
 use super::{Operator, Rank, TickInput, TickOutput};
@@ -131,7 +132,16 @@ impl JoinStep {
             let name = self.spec.names.get(side).map_or("", String::as_str);
             let reason = format!("`{name}` has {JOIN_ROWS} rows of this key that wait for a match, which is the limit");
             let place = place(rank, out);
-            out.failed.push(failed(place, time, reason, text));
+            let origin = if side == LEFT { Origin::Left } else { Origin::Right };
+            out.failed.push(Failed {
+                ordinal: place,
+                time: Timestamp(time),
+                reason,
+                place: String::new(),
+                origin,
+                header: None,
+                original: text.as_bytes().to_vec(),
+            });
             return;
         }
         let first = others.partition_point(|other| other.time < earliest);
@@ -207,10 +217,6 @@ fn alone(side: usize, text: &str) -> [Option<&str>; 2] {
 fn place(rank: Rank, out: &mut TickOutput) -> u32 {
     out.ranks.list.push(rank);
     as_u32(out.ranks.list.len() - 1)
-}
-
-fn failed(ordinal: u32, time: i64, reason: String, text: &str) -> Failed {
-    Failed { ordinal, time: Timestamp(time), reason, place: String::new(), original: text.as_bytes().to_vec() }
 }
 
 /// The texts of a share's rows as they are now.

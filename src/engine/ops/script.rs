@@ -11,6 +11,7 @@ use crate::engine::action::{Causes, Outcome, Tools, in_order, weave_emitted};
 use crate::engine::flow::Failed;
 use crate::engine::state::{State, StateError, StateRow, decode, encode};
 use crate::expr::{KeyedState, Program};
+use crate::store::rows::Origin;
 
 use super::window::keys::{Key, KeyColumns, Keys};
 use super::{Operator, Rank, TickInput, TickOutput};
@@ -149,6 +150,8 @@ impl Operator for KeyedScript {
                     time: times.get(error.row as usize).copied().unwrap_or(crate::base::time::Timestamp::MIN),
                     reason: error.reason,
                     place: error.place,
+                    origin: Origin::Row,
+                    header: None,
                     original: self.tools.text_of(&self.layout, &kept, error.row).into_bytes(),
                 });
             }

@@ -10,7 +10,7 @@ use super::fault::{StateError, damaged, fault};
 use super::index::{Due, Index, slices};
 use super::letters::Totals;
 use super::table::{self, Digest};
-use crate::store::rows::{LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow, key_group};
+use crate::store::rows::{HandedRow, LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow, key_group};
 
 /// What the last checkpoint of a run holds. Rows are in the order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Kept {
     pub marks: Vec<MarkRow>,
     /// What became of the rows.
     pub ledger: Vec<LedgerRow>,
+    /// By which inputs they came to each entry.
+    pub handed: Vec<HandedRow>,
 }
 
 impl Status {
@@ -199,9 +201,10 @@ fn read(connection: &Connection, path: &Path) -> Result<(Content, [u8; 16]), Sta
     let (steps, of_steps) = table::all::<StepRow>(connection).map_err(wrong)?;
     let (marks, of_marks) = table::all::<MarkRow>(connection).map_err(wrong)?;
     let (ledger, of_ledger) = table::all::<LedgerRow>(connection).map_err(wrong)?;
+    let (handed, of_handed) = table::all::<HandedRow>(connection).map_err(wrong)?;
     let (index, of_chunks) = Index::read(connection).map_err(wrong)?;
     let letters = Totals::read(connection).map_err(wrong)?;
-    let parts = [of_partitions, of_steps, of_marks, of_ledger, of_chunks, letters.digest()];
+    let parts = [of_partitions, of_steps, of_marks, of_ledger, of_handed, of_chunks, letters.digest()];
     let sum = parts.into_iter().fold(0u128, u128::wrapping_add);
     let sql = "SELECT pipeline, program, run, epoch, status, started, committed, digest FROM run";
     let (kept, status, digest) = connection
@@ -218,6 +221,7 @@ fn read(connection: &Connection, path: &Path) -> Result<(Content, [u8; 16]), Sta
                 steps,
                 marks,
                 ledger,
+                handed,
             };
             Ok((kept, row.get::<_, String>(4)?, row.get::<_, [u8; 16]>(7)?))
         })
@@ -241,6 +245,7 @@ pub(super) fn finish(connection: &Connection) -> rusqlite::Result<()> {
         steps: Vec::new(),
         marks: Vec::new(),
         ledger: Vec::new(),
+        handed: Vec::new(),
     };
     kept.write(connection, kept.moment(), Totals::read(connection)?.digest())
 }

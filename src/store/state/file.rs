@@ -15,7 +15,7 @@ use super::letters::{Bounds, Filter, Letter};
 use super::lock::{Holder, Lock};
 use super::schema;
 use super::table::Change;
-use crate::store::rows::{Commit, LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow};
+use crate::store::rows::{Commit, HandedRow, LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow};
 
 /// A state database that this process alone writes, until it is dropped.
 pub struct StateFile {
@@ -36,6 +36,7 @@ struct Changes {
     steps: Change<StepRow>,
     marks: Change<MarkRow>,
     ledger: Change<LedgerRow>,
+    handed: Change<HandedRow>,
     chunks: Vec<NewChunk>,
 }
 
@@ -106,15 +107,16 @@ impl StateFile {
             steps: Vec::new(),
             marks: Vec::new(),
             ledger: Vec::new(),
+            handed: Vec::new(),
             ..before.clone()
         };
         let letters = self.content.letters;
         let index = Index::merged_by(self.content.index.merging);
         let content = Content { kept, index, letters, sum: letters.digest() };
         self.write(|connection| {
-            let tables =
-                "DELETE FROM partition; DELETE FROM step; DELETE FROM chunk; DELETE FROM mark; DELETE FROM ledger;";
-            connection.execute_batch(tables)?;
+            for table in ["partition", "step", "chunk", "mark", "ledger", "handed"] {
+                connection.execute_batch(&format!("DELETE FROM {table}"))?;
+            }
             content.kept.write(connection, content.kept.moment(), content.sum)
         })?;
         self.content = content;
@@ -148,7 +150,8 @@ impl StateFile {
         let (run, epoch) = (content.kept.run, content.kept.epoch + 1);
         let bounds = self.bounds;
         let of_chunks = changes.chunks.iter().fold(0u128, |sum, chunk| sum.wrapping_add(chunk.digest()));
-        let sums = [changes.partitions.sum, changes.steps.sum, changes.marks.sum, changes.ledger.sum, of_chunks];
+        let of_ledger = changes.ledger.sum.wrapping_add(changes.handed.sum);
+        let sums = [changes.partitions.sum, changes.steps.sum, changes.marks.sum, of_ledger, of_chunks];
         let sum = sums.into_iter().fold(content.sum, u128::wrapping_add).wrapping_sub(letters.digest());
         let moment = Moment { status: commit.status, epoch, committed: commit.now, ..content.kept.moment() };
         let sum = self.write(|connection| {
@@ -156,6 +159,7 @@ impl StateFile {
             changes.steps.write(connection)?;
             changes.marks.write(connection)?;
             changes.ledger.write(connection)?;
+            changes.handed.write(connection)?;
             changes.chunks.iter().try_for_each(|chunk| chunk.write(connection))?;
             letters.remove(connection, &sent_again)?;
             letters.add(connection, &commit.dead_letters, (run, epoch, commit.now))?;
@@ -176,6 +180,7 @@ impl StateFile {
         changes.steps.apply(&mut before.steps);
         changes.marks.apply(&mut before.marks);
         changes.ledger.apply(&mut before.ledger);
+        changes.handed.apply(&mut before.handed);
         (before.status, before.epoch, before.committed) = (moment.status, moment.epoch, moment.committed);
         Ok(())
     }
@@ -199,6 +204,7 @@ impl StateFile {
             steps: Change::of(steps, commit.steps.iter(), std::iter::empty()),
             marks: Change::of(&kept.marks, marks.iter(), forgotten),
             ledger: Change::of(&kept.ledger, commit.ledger.iter(), std::iter::empty()),
+            handed: Change::of(&kept.handed, commit.handed.iter(), std::iter::empty()),
             chunks: Vec::new(),
         };
         let (mut id, epoch) = (self.content.index.next_id(), kept.epoch + 1);

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::fault::{StateError, damaged, fault};
 use super::table::Digest;
 use crate::base::limit;
-use crate::store::rows::{Cause, DeadLetter};
+use crate::store::rows::{Cause, DeadLetter, Origin};
 
 /// A dead letter as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,24 +27,31 @@ pub struct Letter {
 
 impl Letter {
     fn checksum(&self) -> u64 {
-        let DeadLetter { entry, cause, reason, place, time, original } = &self.letter;
+        let DeadLetter { entry, cause, reason, place, time, origin, header, original } = &self.letter;
         let texts = Digest::of("dead_letter").count(self.id).text(entry).text(cause.word()).text(reason).text(place);
         let times = texts.int(time.is_some().into()).int(time.unwrap_or_default()).int(self.at);
-        let all = times.count(self.run).count(self.epoch).count(xxh3_64(original)).finish();
-        all as u64
+        let all = times.count(self.run).count(self.epoch).count(xxh3_64(original));
+        // What an older version kept has neither.
+        let all = if *origin == Origin::Unknown { all } else { all.text(origin.word()) };
+        let all = if let Some(header) = header { header.iter().fold(all, |all, name| all.text(name)) } else { all };
+        all.finish() as u64
     }
 
     fn bytes(&self) -> u64 {
-        let DeadLetter { entry, reason, place, original, .. } = &self.letter;
-        (entry.len() + reason.len() + place.len() + original.len()) as u64
+        let DeadLetter { entry, reason, place, header, original, .. } = &self.letter;
+        let header: usize = header.iter().flatten().map(String::len).sum();
+        (entry.len() + reason.len() + place.len() + header + original.len()) as u64
     }
 
     fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO dead_letter VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-        let DeadLetter { entry, cause, reason, place, time, original } = &self.letter;
+        let sql = "INSERT INTO dead_letter (id, entry, cause, reason, place, time, at, run, epoch, checksum, original, \
+            origin, header) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        let DeadLetter { entry, cause, reason, place, time, origin, header, original } = &self.letter;
+        let header = header.as_ref().map(|names| serde_json::Value::from(names.as_slice()).to_string());
         let (id, run, epoch) = (self.id.cast_signed(), self.run.cast_signed(), self.epoch.cast_signed());
         let checksum = self.checksum().cast_signed();
-        let row = params![id, entry, cause.word(), reason, place, time, self.at, run, epoch, checksum, original];
+        let (cause, origin, at) = (cause.word(), origin.word(), self.at);
+        let row = params![id, entry, cause, reason, place, time, at, run, epoch, checksum, original, origin, header];
         connection.prepare_cached(sql)?.execute(row)?;
         Ok(())
     }
@@ -62,6 +69,26 @@ impl Cause {
     /// From [`Self::word`].
     pub fn of_word(word: &str) -> Option<Cause> {
         [Cause::Error, Cause::Late].into_iter().find(|cause| cause.word() == word)
+    }
+}
+
+impl Origin {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Unknown => "",
+            Origin::Row => "row",
+            Origin::Left => "left",
+            Origin::Right => "right",
+            Origin::Record => "record",
+            Origin::Part => "part",
+            Origin::Made => "made",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Origin> {
+        use Origin::{Left, Made, Part, Record, Right, Row, Unknown};
+        [Unknown, Row, Left, Right, Record, Part, Made].into_iter().find(|origin| origin.word() == word)
     }
 }
 
@@ -232,13 +259,14 @@ impl Default for Bounds {
     }
 }
 
-const LETTERS: &str =
-    "SELECT id, entry, cause, reason, place, time, at, run, epoch, checksum, original FROM dead_letter";
+const LETTERS: &str = "SELECT id, entry, cause, reason, place, time, at, run, epoch, checksum, original, origin, header \
+    FROM dead_letter";
 
 /// A row of [`LETTERS`], and its checksum.
 fn read(row: &Row<'_>) -> rusqlite::Result<(Letter, u64)> {
     let count = |index: usize| row.get::<_, i64>(index).map(i64::cast_unsigned);
-    let word: String = row.get(2)?;
+    let (word, origin): (String, String) = (row.get(2)?, row.get(11)?);
+    let header: Option<String> = row.get(12)?;
     let letter = DeadLetter {
         entry: row.get(1)?,
         // Another word has another checksum.
@@ -246,6 +274,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Letter, u64)> {
         reason: row.get(3)?,
         place: row.get(4)?,
         time: row.get(5)?,
+        origin: Origin::of_word(&origin).unwrap_or_default(),
+        header: header.map(|names| serde_json::from_str(&names).unwrap_or_default()),
         original: row.get(10)?,
     };
     Ok((Letter { id: count(0)?, letter, at: row.get(6)?, run: count(7)?, epoch: count(8)? }, count(9)?))

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::store::rows::{LedgerRow, MarkRow, PartitionRow, StepRow};
+use crate::store::rows::{HandedRow, LedgerRow, MarkRow, PartitionRow, StepRow};
 
 /// The hash of a row's fields; the sum of the hashes of all rows stands for what there is, in whatever order.
 #[derive(Default)]
@@ -232,6 +232,29 @@ impl Record for MarkRow {
 
     fn put(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection.prepare_cached(Self::PUT)?.execute(params![self.sink, self.key, self.value])?;
+        Ok(())
+    }
+}
+
+impl Record for HandedRow {
+    const ALL: &'static str = "SELECT entry, input, rows FROM handed";
+    const PUT: &'static str = "INSERT OR REPLACE INTO handed VALUES (?1, ?2, ?3)";
+    const TAKE: &'static str = "DELETE FROM handed WHERE entry = ?1 AND input = ?2";
+
+    fn key(&self) -> (&str, &str) {
+        (&self.entry, &self.input)
+    }
+
+    fn digest(&self) -> u128 {
+        Digest::of("handed").text(&self.entry).text(&self.input).count(self.rows).finish()
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(HandedRow { entry: row.get(0)?, input: row.get(1)?, rows: count(row, 2)? })
+    }
+
+    fn put(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.prepare_cached(Self::PUT)?.execute(params![self.entry, self.input, self.rows.cast_signed()])?;
         Ok(())
     }
 }

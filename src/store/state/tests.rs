@@ -16,7 +16,8 @@ use crate::base::limit::KEY_GROUPS;
 use crate::data::hash::hash_key;
 use crate::data::value::Val;
 use crate::store::rows::{
-    Cause, Commit, DeadLetter, LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow, key_group,
+    Cause, Commit, DeadLetter, HandedRow, LedgerRow, MarkRow, Origin, PartitionRow, StateRow, Status, StepRow,
+    key_group,
 };
 
 pub(super) fn holder() -> Holder {
@@ -38,6 +39,7 @@ pub(super) fn empty() -> Commit {
         changes: vec![],
         marks: vec![],
         ledger: vec![],
+        handed: vec![],
         dead_letters: vec![],
         sent_again: vec![],
         now: 1,
@@ -57,6 +59,8 @@ pub(super) fn letter(n: u64) -> DeadLetter {
         reason: format!("reason {n}"),
         place: "p.yaml:3:5".into(),
         time: (!n.is_multiple_of(2)).then_some(n as i64),
+        origin: [Origin::Row, Origin::Record, Origin::Left, Origin::Made][n as usize % 4],
+        header: n.is_multiple_of(5).then(|| vec![format!("name {n}"), String::new()]),
         original: format!("{{\"n\": {n}}}").into_bytes(),
     }
 }
@@ -71,6 +75,7 @@ struct Model {
     steps: BTreeMap<String, StepRow>,
     marks: BTreeMap<(String, String), String>,
     ledger: BTreeMap<String, LedgerRow>,
+    handed: BTreeMap<(String, String), HandedRow>,
     rows: BTreeMap<String, BTreeMap<(u64, Vec<u8>), Vec<u8>>>,
     letters: Vec<DeadLetter>,
 }
@@ -92,6 +97,8 @@ impl Model {
         }
         self.steps.extend(commit.steps.iter().map(|row| (row.name.clone(), row.clone())));
         self.ledger.extend(commit.ledger.iter().map(|row| (row.entry.clone(), row.clone())));
+        let handed = commit.handed.iter().map(|row| ((row.entry.clone(), row.input.clone()), row.clone()));
+        self.handed.extend(handed);
         for (sink, key, value) in &commit.marks {
             let key = (sink.clone(), key.clone());
             match value {
@@ -163,6 +170,7 @@ fn of_kept(kept: &Kept) -> Model {
         steps: kept.steps.iter().map(|r| (r.name.clone(), r.clone())).collect(),
         marks: kept.marks.iter().map(|r| ((r.sink.clone(), r.key.clone()), r.value.clone())).collect(),
         ledger: kept.ledger.iter().map(|r| (r.entry.clone(), r.clone())).collect(),
+        handed: kept.handed.iter().map(|r| ((r.entry.clone(), r.input.clone()), r.clone())).collect(),
         rows: BTreeMap::new(),
         letters: vec![],
     }
@@ -210,6 +218,9 @@ fn commits() -> impl Strategy<Value = Commit> {
                 ledger: ledger
                     .into_iter()
                     .map(|(entry, taken)| LedgerRow { entry, taken, passed: taken, ..LedgerRow::default() })
+                    .collect(),
+                handed: (0..letters)
+                    .map(|n| HandedRow { entry: format!("e{}", n % 2), input: format!("e{n}.late"), rows: letters })
                     .collect(),
                 dead_letters: (0..letters).map(letter).collect(),
                 ..empty()

@@ -14,6 +14,7 @@ use crate::engine::flow::Failed;
 use crate::engine::ops::TickOutput;
 use crate::engine::ops::window::keys::Key;
 use crate::plan::Port;
+use crate::store::rows::Origin;
 
 use super::{JoinSpec, Select};
 
@@ -104,6 +105,8 @@ impl JoinedRows {
             // Each of them was JSON.
             reason: format!("the two rows together: {}", r.reason.trim_start_matches("this is not JSON: ")),
             place: r.place,
+            origin: Origin::Made,
+            header: None,
             original: r.original,
         });
         out.failed.extend(refused);
@@ -146,6 +149,8 @@ impl JoinedRows {
             time: batch.times.get(row).copied().unwrap_or(Timestamp::MIN),
             reason: error.reason,
             place: error.place,
+            origin: Origin::Made,
+            header: None,
             original: batch.raw.as_ref().map(|raw| raw.row(row).as_bytes().to_vec()).unwrap_or_default(),
         }
     }

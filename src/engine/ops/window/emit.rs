@@ -14,6 +14,7 @@ use crate::engine::flow::Failed;
 use crate::engine::ops::{Rank, Ranks, TickOutput};
 use crate::expr::Scratch;
 use crate::plan::Port;
+use crate::store::rows::Origin;
 
 use super::accumulate::Accumulators;
 use super::keys::Keys;
@@ -124,6 +125,8 @@ impl Emitter {
             time: input.times.get(row).copied().unwrap_or(Timestamp::MIN),
             reason: error.reason,
             place: error.place,
+            origin: Origin::Row,
+            header: None,
             original,
         });
         self.ranks.push(Rank { ordinal: cause.ordinal, turn: cause.turn, at: i64::MIN, end: i64::MIN, key: u32::MAX });
@@ -246,6 +249,8 @@ impl Emitter {
                 time: batch.times.get(row).copied().unwrap_or(Timestamp::MIN),
                 reason: error.reason,
                 place: error.place,
+                origin: Origin::Made,
+                header: None,
                 original,
             });
         }

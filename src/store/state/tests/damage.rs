@@ -38,6 +38,7 @@ fn full(n: u32) -> Commit {
             passed: u64::from(n),
             ..LedgerRow::default()
         }],
+        handed: vec![HandedRow { entry: "w".into(), input: "in".into(), rows: u64::from(n) }],
         dead_letters: (0..40).map(|l| letter(u64::from(n) * 100 + l)).collect(),
         ..empty()
     }
@@ -215,6 +216,9 @@ fn a_row_that_somebody_changed_is_noticed() {
         "UPDATE chunk SET data = zeroblob(length(data)) WHERE id = (SELECT max(id) FROM chunk)",
         "UPDATE dead_letter SET reason = 'none' WHERE id = 7",
         "DELETE FROM dead_letter WHERE id = 7",
+        "UPDATE dead_letter SET origin = 'row' WHERE origin = 'made' AND id < 9",
+        "UPDATE dead_letter SET header = '[\"other\"]' WHERE header IS NOT NULL AND id < 9",
+        "UPDATE handed SET rows = rows + 1",
         "UPDATE dead_letter_total SET let_go = 1",
         "DELETE FROM run",
     ] {
