@@ -196,11 +196,11 @@ async fn read_to_end(shared: Arc<Shared>, mut reading: Reading, source: usize) -
         // A partition that always has more must not keep the others waiting.
         tokio::task::yield_now().await;
     }
-    while ended {
+    loop {
         let word = tokio::select! {
             biased;
+            () = shared.until_ending() => return Ok(Some(reading)),
             word = shared.commits.next(at) => word,
-            () = shared.until_ending() => break,
         };
         let last = !matches!(word, Word::Stands(_));
         reading.hear(word).await?;
@@ -209,7 +209,6 @@ async fn read_to_end(shared: Arc<Shared>, mut reading: Reading, source: usize) -
             return Ok(None);
         }
     }
-    Ok(Some(reading))
 }
 
 /// Nothing more is read: waits for the last checkpoint and tells what is open of it.
