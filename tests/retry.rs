@@ -137,3 +137,144 @@ fn a_run_pauses_for_it_and_goes_on() {
     let status = said(home, &["status", "t.yaml"], "2");
     assert!(!status.contains("balance"), "{status}");
 }
+
+/// Runs a pipeline until it has dead letters, and stops it.
+fn refused(home: &Path, pipeline: &str, factor: &str, count: usize) {
+    fs::write(home.join("t.yaml"), pipeline).unwrap();
+    let run = start(home, factor);
+    until("dead letters", || letters(home).lines().count() == count);
+    stop(run);
+}
+
+/// What is wrong with the ledger; nothing if it balances.
+fn unbalanced(home: &Path, factor: &str) -> Option<String> {
+    let status = said(home, &["status", "t.yaml"], factor);
+    status.contains("balance").then_some(status)
+}
+
+const JOINED: &str = r#"
+name: t
+checkpoint: { every: 30ms }
+vars:
+  factor: ${FACTOR:-text}
+sources:
+  orders: { file: { path: in.ndjson, follow: true, poll: 10ms }, time: { field: ts, format: unix } }
+steps:
+  paid: { from: orders, filter: k == "paid" }
+  placed: { from: orders, filter: k == "placed" }
+  pairs:
+    join: { left: placed, right: paid, on: v * vars.factor, within: 1h }
+sinks:
+  out: { from: pairs, file: { path: out.ndjson } }
+"#;
+
+#[test]
+fn rows_of_a_join_enter_by_the_side_that_they_came_from() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    write(home, &[(1, "placed", "1"), (2, "paid", "2"), (3, "placed", "2"), (4, "paid", "1")]);
+    refused(home, JOINED, "text", 4);
+    let origins: Vec<String> = letters(home)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["origin"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(origins, ["left", "right", "left", "right"]);
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "1");
+    assert_eq!(sent, "4 dead letters sent again: 2 rows for sinks, 0 rows became dead letters\n");
+    let out = text(home, "out.ndjson");
+    for row in out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        assert_eq!((&row["placed"]["k"], &row["paid"]["k"]), (&"placed".into(), &"paid".into()));
+        assert_eq!(row["placed"]["v"], row["paid"]["v"]);
+    }
+    assert_eq!((out.lines().count(), unbalanced(home, "1")), (2, None), "{out}");
+    // What is too late for the join now keeps its side, too.
+    let run = start(home, "1");
+    write(home, &[(9_000, "placed", "3"), (2, "paid", "3")]);
+    until("the late row", || letters(home).lines().count() == 1);
+    stop(run);
+    let shown = said(home, &["dead-letters", "show", "t.yaml", "5"], "1");
+    assert!(shown.contains("of the join's right side") && shown.contains("late"), "{shown}");
+}
+
+#[test]
+fn records_that_could_not_be_read_are_read_again_with_their_header() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let pipeline = |how: &str| {
+        format!(
+            "name: t\ncheckpoint: {{ every: 30ms }}\nsources:\n  in:\n    file: {{ path: in.csv, follow: true, poll: 10ms }}\n    format: {{ csv: {{ short_records: {how} }} }}\nsinks:\n  out: {{ from: in, file: {{ path: out.ndjson }} }}\n"
+        )
+    };
+    // The second looks like JSON, and is none.
+    fs::write(home.join("in.csv"), "a,b\n1,2\n3\n\"x,y\"\n").unwrap();
+    refused(home, &pipeline("refuse"), "1", 2);
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "1");
+    assert_eq!(sent, "2 dead letters sent again: 0 rows for sinks, 2 rows became dead letters\n");
+    fs::write(home.join("t.yaml"), pipeline("fill")).unwrap();
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "1");
+    assert_eq!(sent, "2 dead letters sent again: 2 rows for sinks, 0 rows became dead letters\n");
+    let out = text(home, "out.ndjson");
+    let rows: Vec<&str> = out.lines().collect();
+    assert_eq!(rows[0], r#"{"a":"1","b":"2"}"#);
+    assert!(rows[1].starts_with(r#"{"a":"3""#) && rows[2].starts_with(r#"{"a":"x,y""#), "{out}");
+    assert_eq!(unbalanced(home, "1"), None);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_sent_as_they_were() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let pipeline = "name: t\ncheckpoint: { every: 30ms }\nsources:\n  in: { file: { path: in.bin, follow: true, poll: 10ms }, format: msgpack }\nsinks:\n  out: { from: in, file: { path: out.ndjson } }\n";
+    // {"a": text that is not UTF-8}, {"a": 1}
+    fs::write(home.join("in.bin"), b"\x81\xa1a\xa2\xff\xfe\x81\xa1a\x01").unwrap();
+    refused(home, pipeline, "1", 1);
+    let before = letters(home);
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "1");
+    assert_eq!(sent, "1 dead letter sent again: 0 rows for sinks, 1 row became dead letters\n");
+    let original = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["original"].clone();
+    assert_eq!(original(&before), original(&letters(home)));
+    assert_eq!(text(home, "out.ndjson"), "{\"a\":1}\n");
+}
+
+#[test]
+fn a_row_that_a_step_made_is_not_taken_for_one_that_came() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let pipeline = PIPELINE.replace("s: sum(weight)", "s: sum(weight) / count_if(weight > 9)");
+    write(home, &[(1, "a", "1"), (2, "b", "50"), (100, "a", "1")]);
+    refused(home, &pipeline, "1", 1);
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "1");
+    assert!(sent.contains("1 dead letter cannot be sent again: `sums`: it made the row itself"), "{sent}");
+    assert!(sent.ends_with("nothing to send again\n"), "{sent}");
+    assert_eq!((letters(home).lines().count(), unbalanced(home, "1")), (1, None));
+}
+
+#[test]
+fn letters_of_an_earlier_run_are_handed_to_this_one() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    write(home, &[(1, "a", "1"), (2, "b", "2")]);
+    refused(home, PIPELINE, "text", 2);
+    fs::remove_file(home.join("in.ndjson")).unwrap();
+    let run = command(home, &["run", "--quiet", "--fresh", "t.yaml"], "3").spawn().unwrap();
+    write(home, &[(3, "c", "3")]);
+    until("the new run", || text(home, "all.ndjson").lines().count() == 1);
+    stop(run);
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "3");
+    assert_eq!(sent, "2 dead letters sent again: 2 rows for sinks, 0 rows became dead letters\n");
+    assert_eq!((text(home, "all.ndjson").lines().count(), unbalanced(home, "3")), (3, None));
+}
+
+#[test]
+fn a_run_that_is_over_says_what_to_do_instead() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    fs::write(home.join("t.yaml"), PIPELINE.replace(", follow: true, poll: 10ms", "")).unwrap();
+    write(home, &[(1, "a", "1")]);
+    said(home, &["run", "t.yaml"], "text");
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "2");
+    assert!(sent.contains("the last run is complete") && sent.contains("run it again"), "{sent}");
+    // The dead letter of the run before stays: whether it was mended is for people to say.
+    said(home, &["run", "t.yaml"], "2");
+    assert_eq!((text(home, "all.ndjson").lines().count(), letters(home).lines().count()), (1, 1));
+}

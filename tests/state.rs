@@ -5,13 +5,19 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use millstream::base::diag::Severity;
+use millstream::config::{self, Registry};
+use millstream::connectors::{SINKS, SOURCES};
 use millstream::data::hash::hash_key;
 use millstream::data::value::{Val, Value};
+use millstream::engine::epoch::{Epoch, Keeper};
+use millstream::engine::keeper::StateKeeper;
 use millstream::engine::state::encode;
+use millstream::plan::{NodeId, Port};
 use millstream::store::rows::{
     Cause, Commit, DeadLetter, HandedRow, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
 };
-use millstream::store::state::{Holder, StateFile};
+use millstream::store::state::{Holder, StateFile, StateReader};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -186,6 +192,55 @@ fn a_ledger_that_does_not_balance_is_a_failure() {
     let sentence =
         "error: the ledger does not balance: 1,001 rows came into `ok` or were made there, 1,000 are accounted for";
     assert!(text(&output.stdout).contains(sentence), "{}", text(&output.stdout));
+}
+
+#[test]
+fn what_was_handed_to_an_entry_and_not_taken_in_is_a_failure() {
+    let mut commit = commit();
+    commit.handed[0].rows = 1_000;
+    let directory = stopped(&[commit]);
+    let output = millstream(&directory, &["status", "p.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = "error: the ledger does not balance: 1,000 rows were handed to `ok`, and it took in 1,001";
+    assert!(text(&output.stdout).contains(sentence), "{}", text(&output.stdout));
+    let json = text(&millstream(&directory, &["status", "--format", "json", "p.yaml"]).stdout);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let balances = |entry: usize| &json["ledger"][entry]["balances"];
+    assert_eq!((balances(0), balances(1)), (&true.into(), &false.into()));
+}
+
+#[test]
+fn a_ledger_of_before_inputs_were_counted_goes_on() {
+    let directory = stopped(&[Commit { handed: vec![], ..commit() }]);
+    printed(&directory, &["status", "p.yaml"]);
+    let registry = Registry { sources: SOURCES, sinks: SINKS };
+    let file = directory.path().join("p.yaml");
+    let pipeline = config::load(&file, &registry, &|_| None, Severity::Error).pipeline.expect("it is right");
+    let (mut keeper, resumed) = StateKeeper::open(open(&directory), &pipeline.plan).expect("it opens");
+    assert!(resumed.is_some());
+    // One more row goes from the source to the step.
+    let node = |name: &str| {
+        let index = pipeline.plan.nodes.iter().position(|node| node.name == name).expect("an entry");
+        NodeId(u16::try_from(index).expect("few"))
+    };
+    let mut epoch = Epoch::default();
+    for (name, from) in [("in", None), ("ok", Some("in"))] {
+        let entry = epoch.counted.of(node(name));
+        (entry.tally.taken, entry.tally.passed) = (1, 1);
+        if let Some(from) = from {
+            entry.hand(node(from), &Port::Main, 1);
+        }
+    }
+    epoch.held.insert(node("w"), 990);
+    keeper.commit(epoch, Status::Stopped).expect("it commits");
+    assert_eq!(keeper.imbalances(), []);
+    drop(keeper);
+    printed(&directory, &["status", "p.yaml"]);
+    let reader = StateReader::open(&path(&directory)).expect("a state");
+    let handed = &reader.kept().expect("a run").handed;
+    let of_step: Vec<(&str, u64)> =
+        handed.iter().filter(|row| row.entry == "ok").map(|row| (row.input.as_str(), row.rows)).collect();
+    assert_eq!(of_step, [("(before)", 1_001), ("in", 1)]);
 }
 
 #[test]

@@ -217,3 +217,31 @@ fn a_log_whose_file_was_taken_away_is_not_taken_for_that_of_a_new_one() {
     let file = StateFile::open(&path, &holder()).unwrap();
     assert!(file.kept().is_none());
 }
+
+#[test]
+fn a_state_of_the_first_version_is_brought_up_to_date_with_its_dead_letters() {
+    let (_directory, path) = place();
+    let mut file = StateFile::open(&path, &holder()).unwrap();
+    file.begin(1).unwrap();
+    let old = |n| DeadLetter { origin: Origin::Unknown, header: None, ..letter(n) };
+    file.commit(&Commit { dead_letters: (0..4).map(old).collect(), ..empty() }).unwrap();
+    drop(file);
+    // What the first version had of it.
+    let downgrade = "ALTER TABLE dead_letter DROP COLUMN header; ALTER TABLE dead_letter DROP COLUMN origin;
+        DROP TABLE handed; PRAGMA user_version = 1;";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(downgrade).unwrap();
+    let message = StateReader::open(&path).err().unwrap().message;
+    assert!(message.contains("an older Millstream (format 1, this one reads "), "{message}");
+    let mut file = StateFile::open(&path, &holder()).unwrap();
+    file.commit(&Commit { dead_letters: vec![letter(4)], ..empty() }).unwrap();
+    drop(file);
+    let reader = StateReader::open(&path).unwrap();
+    reader.check().unwrap();
+    let mut letters = Vec::new();
+    let read = reader.each_letter(&Filter::default(), 0, usize::MAX, &mut |letter| {
+        letters.push(letter.letter);
+        Ok(())
+    });
+    read.unwrap();
+    assert_eq!(letters, (0..4).map(old).chain([letter(4)]).collect::<Vec<_>>());
+}
