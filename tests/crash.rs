@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use inputs::{Numbers, SOURCES, write_inputs};
+use inputs::{Numbers, SOURCES, START, write_inputs};
 use rusqlite::types::Value;
 
 /// Times that a pipeline is killed before it may come to its end.
@@ -120,6 +120,22 @@ sinks:
   added: { from: [minutes, minutes.late], sqlite: { path: out/added.db, table: minutes, mode: append } }
 "#;
 
+/// Goes on in the map of the sources. Many rows of the table have one time.
+const DATABASE: &str = r#"  rows:
+    sqlite: { path: in/rows.db, query: "SELECT ts, device, v FROM t WHERE v <> 7", by: ts }
+    time: { field: ts, format: unix, out_of_order: 5s }
+  table:
+    sqlite: { path: in/rows.db, table: t, by: ts }
+    time: { field: ts, format: unix }
+steps:
+  minutes:
+    from: [parts, rows, table]
+    window: { tumbling: 1m, by: device, allow_late: 20s, aggregate: { n: count(), total: sum(v), last: last(v) } }
+sinks:
+  out_minutes: { from: minutes, file: { path: out/minutes.ndjson } }
+  out_rows: { from: [rows, table, more], file: { path: out/rows.ndjson, mode: append } }
+"#;
+
 /// How the program is run.
 #[derive(Clone, Copy, Default)]
 struct Run<'a> {
@@ -173,6 +189,13 @@ fn home(steps: &str) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("in")).unwrap();
     write_inputs(home.path(), 250);
+    if steps == DATABASE {
+        let rows = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2999)";
+        let sql = format!(
+            "CREATE TABLE t (ts INT, device TEXT, v INT); {rows} INSERT INTO t SELECT {START} + i / 30 * 10, 'd' || i % 40, i % 900 FROM n"
+        );
+        rusqlite::Connection::open(home.path().join("in/rows.db")).unwrap().execute_batch(&sql).unwrap();
+    }
     fs::write(home.path().join("t.yaml"), format!("name: t\ncheckpoint: {{ every: 15ms }}\n{SOURCES}{steps}")).unwrap();
     home
 }
@@ -329,6 +352,11 @@ fn joins_survive_being_killed() {
 #[test]
 fn tables_survive_being_killed() {
     killed_at_any_moment(TABLES);
+}
+
+#[test]
+fn rows_of_a_database_survive_being_killed() {
+    killed_at_any_moment(DATABASE);
 }
 
 /// Where a checkpoint, and the end of a run, can be cut in two.

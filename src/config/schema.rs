@@ -20,11 +20,16 @@ use super::step::throttle::ThrottleOptions;
 use super::step::{By, explode, validate};
 use super::time::TimeOptions;
 use super::window::WindowOptions;
+use crate::connector::SourceKind;
 
 /// The schema as text, ending in a line end.
 pub fn schema(registry: &Registry<'_>) -> String {
     let mut generator = SchemaSettings::draft07().into_generator();
-    let sources: Vec<Kind> = registry.sources.iter().map(|s| connector(s.name, s.schema, &mut generator)).collect();
+    let source = |source: &SourceKind, generator: &mut SchemaGenerator| Kind {
+        refused: source.json.then_some("format"),
+        ..connector(source.name, source.schema, generator)
+    };
+    let sources: Vec<Kind> = registry.sources.iter().map(|s| source(s, &mut generator)).collect();
     let sinks: Vec<Kind> = registry.sinks.iter().map(|s| connector(s.name, s.schema, &mut generator)).collect();
     let steps = steps(&mut generator);
     let entries = [
@@ -116,6 +121,8 @@ struct Kind {
     options: Schema,
     /// Keys that only this kind has beside it.
     beside: Vec<(&'static str, Value)>,
+    /// The key of its family that it does not take.
+    refused: Option<&'static str>,
 }
 
 /// The kind that a connector is. One that needs no options can be written with nothing after its name.
@@ -129,7 +136,7 @@ fn connector(name: &'static str, schema: fn(&mut SchemaGenerator) -> Schema, gen
     if needs_none && options.get("type") == Some(&json!("object")) {
         options.insert("type".to_owned(), json!(["object", "null"]));
     }
-    Kind { name, about: None, options, beside: Vec::new() }
+    Kind { name, about: None, options, beside: Vec::new(), refused: None }
 }
 
 /// An entry: one kind, and the keys that its family shares.
@@ -142,9 +149,8 @@ fn entry(kinds: Vec<Kind>, shared: &[(&'static str, Value)]) -> Value {
             for (key, schema) in kind.beside.iter().chain(shared) {
                 properties.insert((*key).to_owned(), schema.clone());
             }
-            // A join says itself what it reads.
-            if kind.name == "join" {
-                properties.insert("from".to_owned(), false.into());
+            if let Some(key) = kind.refused {
+                properties.insert(key.to_owned(), false.into());
             }
             json!({
                 "title": kind.name,
@@ -236,12 +242,13 @@ fn script(generator: &mut SchemaGenerator) -> Kind {
                 ),
             ),
         ],
+        refused: None,
     }
 }
 
 /// The kinds of steps.
 fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
-    let plain = |name, about, options| Kind { name, about: Some(about), options, beside: Vec::new() };
+    let plain = |name, about, options| Kind { name, about: Some(about), options, beside: Vec::new(), refused: None };
     let fields = generator.subschema_for::<OneOrMany<Text>>();
     let set = json_schema!({
         "type": "object",
@@ -284,7 +291,11 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Kind> {
             generator.subschema_for::<ThrottleOptions>(),
         ),
         plain("sample", "Lets a part of the events go on.", generator.subschema_for::<SampleOptions>()),
-        plain("join", "Puts events of two inputs together.", generator.subschema_for::<JoinOptions>()),
+        Kind {
+            // It says itself what it reads.
+            refused: Some("from"),
+            ..plain("join", "Puts events of two inputs together.", generator.subschema_for::<JoinOptions>())
+        },
         plain(
             "lookup",
             "Takes over columns from the row of a table (CSV, SQLite) that has the event's key.",

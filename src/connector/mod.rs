@@ -285,6 +285,8 @@ pub struct SourceKind {
     pub name: &'static str,
     /// The schema of its options.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Whether its records are JSON and have no other format ([`SourceConnector::JSON`]).
+    pub json: bool,
     /// Pure: decodes and checks options.
     pub check: fn(&Node, &CheckContext, &mut Diagnostics) -> Option<Checked>,
     /// I/O: its partitions.

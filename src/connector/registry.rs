@@ -15,6 +15,7 @@ impl SourceKind {
         SourceKind {
             name: T::NAME,
             schema: <T::Options as schemars::JsonSchema>::json_schema,
+            json: T::JSON,
             check: check_source::<T>,
             open: |options, context| match taken::<T::Options>(options, T::NAME) {
                 Ok(options) => T::open(options, context),

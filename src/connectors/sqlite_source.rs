@@ -32,10 +32,10 @@ pub struct SqliteSource;
 /// for.
 ///
 /// Each row is read once, also by a run that goes on after it was stopped or killed: what was read last is kept by its
-/// values of `by` and, since rows may share these, by the primary key or the rowid of their table. A row of lesser values
-/// that comes later, or is changed later, is not read; nor is one in which a column of `by` is null. Of a view or query
-/// nothing but `by` tells rows apart: one that comes later with just the values that were read last is not read, so let
-/// `by` end with a column that does, `[updated_at, id]`.
+/// values of `by` and, since rows may share these, by the primary key or the rowid of their table. A row that comes later, or
+/// is changed, and does not stand behind that one is not read; nor is one in which a column of `by` is null. Of a view or
+/// query nothing but `by` tells rows apart: one that comes later with just the values that were read last is not read, so
+/// let `by` end with a column that does, `[updated_at, id]`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {

@@ -236,6 +236,7 @@ fn again(nodes: &[Node], index: usize) -> Node {
         options: serde_json::Value::Null,
         bounded: true,
         format: Format::Json,
+        rows: true,
         time: None,
         schema: None,
     };

@@ -75,7 +75,8 @@ pub fn entry(plan: &Plan, id: NodeId, node: &Node, carried: Carried<'_>) -> Vec<
 
 fn of_source(source: &Source, lines: &mut Vec<String>) {
     let end = if source.bounded { "ends by itself" } else { "goes on until it is stopped" };
-    lines.push(format!("reads {}, {end}", parse::format_words(&source.format)));
+    let what = if source.rows { "rows, each an event".into() } else { parse::format_words(&source.format) };
+    lines.push(format!("reads {what}, {end}"));
     lines.extend(source.schema.as_ref().map(|schema| format!("events hold {schema}")));
     let Some(time) = &source.time else {
         lines.push("event time is the time of arrival".into());

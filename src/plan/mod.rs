@@ -207,6 +207,8 @@ pub struct Source {
     pub bounded: bool,
     /// How its records are read.
     pub format: Format,
+    /// Whether they are rows of something, events as they are, which the connector spells in that format.
+    pub rows: bool,
     /// How event time is found; `None` is time of arrival.
     pub time: Option<Time>,
     /// What its events hold, if the author says so.

@@ -323,6 +323,7 @@ mod tests {
             options: serde_json::Value::Null,
             bounded: true,
             format: crate::data::format::Format::Json,
+            rows: false,
             time: None,
             schema: None,
         };
