@@ -6,32 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use tempfile::TempDir;
+#[path = "support/program.rs"]
+mod program;
 
-/// A directory with these files.
-fn with(files: &[(&str, &[u8])]) -> TempDir {
-    let directory = TempDir::new().expect("a directory");
-    for (name, text) in files {
-        let path = directory.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        std::fs::write(path, text).expect("written");
-    }
-    directory
-}
-
-fn millstream(directory: &TempDir, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments).current_dir(directory.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-    command.output().expect("it runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn read(directory: &TempDir, name: &str) -> String {
-    std::fs::read_to_string(directory.path().join(name)).unwrap_or_default()
-}
+use program::{read, run, text, with};
 
 /// Standard error without the line that says how long it took.
 fn said(output: &Output) -> String {
@@ -89,9 +67,9 @@ fn output_is_the_same_with_any_number_of_workers() {
     let directory = with(&all);
     let mut outputs = Vec::new();
     for workers in ["1", "2", "4"] {
-        let output = millstream(&directory, &["run", "p.yaml", "--workers", workers]);
+        let output = run(directory.path(), &["run", "p.yaml", "--workers", workers]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        outputs.push(["out.ndjson", "late.ndjson", "wrong.ndjson"].map(|name| read(&directory, name)));
+        outputs.push(["out.ndjson", "late.ndjson", "wrong.ndjson"].map(|name| read(directory.path(), name)));
     }
     let [out, late, wrong] = &outputs[0];
     assert!(out.lines().count() > 50 && late.lines().count() > 5, "{out}\n{late}");
@@ -105,7 +83,7 @@ fn what_nobody_reads_is_counted_and_shown() {
     let pipeline = b"name: p\nsources:\n  in:\n    file: { path: in.ndjson }\n    time: { field: ts }\nsinks:\n  out: { stdout: {} }\n";
     let rows = b"{\"ts\":1767225600}\n{\"ts\":\n{\"a\":1}\n\xff\xfe\n{\"ts\":\"never\"}\n";
     let directory = with(&[("p.yaml", pipeline), ("in.ndjson", rows)]);
-    let output = millstream(&directory, &["run", "p.yaml"]);
+    let output = run(directory.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stdout), "{\"ts\":1767225600}\n");
     insta::assert_snapshot!("what_nobody_reads", said(&output));
@@ -115,10 +93,10 @@ fn what_nobody_reads_is_counted_and_shown() {
 fn a_run_can_be_told_to_fail_at_the_first_bad_row() {
     let pipeline = b"name: p\nsources:\n  in:\n    file: { path: in.ndjson }\n    on_error: fail\nsinks:\n  out: { file: { path: out.ndjson } }\n";
     let directory = with(&[("p.yaml", pipeline), ("in.ndjson", b"{\"a\":1}\n{\n"), ("out.ndjson", b"old\n")]);
-    let output = millstream(&directory, &["run", "p.yaml"]);
+    let output = run(directory.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("`in` could not process a row"), "{}", said(&output));
-    assert_eq!(read(&directory, "out.ndjson"), "old\n", "a failed run leaves the old file");
+    assert_eq!(read(directory.path(), "out.ndjson"), "old\n", "a failed run leaves the old file");
 }
 
 #[test]
@@ -128,12 +106,12 @@ fn input_that_cannot_be_read_is_named() {
     };
     for (path, part) in [("none.ndjson", "none.ndjson"), ("*.none", "*.none"), ("folder", "folder")] {
         let directory = with(&[("p.yaml", pipeline(path).as_bytes()), ("folder/x", b"")]);
-        let output = millstream(&directory, &["run", "p.yaml"]);
+        let output = run(directory.path(), &["run", "p.yaml"]);
         assert_eq!(output.status.code(), Some(1), "{path}");
         let said = said(&output);
         assert!(said.starts_with("error: ") && said.contains(part), "{said}");
     }
-    let output = millstream(&with(&[]), &["run", "none.yaml"]);
+    let output = run(with(&[]).path(), &["run", "none.yaml"]);
     assert_eq!(output.status.code(), Some(2));
 }
 
@@ -142,9 +120,9 @@ fn csv_goes_in_and_out() {
     let pipeline = "name: p\nsources:\n  in:\n    file: { path: in.csv }\n    format: csv\nsteps:\n  s: { filter: value > 1 }\nsinks:\n  out:\n    file: { path: out.csv }\n    format: { csv: { columns: [name, value] } }\n";
     let rows = b"name,value,other\n\"a, b\",2,x\nc,1,y\nd,3.50,z\nshort,2\n";
     let directory = with(&[("p.yaml", pipeline.as_bytes()), ("in.csv", rows)]);
-    let output = millstream(&directory, &["run", "p.yaml"]);
+    let output = run(directory.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(read(&directory, "out.csv"), "name,value\n\"a, b\",2\nd,3.5\n");
+    assert_eq!(read(directory.path(), "out.csv"), "name,value\n\"a, b\",2\nd,3.5\n");
     assert!(said(&output).contains("1 row could not be processed"), "{}", said(&output));
 }
 
@@ -152,7 +130,7 @@ fn csv_goes_in_and_out() {
 fn a_failing_test_shows_what_differs() {
     let pipeline = "name: p\nsources: { in: { stdin: {} } }\nsteps: { s: { filter: a > 1 } }\nsinks: { out: { stdout: {} } }\ntests:\n  - name: big ones\n    given: { in: [{ a: 1 }, { a: 2 }, { a: 3 }] }\n    expect: { s: [{ a: 2 }, { a: 4 }], out: { contains: [{ a: 9 }] }, in.errors: { count: 1 } }\n";
     let directory = with(&[("p.yaml", pipeline.as_bytes())]);
-    let output = millstream(&directory, &["test", "."]);
+    let output = run(directory.path(), &["test", "."]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!("a_failing_test", text(&output.stderr));
 }
@@ -178,11 +156,11 @@ tests:
     expect: { s: [{ status: 2 }] }
 ";
     let directory = with(&[("p.yaml", pipeline.as_bytes())]);
-    let output = millstream(&directory, &["test", "p.yaml"]);
+    let output = run(directory.path(), &["test", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!("what_no_given_event_has", text(&output.stderr));
     // One test may well leave a field out.
-    assert!(!text(&millstream(&directory, &["test", "p.yaml", "--filter", "one"]).stderr).contains("warning"));
+    assert!(!text(&run(directory.path(), &["test", "p.yaml", "--filter", "one"]).stderr).contains("warning"));
 }
 
 #[test]
@@ -203,7 +181,7 @@ fn a_signal_stops_a_live_run_and_closes_nothing() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("stopped before its input ended"), "{}", text(&output.stderr));
-    assert_eq!(read(&directory, "windows.ndjson"), "");
+    assert_eq!(read(directory.path(), "windows.ndjson"), "");
 }
 
 #[test]
@@ -221,7 +199,7 @@ fn test_results_go_to_build_servers_and_programs() {
     let right = "name: right\nsources: { in: { stdin: {} } }\nsinks: { out: { stdout: {} } }\ntests:\n  - name: \"1 < 2\"\n    given: { in: [{ a: 1 }] }\n    expect: { out: [{ a: 1 }] }\n";
     let failing = right.replace("out: [{ a: 1 }]", "out: [{ a: '<2>' }]");
     let directory = with(&[("a.yaml", right.as_bytes()), ("b.yaml", failing.as_bytes()), ("c.yaml", b"sinks: 1\n")]);
-    let output = millstream(&directory, &["test", "--format", "junit", "a.yaml", "b.yaml"]);
+    let output = run(directory.path(), &["test", "--format", "junit", "a.yaml", "b.yaml"]);
     assert_eq!(output.status.code(), Some(1));
     let xml = text(&output.stdout);
     assert!(xml.starts_with("<?xml ") && xml.ends_with("</testsuites>\n"), "{xml}");
@@ -229,13 +207,13 @@ fn test_results_go_to_build_servers_and_programs() {
     assert!(xml.contains("<testcase name=\"1 &lt; 2\" classname=\"right\" file=\"a.yaml\" line=\"5\""), "{xml}");
     assert!(xml.contains("\n- {&quot;a&quot;:&quot;&lt;2&gt;&quot;}\n"), "{xml}");
     assert!(text(&output.stderr).contains("1 passed, 1 failed"), "people see the same on standard error");
-    let output = millstream(&directory, &["test", "--format", "json", "."]);
+    let output = run(directory.path(), &["test", "--format", "json", "."]);
     assert_eq!(output.status.code(), Some(2), "a file that is wrong weighs more than a test that fails");
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&value["passed"], &value["failed"], &value["wrong"]), (&1.into(), &1.into(), &1.into()));
     let wrong = value["files"][2]["wrong"].as_str().unwrap_or_default();
     assert!(wrong.contains("c.yaml:1:8"), "{wrong}");
-    let output = millstream(&directory, &["test", "--filter", "1 > 2", "a.yaml", "b.yaml"]);
+    let output = run(directory.path(), &["test", "--filter", "1 > 2", "a.yaml", "b.yaml"]);
     assert_eq!(output.status.code(), Some(2), "a test that nobody wrote does not pass");
     assert!(said(&output).contains("error: no test has `1 > 2` in its name"), "{}", said(&output));
 }
@@ -244,7 +222,7 @@ fn test_results_go_to_build_servers_and_programs() {
 fn shells_take_the_completions() {
     let directory = with(&[]);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let output = millstream(&directory, &["completions", shell]);
+        let output = run(directory.path(), &["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
         let script = text(&output.stdout);
         assert!(script.contains("millstream") && script.contains("check"), "{shell}: {script}");
@@ -259,23 +237,23 @@ fn shells_take_the_completions() {
 #[test]
 fn a_new_pipeline_is_right_and_passes_its_tests() {
     let directory = with(&[]);
-    let listed = text(&millstream(&directory, &["new"]).stdout);
+    let listed = text(&run(directory.path(), &["new"]).stdout);
     let names: Vec<&str> = listed.lines().filter_map(|l| l.strip_prefix("  ")?.split("  ").next()).collect();
     assert!(names.len() >= 4, "{listed}");
     for name in names {
-        let output = millstream(&directory, &["new", name]);
+        let output = run(directory.path(), &["new", name]);
         assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
         let file = format!("{name}.yaml");
         assert!(text(&output.stdout).starts_with(&format!("wrote {file}: ")));
         for verb in [&["check", "--strict"][..], &["test"]] {
-            let output = millstream(&directory, &[verb, &[file.as_str()]].concat());
+            let output = run(directory.path(), &[verb, &[file.as_str()]].concat());
             assert_eq!(output.status.code(), Some(0), "{verb:?} {name}: {}", text(&output.stderr));
         }
-        let output = millstream(&directory, &["test", &file]);
+        let output = run(directory.path(), &["test", &file]);
         assert!(!text(&output.stderr).contains("0 passed"), "{name}");
     }
     for name in ["sensor-alert", "sessions", "dedupe-join"] {
-        let output = millstream(&directory, &["run", "-q", &format!("{name}.yaml")]);
+        let output = run(directory.path(), &["run", "-q", &format!("{name}.yaml")]);
         assert_eq!(output.status.code(), Some(0), "{name} runs as it stands: {}", text(&output.stderr));
         assert!(!output.stdout.is_empty(), "{name}");
     }
@@ -284,18 +262,18 @@ fn a_new_pipeline_is_right_and_passes_its_tests() {
 #[test]
 fn a_new_pipeline_takes_no_other_files_place() {
     let directory = with(&[("mine.yaml", b"mine")]);
-    let output = millstream(&directory, &["new", "sessions", "-o", "mine.yaml"]);
+    let output = run(directory.path(), &["new", "sessions", "-o", "mine.yaml"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("`--force`"), "{}", text(&output.stderr));
-    assert_eq!(read(&directory, "mine.yaml"), "mine");
-    let output = millstream(&directory, &["new", "sessions", "-o", "mine.yaml", "--force"]);
+    assert_eq!(read(directory.path(), "mine.yaml"), "mine");
+    let output = run(directory.path(), &["new", "sessions", "-o", "mine.yaml", "--force"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(read(&directory, "mine.yaml").contains("millstream run mine.yaml"));
-    let output = millstream(&directory, &["new", "sessions", "-o", "deep/er/it's.yaml"]);
+    assert!(read(directory.path(), "mine.yaml").contains("millstream run mine.yaml"));
+    let output = run(directory.path(), &["new", "sessions", "-o", "deep/er/it's.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(read(&directory, "deep/er/it's.yaml").contains("millstream run 'deep/er/it'\\''s.yaml'"));
-    assert!(text(&millstream(&directory, &["new", "sessions", "-o", "-"]).stdout).contains("session: { gap: 10m }"));
-    let output = millstream(&directory, &["new", "sesions"]);
+    assert!(read(directory.path(), "deep/er/it's.yaml").contains("millstream run 'deep/er/it'\\''s.yaml'"));
+    assert!(text(&run(directory.path(), &["new", "sessions", "-o", "-"]).stdout).contains("session: { gap: 10m }"));
+    let output = run(directory.path(), &["new", "sesions"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("did you mean `sessions`?"), "{}", text(&output.stderr));
 }
@@ -326,11 +304,11 @@ sinks:
     let payments = b"{\"id\":1,\"ts\":1,\"paid\":5}\n";
     let files: [(&str, &[u8]); 3] = [("p.yaml", pipeline), ("orders.ndjson", orders), ("payments.ndjson", payments)];
     let directory = with(&files);
-    let output = millstream(&directory, &["run", "p.yaml"]);
+    let output = run(directory.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     insta::assert_snapshot!("a_misspelt_field_of_a_join", said(&output));
     // Where a side never is, nothing is said of its fields.
     std::fs::write(directory.path().join("payments.ndjson"), "{\"id\":9,\"ts\":1}\n").expect("written");
-    let without = said(&millstream(&directory, &["run", "p.yaml"]));
+    let without = said(&run(directory.path(), &["run", "p.yaml"]));
     assert!(without.contains("orders.amont") && !without.contains("payments."), "{without}");
 }

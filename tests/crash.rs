@@ -6,15 +6,18 @@
 
 #[path = "support/inputs.rs"]
 mod inputs;
+#[path = "support/program.rs"]
+mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use inputs::{Numbers, SOURCES, START, write_inputs};
+use program::command;
 use rusqlite::types::Value;
 
 /// Times that a pipeline is killed before it may come to its end.
@@ -144,8 +147,7 @@ struct Run<'a> {
 }
 
 fn start(home: &Path, run: Run<'_>) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(["run", "--quiet", "--workers", &run.workers.to_string(), "t.yaml"]).current_dir(home);
+    let mut command = command(home, &["run", "--quiet", "--workers", &run.workers.to_string(), "t.yaml"]);
     if let Some(fault) = run.fault {
         command.env("MILLSTREAM_FAULT", fault);
     }

@@ -4,19 +4,16 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on should say why")]
 
 use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+
+#[path = "support/program.rs"]
+mod program;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn millstream(directory: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(["run", "p.yaml"]).current_dir(directory).env("NO_COLOR", "1").stdin(Stdio::null());
-    command.output().expect("it runs")
-}
+use program::run;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -63,7 +60,7 @@ fn of_packed_files_that_are_damaged_the_rows_before_the_damage_pass() {
         let read = |name: &str| std::fs::read_to_string(path.join(name)).expect("a file");
         std::fs::write(path.join(name), &bytes).expect("written");
         pipeline("");
-        let output = millstream(path);
+        let output = run(path, &["run", "p.yaml"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{reason}: {said}");
         // Behind a byte that was changed the unpacker may go on for a while with what is none of the rows.
@@ -81,7 +78,7 @@ fn of_packed_files_that_are_damaged_the_rows_before_the_damage_pass() {
 
         pipeline(", on_error: fail");
         std::fs::write(path.join("out"), b"old\n").expect("written");
-        let output = millstream(path);
+        let output = run(path, &["run", "p.yaml"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{reason}: {said}");
         assert_eq!(read("out"), "old\n", "{reason}");

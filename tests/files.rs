@@ -7,28 +7,13 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+#[path = "support/program.rs"]
+mod program;
 
-fn with(files: &[(&str, &str)]) -> TempDir {
-    let home = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        fs::write(home.path().join(name), text).unwrap();
-    }
-    home
-}
-
-fn command(home: &TempDir, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments).current_dir(home.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-    command
-}
-
-fn run(home: &TempDir) -> Output {
-    command(home, &["run", "p.yaml"]).output().unwrap()
-}
+use program::{command, run, with_texts};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -54,8 +39,8 @@ const IN: &str = "name: p\nsources:\n  in:\n    file: { path: in.ndjson }\n    t
 fn rows_go_to_the_file_of_their_hour() {
     let rows = "{\"ts\":\"2026-01-01T10:59:59Z\"}\n{\"ts\":\"2026-01-01T11:00:00Z\"}\n{\"ts\":\"2026-01-01T10:00:00Z\"}\n{\"ts\":\"soon\"}\n";
     let sinks = "steps:\n  w:\n    window: { tumbling: 30m, aggregate: { n: count() } }\nsinks:\n  rows:\n    from: in\n    file: { path: rows/r.ndjson, rotate: { every: 1h } }\n  windows:\n    from: w\n    file: { path: windows/w.csv, rotate: { every: 1d } }\n    format: { csv: { columns: [window_end, n] } }\n  wrong:\n    from: in.errors\n    file: { path: wrong/x.ndjson, rotate: { every: 1d } }\n";
-    let home = with(&[("p.yaml", &format!("{IN}{sinks}")), ("in.ndjson", rows)]);
-    let output = run(&home);
+    let home = with_texts(&[("p.yaml", &format!("{IN}{sinks}")), ("in.ndjson", rows)]);
+    let output = run(home.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let at = |name: &str| home.path().join(name);
     assert_eq!(
@@ -76,8 +61,8 @@ fn rows_go_to_the_file_of_their_hour() {
 fn a_row_that_leads_out_of_its_directory_is_a_dead_letter() {
     let sinks = "sinks:\n  out: { file: { path: 'by/{{ id }}.ndjson' } }\n";
     let rows = "{\"ts\":1,\"id\":\"a\"}\n{\"ts\":1,\"id\":\"../../escape\"}\n{\"ts\":1,\"id\":\"/etc/x\"}\n{\"ts\":1}\n{\"ts\":1,\"id\":\"a\"}\n";
-    let home = with(&[("p.yaml", &format!("{IN}{sinks}")), ("in.ndjson", rows)]);
-    let output = run(&home);
+    let home = with_texts(&[("p.yaml", &format!("{IN}{sinks}")), ("in.ndjson", rows)]);
+    let output = run(home.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(
         files(&home.path().join("by")),
@@ -91,8 +76,9 @@ fn a_row_that_leads_out_of_its_directory_is_a_dead_letter() {
 #[test]
 fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
     let yaml = "name: p\nsources:\n  in: { generate: { fields: { n: { sequence: {} } } } }\nsinks:\n  out: { stdout: { as: json } }\n  all: { from: in, file: { path: all.ndjson } }\n";
-    let home = with(&[("p.yaml", yaml)]);
-    let mut child = command(&home, &["run", "p.yaml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let home = with_texts(&[("p.yaml", yaml)]);
+    let mut child =
+        command(home.path(), &["run", "p.yaml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "{\"n\":0}");
     drop(lines);
@@ -107,8 +93,8 @@ fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
 #[test]
 fn packed_files_can_be_read_while_they_grow() {
     let yaml = "name: p\nsources:\n  in: { generate: { every: 1ms, rate: 2000, fields: { n: { sequence: {} } } } }\nsinks:\n  a: { from: in, file: { path: a.gz, compression: gzip } }\n  b: { from: in, file: { path: b.zst, compression: zstd, visible: at_once } }\n";
-    let home = with(&[("p.yaml", yaml)]);
-    let mut child = command(&home, &["run", "-q", "p.yaml"]).spawn().unwrap();
+    let home = with_texts(&[("p.yaml", yaml)]);
+    let mut child = command(home.path(), &["run", "-q", "p.yaml"]).spawn().unwrap();
     let read = |name: &str| -> Option<String> {
         let packed = fs::read(home.path().join(name)).ok()?;
         let mut text = String::new();
@@ -143,7 +129,7 @@ fn packed_files_can_be_read_while_they_grow() {
 #[test]
 fn packed_files_go_in() {
     let yaml = "name: p\nsources:\n  in: { file: { path: 'in.*' } }\nsinks:\n  out: { stdout: { as: json } }\n";
-    let home = with(&[("p.yaml", yaml)]);
+    let home = with_texts(&[("p.yaml", yaml)]);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut gzip, b"{\"n\":1}\n{\"n\":").unwrap();
     let mut first = gzip.finish().unwrap();
@@ -152,10 +138,10 @@ fn packed_files_go_in() {
     first.extend(gzip.finish().unwrap());
     fs::write(home.path().join("in.a"), &first).unwrap();
     fs::write(home.path().join("in.b"), zstd::encode_all(&b"{\"n\":3}\n"[..], 1).unwrap()).unwrap();
-    let output = run(&home);
+    let output = run(home.path(), &["run", "p.yaml"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
     fs::write(home.path().join("in.a"), &first[..first.len() - 4]).unwrap();
-    let output = run(&home);
+    let output = run(home.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
     assert!(
@@ -169,8 +155,8 @@ fn packed_files_go_in() {
 fn rows_leave_in_every_format_and_come_back() {
     let rows = "{\"n\":1,\"tank\":{\"id\":\"a b\"},\"level\":20.5}\n{\"n\":18446744073709551615,\"level\":null}\n";
     let there = "name: p\nsources:\n  in:\n    file: { path: in.ndjson }\nsinks:\n  packed:\n    from: in\n    file: { path: rows.msgpack.gz, compression: gzip }\n    format: msgpack\n  pairs:\n    from: in\n    file: { path: rows.logfmt }\n    format: logfmt\n  lines:\n    from: in\n    file: { path: rows.txt }\n    format: { text: \"{{ n }}: {{ tank.id }}\" }\n";
-    let home = with(&[("p.yaml", there), ("in.ndjson", rows)]);
-    let output = run(&home);
+    let home = with_texts(&[("p.yaml", there), ("in.ndjson", rows)]);
+    let output = run(home.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let read = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
     assert_eq!(read("rows.txt"), "1: a b\n");
@@ -178,7 +164,7 @@ fn rows_leave_in_every_format_and_come_back() {
     assert_eq!(read("rows.logfmt"), "n=1 tank.id=\"a b\" level=20.5\nn=18446744073709551615 level=\n");
     let back = "name: p\nsources:\n  in:\n    file: { path: rows.msgpack.gz }\n    format: msgpack\nsinks:\n  out:\n    file: { path: back.ndjson }\n";
     fs::write(home.path().join("p.yaml"), back).unwrap();
-    let output = run(&home);
+    let output = run(home.path(), &["run", "p.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(read("back.ndjson"), rows);
 }
@@ -213,9 +199,9 @@ tests:
       wrong.errors: { count: 2 }
 ";
     let rows = "{\"ts\":1,\"device\":\"a\"}\n{\"ts\":2}\n{\"ts\":3,\"device\":\"../b\"}\n{\"ts\":4,\"device\":\"a\"}\n";
-    let home = with(&[("p.yaml", pipeline), ("in.ndjson", rows)]);
+    let home = with_texts(&[("p.yaml", pipeline), ("in.ndjson", rows)]);
     for workers in ["1", "3"] {
-        let output = command(&home, &["run", "p.yaml", "--workers", workers]).output().unwrap();
+        let output = command(home.path(), &["run", "p.yaml", "--workers", workers]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
         let read = |name: &str| fs::read_to_string(home.path().join(name)).unwrap();
         assert_eq!(read("out/a.ndjson"), "{\"ts\":1,\"device\":\"a\"}\n{\"ts\":4,\"device\":\"a\"}\n");
@@ -228,6 +214,6 @@ tests:
         assert_eq!(original["original"], "{\"ts\":2}");
         assert_eq!(again[1]["entry"], "wrong");
     }
-    let tested = command(&home, &["test", "p.yaml"]).output().unwrap();
+    let tested = command(home.path(), &["test", "p.yaml"]).output().unwrap();
     assert_eq!(tested.status.code(), Some(0), "{}", String::from_utf8_lossy(&tested.stdout));
 }

@@ -6,15 +6,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+#[path = "support/program.rs"]
+mod program;
+
 use tempfile::TempDir;
 
-fn with(files: &[(&str, &str)]) -> TempDir {
-    let directory = TempDir::new().expect("a directory");
-    for (name, text) in files {
-        std::fs::write(directory.path().join(name), text).expect("written");
-    }
-    directory
-}
+use program::with_texts;
 
 fn run(directory: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
@@ -52,7 +49,7 @@ const PARKING: &str = "day;hour;lot;free
 
 #[test]
 fn infer_writes_what_check_takes() {
-    let files = with(&[("events.ndjson", EVENTS), ("parking.csv", PARKING)]);
+    let files = with_texts(&[("events.ndjson", EVENTS), ("parking.csv", PARKING)]);
     insta::assert_snapshot!("infer-json", said(&files, &["infer", "events.ndjson"], ""));
     insta::assert_snapshot!("infer-csv", said(&files, &["infer", "parking.csv", "--delimiter", ";"], ""));
     let log = "level=info at=2026-01-01T00:00:00Z took=1.5\nlevel=warn at=2026-01-01T00:00:02Z took=2 user=ada\n";
@@ -74,7 +71,7 @@ fn infer_writes_what_check_takes() {
 
 #[test]
 fn packed_files_are_unpacked() {
-    let files = with(&[("parking.csv", PARKING)]);
+    let files = with_texts(&[("parking.csv", PARKING)]);
     let plain = run(files.path(), &["infer", "parking.csv", "--delimiter", ";"], "").stdout;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(PARKING.replace(';', ",").as_bytes()).expect("packed");
@@ -88,7 +85,7 @@ fn packed_files_are_unpacked() {
 
 #[test]
 fn infer_says_why_there_is_nothing() {
-    let files = with(&[("empty.ndjson", ""), ("numbers.ndjson", "1\n2\n")]);
+    let files = with_texts(&[("empty.ndjson", ""), ("numbers.ndjson", "1\n2\n")]);
     insta::assert_snapshot!(
         "infer-nothing",
         [
@@ -120,7 +117,7 @@ fn shuffled(time: impl Fn(i64) -> String) -> String {
 
 #[test]
 fn suggest_time_measures_how_far_events_are_out_of_order() {
-    let files = with(&[("parking.csv", PARKING)]);
+    let files = with_texts(&[("parking.csv", PARKING)]);
     let stamped = shuffled(|s| format!("\"meta\":{{\"ts\":{}}},\"first_seen\":\"2026-01-01T00:00:00Z\"", s * 1000));
     insta::assert_snapshot!("suggest-shuffled", said(&files, &["suggest", "time", "-"], &stamped));
     insta::assert_snapshot!("suggest-json", said(&files, &["suggest", "time", "-", "--as", "json"], &stamped));
@@ -135,7 +132,7 @@ fn suggest_time_measures_how_far_events_are_out_of_order() {
 
 #[test]
 fn suggest_time_knows_common_spellings() {
-    let files = with(&[]);
+    let files = with_texts(&[]);
     let mut all = String::new();
     for spelled in [
         "\"10/Oct/2026:13:55:36 -0700\"",
@@ -162,7 +159,7 @@ fn suggest_time_knows_common_spellings() {
 
 #[test]
 fn what_is_proposed_lets_no_event_be_late() {
-    let files = with(&[]);
+    let files = with_texts(&[]);
     let stamped = shuffled(|s| format!("\"ts\":{s}"));
     let time = String::from_utf8(run(files.path(), &["suggest", "time", "-"], &stamped).stdout).expect("text");
     let time: String = time.lines().map(|line| format!("    {line}\n")).collect();

@@ -5,11 +5,13 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+#[path = "support/program.rs"]
+mod program;
+
+use nix::sys::signal::Signal;
+
+use program::{command, read, run, said, stop, until};
 
 const PIPELINE: &str = r#"
 name: t
@@ -43,42 +45,11 @@ fn write(home: &Path, rows: &[(i64, u64)]) {
     }
 }
 
-fn command(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments).current_dir(home).env("NO_COLOR", "1");
-    command
-}
-
-fn run(home: &Path, arguments: &[&str]) -> Output {
-    command(home, arguments).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn text(home: &Path, name: &str) -> String {
-    fs::read_to_string(home.join(name)).unwrap_or_default()
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
-}
-
 /// Runs until so many rows have come through, then stops.
 fn run_until(home: &Path, rows: usize, arguments: &[&str]) {
-    let mut child = command(home, arguments).spawn().unwrap();
-    until("the rows", || text(home, "all.ndjson").lines().count() == rows);
-    signal(&child, Signal::SIGTERM);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let child = command(home, arguments).spawn().unwrap();
+    until("the rows", || read(home, "all.ndjson").lines().count() == rows);
+    stop(child, Signal::SIGTERM);
 }
 
 #[test]
@@ -106,15 +77,14 @@ fn what_means_something_else_is_reset_only_when_asked() {
     run_until(home, 4, &["run", "--quiet", "--reset-state", "sums", "t.yaml"]);
     write(home, &[(70, 5)]);
     run_until(home, 5, &["run", "--quiet", "--workers", "3", "t.yaml"]);
-    assert!(text(home, "out.ndjson").contains("\"n\":1,\"last\":4}"), "{}", text(home, "out.ndjson"));
+    assert!(read(home, "out.ndjson").contains("\"n\":1,\"last\":4}"), "{}", read(home, "out.ndjson"));
     let status = said(&run(home, &["status", "t.yaml"]));
     assert!(!status.contains("balance"), "{status}");
 
     // Anew: everything is read again.
-    let mut child = command(home, &["run", "--quiet", "--fresh", "t.yaml"]).spawn().unwrap();
-    until("all rows again", || text(home, "all.ndjson").lines().count() == 10);
-    signal(&child, Signal::SIGINT);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let child = command(home, &["run", "--quiet", "--fresh", "t.yaml"]).spawn().unwrap();
+    until("all rows again", || read(home, "all.ndjson").lines().count() == 10);
+    stop(child, Signal::SIGINT);
 }
 
 #[test]
@@ -122,7 +92,7 @@ fn two_runs_do_not_share_a_state() {
     let home = home();
     let home = home.path();
     let mut child = command(home, &["run", "--quiet", "t.yaml"]).spawn().unwrap();
-    until("the first run", || text(home, "all.ndjson").lines().count() == 3);
+    until("the first run", || read(home, "all.ndjson").lines().count() == 3);
     let second = run(home, &["run", "t.yaml"]);
     assert_eq!(second.status.code(), Some(1));
     assert!(said(&second).contains(&format!("process {}", child.id())), "{}", said(&second));
@@ -147,5 +117,5 @@ fn a_damaged_state_is_refused() {
     let refused = run(home, &["run", "t.yaml"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(said(&refused).contains("kept/t.db"), "{}", said(&refused));
-    assert_eq!(text(home, "all.ndjson").lines().count(), 3);
+    assert_eq!(read(home, "all.ndjson").lines().count(), 3);
 }

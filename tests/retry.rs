@@ -6,7 +6,13 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+
+#[path = "support/program.rs"]
+mod program;
+
+use nix::sys::signal::Signal;
+
+use program::{read, stop, until};
 
 const PIPELINE: &str = r#"
 name: t
@@ -29,27 +35,13 @@ sinks:
 "#;
 
 fn command(home: &Path, arguments: &[&str], factor: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments).current_dir(home).env("FACTOR", factor).env("NO_COLOR", "1");
+    let mut command = program::command(home, arguments);
+    command.env("FACTOR", factor);
     command
 }
 
 fn said(home: &Path, arguments: &[&str], factor: &str) -> String {
-    let output = command(home, arguments, factor).output().unwrap();
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn text(home: &Path, name: &str) -> String {
-    fs::read_to_string(home.join(name)).unwrap_or_default()
-}
-
-/// Waits until something holds.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    program::said(&command(home, arguments, factor).output().unwrap())
 }
 
 fn write(home: &Path, rows: &[(i64, &str, &str)]) {
@@ -61,12 +53,6 @@ fn write(home: &Path, rows: &[(i64, &str, &str)]) {
 
 fn start(home: &Path, factor: &str) -> Child {
     command(home, &["run", "--quiet", "t.yaml"], factor).stderr(Stdio::inherit()).spawn().unwrap()
-}
-
-fn stop(mut child: Child) {
-    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 fn letters(home: &Path) -> String {
@@ -83,23 +69,23 @@ fn rows_enter_where_they_were_refused_and_count_once() {
     // The factor is no number: nothing can be scaled.
     let run = start(home, "text");
     until("a dead letter for each row", || letters(home).lines().count() == 3);
-    stop(run);
-    assert_eq!(text(home, "all.ndjson"), "");
+    stop(run, Signal::SIGTERM);
+    assert_eq!(read(home, "all.ndjson"), "");
     let dry = said(home, &["dead-letters", "retry", "--dry-run", "t.yaml"], "2");
     assert_eq!(dry, "3 dead letters would be sent again: 2 rows for sinks, 1 row would be dead letters\n");
     assert_eq!(letters(home).lines().count(), 3);
     let sent = said(home, &["dead-letters", "retry", "--entry", "scaled", "t.yaml"], "2");
     assert_eq!(sent, "3 dead letters sent again: 2 rows for sinks, 1 row became dead letters\n");
     assert_eq!(letters(home).lines().count(), 1);
-    let all = text(home, "all.ndjson");
+    let all = read(home, "all.ndjson");
     assert_eq!(all.lines().count(), 2, "{all}");
     assert!(all.contains("\"k\":\"a\",\"v\":1,\"weight\":2}"), "{all}");
     // They are part of their windows, which close as if they had come in time.
     let run = start(home, "2");
     write(home, &[(10, "b", "3"), (75, "a", "1")]);
-    until("the windows", || text(home, "out.ndjson").lines().count() == 2);
-    stop(run);
-    let out = text(home, "out.ndjson");
+    until("the windows", || read(home, "out.ndjson").lines().count() == 2);
+    stop(run, Signal::SIGTERM);
+    let out = read(home, "out.ndjson");
     assert!(out.contains("\"n\":1,\"s\":2}") && out.contains("\"n\":2,\"s\":10}"), "{out}");
     let status = said(home, &["status", "t.yaml"], "2");
     assert!(!status.contains("balance"), "{status}");
@@ -116,16 +102,16 @@ fn a_run_pauses_for_it_and_goes_on() {
     let sent = said(home, &["dead-letters", "retry", "t.yaml"], "3");
     assert_eq!(sent, "1 dead letter sent again: 0 rows for sinks, 1 row became dead letters\n");
     write(home, &[(3, "a", "2"), (80, "a", "1")]);
-    until("the window", || text(home, "out.ndjson").lines().count() == 1);
+    until("the window", || read(home, "out.ndjson").lines().count() == 1);
     assert_eq!(said(home, &["dead-letters", "purge", "--all", "t.yaml"], "2"), "1 dead letter purged\n");
     assert_eq!(
         said(home, &["state", "t.yaml", "sums", "--delete", "--key", "a"], "2"),
         "`sums` has forgotten the key `a`\n"
     );
     write(home, &[(170, "b", "1"), (240, "b", "1")]);
-    until("the next window", || text(home, "out.ndjson").lines().count() == 2);
-    stop(run);
-    let out = text(home, "out.ndjson");
+    until("the next window", || read(home, "out.ndjson").lines().count() == 2);
+    stop(run, Signal::SIGTERM);
+    let out = read(home, "out.ndjson");
     let windows: Vec<&str> = out.lines().map(|line| line.split("\"n\"").next().unwrap()).collect();
     assert_eq!(
         windows,
@@ -143,7 +129,7 @@ fn refused(home: &Path, pipeline: &str, factor: &str, count: usize) {
     fs::write(home.join("t.yaml"), pipeline).unwrap();
     let run = start(home, factor);
     until("dead letters", || letters(home).lines().count() == count);
-    stop(run);
+    stop(run, Signal::SIGTERM);
 }
 
 /// What is wrong with the ledger; nothing if it balances.
@@ -181,7 +167,7 @@ fn rows_of_a_join_enter_by_the_side_that_they_came_from() {
     assert_eq!(origins, ["left", "right", "left", "right"]);
     let sent = said(home, &["dead-letters", "retry", "t.yaml"], "1");
     assert_eq!(sent, "4 dead letters sent again: 2 rows for sinks, 0 rows became dead letters\n");
-    let out = text(home, "out.ndjson");
+    let out = read(home, "out.ndjson");
     for row in out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
         assert_eq!((&row["placed"]["k"], &row["paid"]["k"]), (&"placed".into(), &"paid".into()));
         assert_eq!(row["placed"]["v"], row["paid"]["v"]);
@@ -191,7 +177,7 @@ fn rows_of_a_join_enter_by_the_side_that_they_came_from() {
     let run = start(home, "1");
     write(home, &[(9_000, "placed", "3"), (2, "paid", "3")]);
     until("the late row", || letters(home).lines().count() == 1);
-    stop(run);
+    stop(run, Signal::SIGTERM);
     let shown = said(home, &["dead-letters", "show", "t.yaml", "5"], "1");
     assert!(shown.contains("of the join's right side") && shown.contains("late"), "{shown}");
 }
@@ -213,7 +199,7 @@ fn records_that_could_not_be_read_are_read_again_with_their_header() {
     fs::write(home.join("t.yaml"), pipeline("fill")).unwrap();
     let sent = said(home, &["dead-letters", "retry", "t.yaml"], "1");
     assert_eq!(sent, "2 dead letters sent again: 2 rows for sinks, 0 rows became dead letters\n");
-    let out = text(home, "out.ndjson");
+    let out = read(home, "out.ndjson");
     let rows: Vec<&str> = out.lines().collect();
     assert_eq!(rows[0], r#"{"a":1,"b":2}"#);
     assert!(rows[1].starts_with(r#"{"a":3"#) && rows[2].starts_with(r#"{"a":"x,y""#), "{out}");
@@ -233,7 +219,7 @@ fn bytes_that_are_no_text_are_sent_as_they_were() {
     assert_eq!(sent, "1 dead letter sent again: 0 rows for sinks, 1 row became dead letters\n");
     let original = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["original"].clone();
     assert_eq!(original(&before), original(&letters(home)));
-    assert_eq!(text(home, "out.ndjson"), "{\"a\":1}\n");
+    assert_eq!(read(home, "out.ndjson"), "{\"a\":1}\n");
 }
 
 #[test]
@@ -258,11 +244,11 @@ fn letters_of_an_earlier_run_are_handed_to_this_one() {
     fs::remove_file(home.join("in.ndjson")).unwrap();
     let run = command(home, &["run", "--quiet", "--fresh", "t.yaml"], "3").spawn().unwrap();
     write(home, &[(3, "c", "3")]);
-    until("the new run", || text(home, "all.ndjson").lines().count() == 1);
-    stop(run);
+    until("the new run", || read(home, "all.ndjson").lines().count() == 1);
+    stop(run, Signal::SIGTERM);
     let sent = said(home, &["dead-letters", "retry", "t.yaml"], "3");
     assert_eq!(sent, "2 dead letters sent again: 2 rows for sinks, 0 rows became dead letters\n");
-    assert_eq!((text(home, "all.ndjson").lines().count(), unbalanced(home, "3")), (3, None));
+    assert_eq!((read(home, "all.ndjson").lines().count(), unbalanced(home, "3")), (3, None));
 }
 
 #[test]
@@ -276,5 +262,5 @@ fn a_run_that_is_over_says_what_to_do_instead() {
     assert!(sent.contains("the last run is complete") && sent.contains("run it again"), "{sent}");
     // The dead letter of the run before stays: whether it was mended is for people to say.
     said(home, &["run", "t.yaml"], "2");
-    assert_eq!((text(home, "all.ndjson").lines().count(), letters(home).lines().count()), (1, 1));
+    assert_eq!((read(home, "all.ndjson").lines().count(), letters(home).lines().count()), (1, 1));
 }

@@ -3,11 +3,14 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on should say why")]
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use millstream::base::diag::Severity;
 use millstream::config::{self, Registry};
 use millstream::connectors::{SINKS, SOURCES};
+#[path = "support/program.rs"]
+mod program;
+
 use millstream::data::hash::hash_key;
 use millstream::data::value::{Val, Value};
 use millstream::engine::epoch::{Epoch, Keeper};
@@ -20,6 +23,8 @@ use millstream::store::rows::{
 use millstream::store::state::{Holder, StateFile, StateReader};
 use serde::Serialize;
 use tempfile::TempDir;
+
+use program::{command, text};
 
 const PIPELINE: &str = "
 name: minutes
@@ -129,9 +134,7 @@ fn open(directory: &TempDir) -> StateFile {
 }
 
 fn millstream(directory: &TempDir, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments).current_dir(directory.path()).stdin(Stdio::null());
-    command.env("NO_COLOR", "1").env("MILLSTREAM_DATA", "data").output().expect("it runs")
+    command(directory.path(), arguments).env("MILLSTREAM_DATA", "data").output().expect("it runs")
 }
 
 /// What it printed, if it went well.
@@ -139,10 +142,6 @@ fn printed(directory: &TempDir, arguments: &[&str]) -> String {
     let output = millstream(directory, arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// What it said, and its exit code, where it did not go well.

@@ -5,12 +5,14 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 #[path = "support/inputs.rs"]
 mod inputs;
+#[path = "support/program.rs"]
+mod program;
 
 use inputs::{SOURCES, START, write_inputs};
+use program::{command, run};
 
 const PIPELINES: &[(&str, &str)] = &[
     (
@@ -82,11 +84,6 @@ sinks:
     ),
 ];
 
-fn millstream(home: &Path, file: &str, workers: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(["run", "--workers", workers, file]).current_dir(home).env("NO_COLOR", "1").output().unwrap()
-}
-
 /// Every file of a directory by name.
 fn written(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(directory).unwrap().map(|e| e.unwrap());
@@ -106,7 +103,7 @@ fn files_are_the_same_with_one_two_and_four_workers() {
         fs::write(home.path().join(&file), format!("name: {name}{SOURCES}{steps}")).unwrap();
         let mut expected: Option<Vec<(String, Vec<u8>)>> = None;
         for workers in ["1", "2", "4"] {
-            let output = millstream(home.path(), &file, workers);
+            let output = run(home.path(), &["run", "--workers", workers, &file]);
             assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
             let made = written(&home.path().join("out"));
             fs::remove_dir_all(home.path().join("out")).unwrap();
@@ -147,7 +144,7 @@ sinks:
   late: { from: minutes.late, file: { path: out/late.ndjson } }
 ";
     fs::write(home.path().join("t.yaml"), pipeline).unwrap();
-    let output = millstream(home.path(), "t.yaml", "4");
+    let output = run(home.path(), &["run", "--workers", "4", "t.yaml"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = |name: &str| fs::read_to_string(home.path().join("out").join(name)).unwrap();
     // Read in the order of their times, none is late although none may come out of order.
@@ -170,8 +167,7 @@ fn a_sink_that_fails_ends_the_run() {
     );
     fs::write(home.path().join("t.yaml"), pipeline).unwrap();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    let output = command.args(["run", "--quiet", "t.yaml"]).current_dir(home.path()).stdout(full).output().unwrap();
+    let output = command(home.path(), &["run", "--quiet", "t.yaml"]).stdout(full).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: "), "{said}");
