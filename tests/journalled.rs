@@ -233,3 +233,55 @@ fn what_was_acknowledged_is_processed_once_and_leaves_the_journal() {
     let left = journal_bytes(home);
     assert!(left <= 2 * SEGMENT, "seed {seed}: {left} bytes are left");
 }
+
+/// Events are refused that are more than 10 s ahead of the clock.
+const AHEAD: &str = "
+name: t
+sources:
+  events:
+    generate: { fields: { n: 1 } }
+    time: { field: ts, format: unix_ms, max_future: 10s }
+sinks:
+  all: { from: events, file: { path: all.ndjson } }
+";
+
+#[test]
+fn what_was_ahead_of_the_clock_stays_so_when_it_is_read_again() {
+    /// Milliseconds by which they are too far ahead.
+    const BY: u64 = 300;
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    fs::write(home.join("t.yaml"), AHEAD).unwrap();
+    let mut started = start(home);
+    let mut refused = BTreeSet::new();
+    for id in 0..8u32 {
+        let before = now() / 1_000;
+        started.send(&format!("{{\"id\":{id},\"ts\":{}}}", before + 10_000 + BY));
+        assert!(started.taken());
+        // On a slow machine it may be near enough by then.
+        if now() / 1_000 < before + BY {
+            refused.insert(id);
+        }
+        started.kill();
+        while now() / 1_000 <= before + BY {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        started = start(home);
+    }
+    while rows(home, "all.ndjson").is_empty() {
+        started.send(&format!("{{\"id\":null,\"ts\":{}}}", now() / 1_000));
+        assert!(started.taken());
+    }
+    let Started { mut child, events, said } = started;
+    drop(events);
+    assert!(child.wait().unwrap().success());
+    drop(said);
+    let state = rusqlite::Connection::open(home.join("t.db")).unwrap();
+    let mut statement = state.prepare("SELECT json_extract(CAST(original AS TEXT), '$.id') FROM dead_letter").unwrap();
+    let letters: Vec<u32> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let distinct: BTreeSet<u32> = letters.iter().copied().collect();
+    assert_eq!(letters.len(), distinct.len(), "{letters:?}");
+    assert!(refused.len() > 2 && refused.is_subset(&distinct), "{refused:?} of {distinct:?}");
+    let taken = rows(home, "all.ndjson").iter().filter(|row| !row["id"].is_null()).count();
+    assert_eq!(taken + distinct.len(), 8);
+}

@@ -147,6 +147,10 @@ impl Source for Begun {
             }
         })
     }
+
+    fn committed(&mut self, place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.source.committed(place)
+    }
 }
 
 /// Units of position in a source's chunks (bytes or records) with the byte where each unit ends.
@@ -241,6 +245,21 @@ fn giving_a_read_up_loses_nothing() {
                 Read::Renewed | Read::Broken { .. } => panic!("it is one stream"),
                 Read::End => break,
             }
+        }
+        assert!(all == whole.bytes, "{} {}", tried.kind, tried.partition.name);
+    });
+}
+
+#[test]
+fn being_told_of_checkpoints_changes_nothing_of_what_is_read() {
+    each_partition(|tried| {
+        let whole = read_whole(&mut tried.open(0));
+        let mut source = tried.open(0);
+        let mut all = Vec::new();
+        while let Read::Chunk(chunk) = block_on(source.next()).unwrap() {
+            let place = Place { stream: chunk.stream, position: chunk.position };
+            block_on(source.committed(&place)).unwrap();
+            all.extend_from_slice(&chunk.bytes);
         }
         assert!(all == whole.bytes, "{} {}", tried.kind, tried.partition.name);
     });

@@ -86,14 +86,19 @@ fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String>
 
 /// Why the dead letters of a run that is over cannot be sent again, and what can be done instead.
 fn complete(plan: &Plan) -> String {
-    let bounded =
-        |node: &Node| !matches!(&node.kind, NodeKind::Source(source) if !source.bounded || source.connector == "stdin");
-    let instead = match plan.nodes.iter().all(bounded) {
-        true => "put the pipeline right and run it again, which reads all of its input anew",
-        false => "`dead-letters export` writes the rows, and a run of their own can take them",
+    let again = |node: &Node| match &node.kind {
+        NodeKind::Source(source) => source.bounded && source.connector != "stdin",
+        _ => true,
+    };
+    let export = "`dead-letters export` writes the rows, and a pipeline of their own can take them";
+    let instead = match plan.nodes.iter().all(again) {
+        true => format!(
+            "put the pipeline right and run it again, which reads its input anew; where that would write rows twice (`mode: append`), {export}"
+        ),
+        false => export.to_owned(),
     };
     format!(
-        "the last run is complete: its windows are closed, its output is final, and what is sent now could join neither; {instead}"
+        "the last run is complete: its windows are closed and its output is final, nothing can join them; {instead}"
     )
 }
 
