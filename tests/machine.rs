@@ -1,11 +1,11 @@
-//! What a machine does to a run: its disk is full or cannot be written, nobody takes the output.
+//! What a machine does to a run: its disk is full or cannot be written, its clock is set back, nobody takes the output.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -139,6 +139,128 @@ fn a_directory_that_cannot_be_written_is_said() {
         assert!(said.contains(path) && said.to_lowercase().contains("read-only"), "{directory}: {said}");
         assert_eq!(written(&home.path().join("kept")), undisturbed(), "{directory}");
     }
+}
+
+/// A run of a pipeline that never ends by itself, with a clock that `clock` in its directory sets.
+struct Clocked {
+    child: Child,
+    home: tempfile::TempDir,
+}
+
+impl Clocked {
+    fn start(yaml: &str, at: &str) -> Clocked {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("t.yaml"), yaml).unwrap();
+        fs::write(home.path().join("in.ndjson"), "").unwrap();
+        let child = Clocked::run(home.path(), at);
+        Clocked { child, home }
+    }
+
+    fn run(home: &Path, at: &str) -> Child {
+        fs::write(home.join("clock"), at).unwrap();
+        Command::new(MILLSTREAM)
+            .args(["run", "--quiet", "t.yaml"])
+            .current_dir(home)
+            .env("LD_PRELOAD", faketime())
+            .env("FAKETIME_TIMESTAMP_FILE", home.join("clock"))
+            .env("FAKETIME_NO_CACHE", "1")
+            // Only what people call the time; how long things take goes on.
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .spawn()
+            .unwrap()
+    }
+
+    fn set_clock(&self, at: &str) {
+        // Whole at once: it is read at any moment.
+        fs::write(self.home.path().join("clock.new"), at).unwrap();
+        fs::rename(self.home.path().join("clock.new"), self.home.path().join("clock")).unwrap();
+    }
+
+    fn add(&self, rows: &str) {
+        let mut input = fs::OpenOptions::new().append(true).open(self.home.path().join("in.ndjson")).unwrap();
+        input.write_all(rows.as_bytes()).unwrap();
+    }
+
+    /// Waits until the file was read up to its end, and a checkpoint has it.
+    fn until_read(&mut self) {
+        let length = self.home.path().join("in.ndjson").metadata().unwrap().len() as i64;
+        self.until(|home| {
+            let Ok(state) = rusqlite::Connection::open(home.join(".millstream/t.db")) else { return false };
+            let read = state.query_row("SELECT position FROM partition", [], |row| row.get::<_, i64>(0));
+            read.is_ok_and(|read| read == length)
+        });
+    }
+
+    fn until_written(&mut self, wanted: &str) {
+        self.until(|home| fs::read_to_string(home.join("out.ndjson")).is_ok_and(|found| found == wanted));
+    }
+
+    fn until(&mut self, is: impl Fn(&Path) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is(self.home.path()) {
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended");
+            let found = fs::read_to_string(self.home.path().join("out.ndjson")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "waited too long; the output is\n{found}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn stop(&mut self) {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(130), "{status}");
+    }
+}
+
+/// The library that gives a program another clock.
+fn faketime() -> PathBuf {
+    let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let libraries = places.map(|place| Path::new(place).join("faketime/libfaketimeMT.so.1"));
+    libraries
+        .into_iter()
+        .find(|library| library.exists())
+        .unwrap_or_else(|| panic!("libfaketime is missing; tests/run.sh installs it"))
+}
+
+const ARRIVALS: &str = r#"
+name: t
+checkpoint: { every: 50ms }
+sources:
+  rows:
+    file: { path: in.ndjson, follow: true }
+steps:
+  minutes:
+    window: { tumbling: 1m, aggregate: { count: count(), sum: sum(n) } }
+sinks:
+  out: { file: { path: out.ndjson, mode: append }, format: { json: { } } }
+"#;
+
+fn minute(start: &str, end: &str, count: u32, sum: u32) -> String {
+    format!("{{\"window_start\":\"{start}\",\"window_end\":\"{end}\",\"count\":{count},\"sum\":{sum}}}\n")
+}
+
+#[test]
+fn a_clock_that_is_set_back_loses_no_row_and_repeats_none() {
+    let mut run = Clocked::start(ARRIVALS, "2026-01-01 00:00:10");
+    run.add("{\"n\":1}\n{\"n\":2}\n");
+    run.until_read();
+    run.set_clock("2026-01-01 00:02:00");
+    run.add("{\"n\":3}\n");
+    let mut wanted = minute("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", 2, 3);
+    run.until_written(&wanted);
+    // Nothing arrives before what has arrived: the rows are not late, and what has closed stays closed.
+    run.set_clock("2025-12-31 23:00:00");
+    run.add("{\"n\":4}\n");
+    run.until_read();
+    run.stop();
+    run.child = Clocked::run(run.home.path(), "2025-12-31 22:00:00");
+    run.add("{\"n\":5}\n");
+    run.until_read();
+    run.set_clock("2026-01-01 00:05:00");
+    run.add("{\"n\":6}\n");
+    wanted += &minute("2026-01-01T00:02:00Z", "2026-01-01T00:03:00Z", 3, 12);
+    run.until_written(&wanted);
+    run.stop();
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub struct MapInput {
     pub number: u64,
     /// When it arrived, which is its event time where nothing in it is: the same whenever it is read again.
     pub arrived: Timestamp,
-    /// The wall clock when it was read.
+    /// When it was read, by the clock that silence is measured by.
     pub now: Timestamp,
     /// The records are JSON, whatever the source's format.
     pub decoded: bool,

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::base::diag::Diagnostic;
 use crate::base::fault;
@@ -132,7 +132,7 @@ pub fn run(
 ) -> Summary {
     let specs = partition_specs(&graph, &inputs);
     let live = inputs.iter().any(|input| !input.bounded);
-    let now = wall_clock();
+    let now = steady_clock();
     let graph_sinks = graph.sink_nodes();
     let job = Job::new(graph, specs, TICK_ROWS, now);
     let restored = {
@@ -276,6 +276,15 @@ fn stop_when_mapped(shared: &Shared) {
 pub fn wall_clock() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp(since.ok().and_then(|d| i64::try_from(d.as_micros()).ok()).unwrap_or(0))
+}
+
+/// The time by which silence is measured: what the wall clock was when this was first asked, and from then on as time really
+/// passes, whatever the clock is set to.
+pub(super) fn steady_clock() -> Timestamp {
+    static BEGAN: OnceLock<(Timestamp, Instant)> = OnceLock::new();
+    let (at, began) = BEGAN.get_or_init(|| (wall_clock(), Instant::now()));
+    let passed = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
+    at.plus(TimeSpan(passed))
 }
 
 fn failed(job: &Job, why: String) -> Summary {

@@ -9,6 +9,7 @@ use std::sync::mpsc::Sender;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
 
+use crate::base::time::Timestamp;
 use crate::connector::{Partition, Place, Read, Source, SourceError, Watch};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
@@ -17,7 +18,7 @@ use super::commits::Word;
 use super::job::lock;
 use super::map::MapInput;
 use super::partition::{Arrival, PartitionSpec, PartitionState};
-use super::run::wall_clock;
+use super::run::{steady_clock, wall_clock};
 use super::shared::{MapWork, Shared};
 
 /// What a source's thread is given.
@@ -57,6 +58,8 @@ struct Reading {
     number: u64,
     /// Where it is opened; then what was read last.
     place: Place,
+    /// The latest time of arrival, where that is event time.
+    arrived: Timestamp,
 }
 
 impl Reading {
@@ -74,7 +77,15 @@ impl Reading {
             source: None,
             format: format.clone(),
             number: 0,
+            arrived: state.map_or(Timestamp::MIN, |state| state.greatest),
         }
+    }
+
+    /// When something arrives that did at `at` by the clock. A clock may be set back, but nothing arrives before what has
+    /// arrived: it would be late.
+    fn arrives(&mut self, at: Timestamp) -> Timestamp {
+        self.arrived = self.arrived.max(at);
+        self.arrived
     }
 }
 
@@ -168,7 +179,7 @@ async fn read_side_by_side(
                 for partition in (watch.look)().map_err(Failed::Source)? {
                     let (name, start) = (partition.name.clone(), partition.start.clone());
                     let spec = PartitionSpec { name, start, ..task.spec.clone() };
-                    let at = shared.add_partition(spec, None, wall_clock());
+                    let at = shared.add_partition(spec, None, steady_clock());
                     let reading = Reading::new(at, partition, &format, None);
                     readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source));
                 }
@@ -253,14 +264,14 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
     shared.polls(at, true);
     let Some(read) = next(shared, reading).await? else { return Ok(false) };
     shared.polls(at, false);
-    let read_at = wall_clock();
-    let mut arrived = read_at;
+    let now = steady_clock();
+    let mut arrived = wall_clock();
     let mut blocks = Vec::new();
     let mut ended = false;
     match read {
         Read::Chunk(chunk) => {
             reading.place.stream = chunk.stream;
-            arrived = chunk.arrived.unwrap_or(read_at);
+            arrived = chunk.arrived.unwrap_or(arrived);
             match chunk.ends {
                 Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
                 None => blocks = reading.framer.push(chunk.bytes, chunk.position),
@@ -280,17 +291,20 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
             ended = true;
         }
     }
+    if shared.job.graph.sources.get(source).is_some_and(|part| part.spec.time.is_none()) {
+        arrived = reading.arrives(arrived);
+    }
     // One block was counted when leave was taken.
     shared.correct_leave(at, 1 - blocks.len() as i64);
     for block in blocks {
         let (partition, stream) = (Arc::clone(&reading.name), Arc::clone(&reading.place.stream));
         let number = reading.number;
-        let input = MapInput { block, partition, stream, number, arrived, now: read_at, decoded: false };
+        let input = MapInput { block, partition, stream, number, arrived, now, decoded: false };
         shared.map(MapWork { source, at: (at, reading.number), input });
         reading.number += 1;
     }
     if ended {
-        shared.hand_out(shared.job.arrive((at, reading.number), Arrival::End, read_at));
+        shared.hand_out(shared.job.arrive((at, reading.number), Arrival::End, now));
     }
     Ok(ended)
 }
