@@ -4,13 +4,17 @@
 
 #[path = "support/inputs.rs"]
 mod inputs;
+#[path = "support/program.rs"]
+mod program;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::Child;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use inputs::Numbers;
+use nix::sys::signal::Signal;
+use program::{command, read, stop, text, until};
 use rusqlite::Connection;
 
 const PIPELINE: &str = "
@@ -33,38 +37,18 @@ fn home(options: &str, sql: &str) -> (tempfile::TempDir, Connection) {
     (home, database)
 }
 
-fn command(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments).current_dir(home).env("NO_COLOR", "1").stdin(Stdio::null());
-    command
-}
-
 /// The exit code and what was said.
 fn millstream(home: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = command(home, arguments).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    let output = program::run(home, arguments);
+    (output.status.code(), text(&output.stderr))
 }
 
 fn written(home: &Path) -> String {
-    fs::read_to_string(home.join("out.ndjson")).unwrap_or_default()
+    read(home, "out.ndjson")
 }
 
 fn start(home: &Path) -> Child {
     command(home, &["run", "--quiet", "t.yaml"]).spawn().unwrap()
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn stop(mut child: Child) {
-    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
@@ -102,7 +86,7 @@ fn a_query_is_asked_for_what_comes_after_a_row() {
     until("the new one", || written(home.path()).lines().count() == 4);
     database.execute_batch("UPDATE orders SET changed = 11 WHERE id = 1").unwrap();
     until("the changed one", || written(home.path()).lines().count() == 5);
-    stop(run);
+    stop(run, Signal::SIGTERM);
     let expected =
         "{\"at\":5,\"id\":4}\n{\"at\":10,\"id\":1}\n{\"at\":10,\"id\":3}\n{\"at\":10,\"id\":5}\n{\"at\":11,\"id\":1}\n";
     assert_eq!(written(home.path()), expected);
@@ -113,19 +97,23 @@ fn only_what_comes_is_read_from_the_end_on_and_a_held_database_is_waited_for() {
     let options = "table: orders, by: id, follow: true, poll: 5ms, start: end";
     let (home, database) =
         home(options, "CREATE TABLE orders (id INTEGER PRIMARY KEY); INSERT INTO orders VALUES (1), (2)");
-    let run = start(home.path());
+    database.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut run = start(home.path());
+    // Longer than one look waits for it.
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(run.try_wait().unwrap().is_none(), "it waits");
+    database.execute_batch("COMMIT").unwrap();
     until("the first checkpoint", || home.path().join("out.ndjson").exists() || epoch(home.path()) > 0);
     database.execute_batch("BEGIN EXCLUSIVE; INSERT INTO orders VALUES (3)").unwrap();
-    // Longer than one look waits for it.
     std::thread::sleep(Duration::from_millis(700));
     assert_eq!(written(home.path()), "");
     database.execute_batch("COMMIT").unwrap();
     until("the row", || written(home.path()) == "{\"id\":3}\n");
-    stop(run);
+    stop(run, Signal::SIGTERM);
     database.execute_batch("INSERT INTO orders VALUES (4)").unwrap();
     let run = start(home.path());
     until("the next", || written(home.path()) == "{\"id\":3}\n{\"id\":4}\n");
-    stop(run);
+    stop(run, Signal::SIGTERM);
 }
 
 /// How many checkpoints there were.
@@ -165,7 +153,7 @@ fn rows_come_once_however_often_it_is_killed() {
     }
     let run = start(home.path());
     until("the last row", || written(home.path()).lines().count() as u64 >= count);
-    stop(run);
+    stop(run, Signal::SIGTERM);
     let rows = written(home.path());
     let found: Vec<u64> = rows.lines().map(|line| line[5..].split(',').next().unwrap().parse().unwrap()).collect();
     assert_eq!(found, (0..count).collect::<Vec<_>>(), "seed {seed}");
@@ -188,7 +176,7 @@ fn what_is_wrong_is_said_where_it_is_written() {
         let (code, said) = millstream(home.path(), &["check", "t.yaml"]);
         assert_eq!(code, Some(2), "{options}: {said}");
         assert!(said.contains(expected), "{options}: {said}");
-        let text = fs::read_to_string(home.path().join("t.yaml")).unwrap();
+        let text = read(home.path(), "t.yaml");
         let (line, column) = (1..).zip(text.lines()).find_map(|(line, text)| Some((line, text.find(at)? + 1))).unwrap();
         assert!(said.contains(&format!("t.yaml:{line}:{column}\n")), "{options}: {said}");
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::config::Pipeline;
@@ -173,7 +173,7 @@ impl Shown<'_> {
             "started": time(kept.started), "committed": time(kept.committed),
             "file_bytes": file, "log_bytes": log,
             "partitions": kept.partitions.iter().map(partition).collect::<Vec<_>>(),
-            "ledger": self.ledger_rows(kept).into_iter().map(|row| ledger_json(row, &wrong)).collect::<Vec<_>>(),
+            "ledger": self.ledger_rows(kept).into_iter().map(|row| ledger_json(row, kept, &wrong)).collect::<Vec<_>>(),
             "steps": steps_json(reader, kept),
             "dead_letters": { "letters": totals.letters, "bytes": totals.bytes, "let_go": totals.let_go },
         });
@@ -219,13 +219,16 @@ fn ledger(rows: &[&LedgerRow]) -> String {
     table(&columns, &rows.iter().map(cells).collect::<Vec<Vec<String>>>())
 }
 
-fn ledger_json(row: &LedgerRow, wrong: &[Imbalance]) -> Value {
+fn ledger_json(row: &LedgerRow, kept: &Kept, wrong: &[Imbalance]) -> Value {
+    let of_entry = kept.handed.iter().filter(|handed| handed.entry == row.entry);
+    let handed: Map<String, Value> = of_entry.map(|handed| (handed.input.clone(), json!(handed.rows))).collect();
     let is_wrong = |wrong: &Imbalance| match wrong {
         Imbalance::Entry(entry, ..) | Imbalance::Handed(entry, ..) => *entry == row.entry,
     };
     let counts = LEDGER.iter().map(|(name, of)| ((*name).to_owned(), json!(of(row))));
     let all = [("entry".to_owned(), json!(row.entry)), ("balances".to_owned(), json!(!wrong.iter().any(is_wrong)))];
-    Value::Object(all.into_iter().chain(counts).collect())
+    let all = all.into_iter().chain(counts).chain([("handed".to_owned(), Value::Object(handed))]);
+    Value::Object(all.collect())
 }
 
 /// What steps keep: the steps that the last checkpoint knows.

@@ -20,6 +20,8 @@ use crate::store::growing::{Growing, GrowingSpec, Key, Part, Trouble, Wrong};
 
 /// How often new rows are looked for, if the author does not say.
 const POLL: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often a database that another program holds is tried for when a run starts: for some seconds each time.
+const TRIES: u32 = 6;
 /// How long it is until a database that another program holds is asked again.
 const BUSY: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -123,9 +125,14 @@ impl SourceConnector for SqliteSource {
             return;
         }
         if let Err((part, why)) = Growing::open(&spec) {
+            if part == Part::Held {
+                let held = format!("{} is not looked at: another program holds it", options.path);
+                found.push(Diagnostic::warning("held-database", held, Some(at("path").span.clone())));
+                return;
+            }
             let by = at("by");
             let place = match (part, &by.data) {
-                (Part::Path, _) => at("path"),
+                (Part::Path | Part::Held, _) => at("path"),
                 (Part::Ask, _) => at(if options.table.is_some() { "table" } else { "query" }),
                 (Part::By(index), Data::List(items)) => items.get(index).unwrap_or(by),
                 (Part::By(_), _) => by,
@@ -142,8 +149,19 @@ impl SourceConnector for SqliteSource {
     fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let failed = |why: String| SourceError { message: format!("`{}` {why}", options.path) };
         let spec = options.spec(&context.directory).ok_or_else(|| failed("needs either `table` or `query`".into()))?;
-        let growing = Growing::open(&spec).map_err(|(part, why): Wrong| {
-            let hint = if part == Part::Path { "; name the database that is to be read" } else { "" };
+        let mut opened = Growing::open(&spec);
+        for _ in 1..TRIES {
+            if !matches!(opened, Err((Part::Held, _))) {
+                break;
+            }
+            opened = Growing::open(&spec);
+        }
+        let growing = opened.map_err(|(part, why): Wrong| {
+            let hint = match part {
+                Part::Path => "; name the database that is to be read",
+                Part::Held => ", and has for half a minute; run again when it lets it go",
+                Part::Ask | Part::By(_) => "",
+            };
             failed(format!("{why}{hint}"))
         })?;
         let mut start = Place::default();

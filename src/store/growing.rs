@@ -16,6 +16,8 @@ use crate::data::json;
 
 /// How long one look waits for whoever holds the database.
 const BUSY: Duration = Duration::from_millis(200);
+/// The same of the first look, which nobody repeats at once.
+const FIRST_BUSY: Duration = Duration::from_secs(5);
 
 /// What is read, and by which columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,8 @@ pub struct GrowingSpec {
 pub enum Part {
     /// The database cannot be opened.
     Path,
+    /// It is there, and another program holds it.
+    Held,
     /// There is no such table, or the query is none.
     Ask,
     /// One of the columns, by its index.
@@ -82,8 +86,15 @@ pub struct Growing {
 }
 
 impl Growing {
-    /// Finds out whether it can be read. Blocks.
+    /// Finds out whether it can be read. Blocks, for some seconds where another program holds the database.
     pub fn open(spec: &GrowingSpec) -> Result<Growing, Wrong> {
+        let held = || (Part::Held, "cannot be read: another program holds it".to_owned());
+        if let Ok(connection) = connect(&spec.path, FIRST_BUSY)
+            && let Err(e) = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            && trouble(&e) == Trouble::Busy
+        {
+            return Err(held());
+        }
         let described = database::describe(&spec.path, &spec.ask).map_err(|why| {
             let of = if why.starts_with("cannot be opened") { Part::Path } else { Part::Ask };
             (of, why)
@@ -128,7 +139,7 @@ impl Growing {
         let growing = Growing { path: spec.path.clone(), from, fields, key, by };
         // Only a look shows that the query can be asked for what comes after a row.
         growing.read((None, None), &mut |_, _| false).map(|()| growing).map_err(|trouble| match trouble {
-            Trouble::Busy => ask("cannot be read: another program holds it".to_owned()),
+            Trouble::Busy => held(),
             Trouble::Failed(why) => ask(why),
         })
     }
@@ -148,7 +159,7 @@ impl Growing {
             self.condition(false, false),
             order.join(", ")
         );
-        let connection = self.connect()?;
+        let connection = connect(&self.path, BUSY)?;
         let mut statement = connection.prepare(&sql).map_err(|e| trouble(&e))?;
         let mut rows = statement.raw_query();
         match rows.next().map_err(|e| trouble(&e))? {
@@ -167,7 +178,7 @@ impl Growing {
         let key = self.key.join(", ");
         let condition = self.condition(after.is_some(), until.is_some());
         let sql = format!("SELECT *, {key} FROM {}{condition} ORDER BY {key}", self.from);
-        let connection = self.connect()?;
+        let connection = connect(&self.path, BUSY)?;
         let mut statement = connection.prepare(&sql).map_err(|e| trouble(&e))?;
         let values = after.into_iter().chain(until).flatten();
         for (index, value) in (1..).zip(values) {
@@ -211,18 +222,6 @@ impl Growing {
         format!(" WHERE {}", all.join(" AND "))
     }
 
-    fn connect(&self) -> Result<Connection, Trouble> {
-        if !self.path.is_file() {
-            return Err(Trouble::Failed("cannot be opened: there is no such file".into()));
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
-            connection.busy_timeout(BUSY)?;
-            Ok(connection)
-        });
-        opened.map_err(|e| trouble(&e))
-    }
-
     fn key_of(&self, row: &Row<'_>, from: usize) -> Result<Key, Trouble> {
         let value = |(index, column): (usize, &String)| match row.get_ref(from + index).map_err(|e| trouble(&e))? {
             ValueRef::Integer(n) => Ok(Value::Int(n)),
@@ -262,6 +261,18 @@ impl Growing {
         out.push(b'}');
         Ok(())
     }
+}
+
+fn connect(path: &Path, busy: Duration) -> Result<Connection, Trouble> {
+    if !path.is_file() {
+        return Err(Trouble::Failed("cannot be opened: there is no such file".into()));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.busy_timeout(busy)?;
+        Ok(connection)
+    });
+    opened.map_err(|e| trouble(&e))
 }
 
 /// Text that is not UTF-8, as it is: refused where it is decoded.
