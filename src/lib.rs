@@ -31,7 +31,8 @@
 //! * A row that nobody changed leaves as the bytes that came ([`data::batch`]).
 //! * A field name becomes a column number when the plan is made ([`data::layout`]); nothing looks a name up per event.
 //! * Every row that comes in is counted where it ends ([`engine::ledger`]).
-//! * State is rows by key, handed out as changes and given back on restart ([`engine::state`]).
+//! * State is rows by key, handed out as changes and given back on restart ([`engine::state`]). What changed is set apart
+//!   at a barrier and encoded in slices between ticks; a key that changes before its slice has come is encoded first.
 //! * A checkpoint is cut at one point of the stream: a barrier flows with the rows, and what every source, step and sink
 //!   hands out at it is one transaction ([`engine::epoch`], [`engine::keeper`]). The flow does not wait for it.
 //! * A start is a restart: a run that begins makes its first checkpoint before its first row.
@@ -50,7 +51,9 @@
 //! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
 //! | how partitions meet, watermarks, idleness | `engine::gate` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
-//! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch` |
+//! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch`, `engine::epochs` |
+//! | how keys are encoded while they go on changing | `engine::ops::window::keys`, `engine::ops::window::frozen` |
+//! | how state is read back | `engine::restore` |
 //! | whose state a changed pipeline may use | `plan::meaning`, `engine::kept` |
 //! | how dead letters are sent again | `engine::retry` |
 //! | what is kept between runs, its tables, their damage | `store::state`, `store::rows` |

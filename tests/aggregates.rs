@@ -9,7 +9,7 @@ mod support;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use support::{Case, Feed, rows_of, run_direct};
+use support::{Case, Feed, beyond, rows_of, run_direct};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -200,11 +200,12 @@ proptest! {
         target in 1u32..30,
         shares in prop::sample::select(vec![1usize, 2, 4]),
         restarts in prop::collection::vec(0usize..60, 0..3),
+        beyond in beyond(),
     ) {
         let yaml = yaml(shape, keyed, allow_late);
         let case = Case { yaml: yaml.clone(), partitions, out_of_order: 4 };
-        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
-        let cut = run_direct(&case, &Feed { block, target, shares, restarts });
+        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![], beyond: (0, 0) });
+        let cut = run_direct(&case, &Feed { block, target, shares, restarts, beyond });
         prop_assert_eq!(&plain, &cut, "{}", yaml);
         // Nothing fails, so whatever was taken in shows.
         prop_assert_eq!(&plain[1], "");
@@ -222,7 +223,7 @@ proptest! {
 
 fn run(yaml: &str, rows: Vec<String>) -> Vec<Vec<Value>> {
     let case = Case { yaml: yaml.to_owned(), partitions: vec![rows], out_of_order: 4 };
-    let out = run_direct(&case, &Feed { block: 7, target: 11, shares: 1, restarts: vec![3] });
+    let out = run_direct(&case, &Feed { block: 7, target: 11, shares: 1, restarts: vec![3], beyond: (3, 1) });
     out.iter().map(|text| rows_of(text)).collect()
 }
 
@@ -329,7 +330,8 @@ fn a_window_with_too_many_distinct_values_has_no_answer_but_an_error() {
     let yaml = only(aggregates, "sliding: { size: 4s, every: 2s }", 0);
     let rows = (0..=limit).map(|i| event(4 * i / (limit + 1), &json!({ "v": i }))).collect();
     let case = Case { yaml, partitions: vec![rows], out_of_order: 4 };
-    let out = run_direct(&case, &Feed { block: 5_000, target: 5_000, shares: 1, restarts: vec![4, 14] });
+    let out =
+        run_direct(&case, &Feed { block: 5_000, target: 5_000, shares: 1, restarts: vec![4, 14], beyond: (3, 1) });
     let (rows, wrong) = (rows_of(&out[0]), rows_of(&out[1]));
     assert_eq!(rows.iter().map(|row| row["n"].as_i64().expect("a count")).sum::<i64>(), limit + 1);
     assert_eq!(wrong.len(), 1);
@@ -374,7 +376,7 @@ sinks:
         ],
         out_of_order: 0,
     };
-    let out = run_direct(&case, &Feed { block: 2, target: 2, shares: 1, restarts: vec![] });
+    let out = run_direct(&case, &Feed { block: 2, target: 2, shares: 1, restarts: vec![], beyond: (0, 0) });
     let rows = rows_of(&out[0]);
     assert_eq!(rows.len(), 1, "{out:?}");
     let row = &rows[0];

@@ -362,8 +362,9 @@ fn rows_of_a_database_survive_being_killed() {
 }
 
 /// Where a checkpoint, and the end of a run, can be cut in two.
-const FAULTS: [&str; 13] = [
+const FAULTS: [&str; 14] = [
     "checkpoint.first",
+    "checkpoint.slice",
     "checkpoint.gathered",
     "checkpoint.committed",
     "checkpoint.told",

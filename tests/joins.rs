@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use support::{Feed, Input, feeds, lines, rising, rows_of, run_inputs};
+use support::{Feed, Input, beyond, feeds, lines, rising, rows_of, run_inputs};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -292,6 +292,7 @@ proptest! {
         block in 1usize..20,
         target in 1u32..30,
         restarts in prop::collection::vec(0usize..60, 0..3),
+        beyond in beyond(),
     ) {
         let in_order = |(side, mut rows): (usize, Vec<Row>)| {
             rows.sort_by_key(|row| row.at);
@@ -300,10 +301,10 @@ proptest! {
         let setting = Setting { out_of_order: [0; 2], renamed: false, ..setting };
         let partitions: Vec<_> = partitions.into_iter().map(in_order).collect();
         let inputs = inputs(&setting, &partitions);
-        let ran = run_inputs(&setting.yaml(), &inputs, &Feed { block, target, shares: 2, restarts });
+        let ran = run_inputs(&setting.yaml(), &inputs, &Feed { block, target, shares: 2, restarts, beyond });
         prop_assert_eq!(&ran.outputs[1], "");
         prop_assert_eq!(&ran.outputs[3], "", "{}", setting.yaml());
-        let plain = run_inputs(&setting.yaml(), &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
+        let plain = run_inputs(&setting.yaml(), &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![], beyond: (0, 0) });
         prop_assert_eq!(&plain.outputs, &ran.outputs, "{}", setting.yaml());
     }
 }
@@ -325,7 +326,7 @@ fn run(step: &str, left: &[String], right: &[String]) -> Vec<String> {
         header: None,
     };
     let inputs: Vec<Input> = [left, right].into_iter().enumerate().map(input).collect();
-    run_inputs(&yaml, &inputs, &Feed { block: 100, target: 100, shares: 2, restarts: vec![3] }).outputs
+    run_inputs(&yaml, &inputs, &Feed { block: 100, target: 100, shares: 2, restarts: vec![3], beyond: (3, 1) }).outputs
 }
 
 #[test]
@@ -374,7 +375,7 @@ fn a_stream_joins_itself() {
         "name: t\nsources:\n  l:\n    file: {{ path: none }}\n    time: {{ field: ts, format: unix }}\nsteps:\n{step}sinks:\n  out: {{ discard: {{}} }}\n"
     );
     let input = Input { source: 0, name: "p".into(), rows, out_of_order: 0, header: None };
-    let feed = Feed { block: 1, target: 10, shares: 2, restarts: vec![] };
+    let feed = Feed { block: 1, target: 10, shares: 2, restarts: vec![], beyond: (0, 0) };
     let out = run_inputs(&yaml, &[input], &feed).outputs;
     let expected = ["{\"from\":1,\"to\":1}", "{\"from\":1,\"to\":2}", "{\"from\":2,\"to\":2}", "{\"from\":3,\"to\":3}"];
     assert_eq!(lines(&out[0]), expected);

@@ -110,7 +110,7 @@ sinks:
         let given: Vec<Value> = events.iter().enumerate().map(event).collect();
         let rows = given.iter().map(Value::to_string).collect();
         let input = Input { source: 0, name: "p".into(), rows, out_of_order: 0, header: None };
-        let feed = Feed { block, target: 4, shares, restarts: Vec::new() };
+        let feed = Feed { block, target: 4, shares, restarts: Vec::new(), beyond: (0, 0) };
         let ran = run_inputs(&yaml, &[input], &feed);
 
         let (mut expected, mut wrong) = (Vec::new(), Vec::new());

@@ -192,7 +192,7 @@ fn a_duplicate_does_not_renew_the_limit_and_at_the_limit_an_event_goes_on() {
     let row = |at: i64| Row { at, key: Some(json!("a")), value: json!(at), turned: false };
     // 6 repeats 0; 10 does not, although 6 came in between; 3, out of order, is less than ten from both.
     let rows: Vec<Row> = [0, 6, 10, 3, 19, 20].map(row).to_vec();
-    let feed = Feed { block: 10, target: 10, shares: 1, restarts: vec![] };
+    let feed = Feed { block: 10, target: 10, shares: 1, restarts: vec![], beyond: (0, 0) };
     let out = run_direct(&case(&setting, &[rows]), &feed);
     let at = |row: &Value| row["v"].as_i64().expect("a number");
     assert_eq!(rows_of(&out[0]).iter().map(at).collect::<Vec<_>>(), [0, 10, 20]);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Value, json};
 
-use support::{Feed, Input, keys, run_from_every_epoch, run_inputs};
+use support::{Feed, Input, beyond, keys, run_from_every_epoch, run_inputs};
 
 /// 2026-01-01T00:00:00Z in seconds.
 const BASE: i64 = 1_767_225_600;
@@ -289,16 +289,17 @@ proptest! {
         target in 1u32..30,
         shares in prop::sample::select(vec![1usize, 2, 4]),
         restarts in prop::collection::vec(0usize..40, 0..3),
+        beyond in beyond(),
     ) {
         let (yaml, outputs) = yaml(&steps, &merged, &out_of_order);
         let inputs = inputs(&partitions, &out_of_order);
-        let plain = run_inputs(&yaml, &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
-        let cut = run_inputs(&yaml, &inputs, &Feed { block, target, shares, restarts: vec![] });
+        let plain = run_inputs(&yaml, &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![], beyond: (0, 0) });
+        let cut = run_inputs(&yaml, &inputs, &Feed { block, target, shares, restarts: vec![], beyond: (0, 0) });
         for ((name, one), other) in outputs.iter().zip(&plain.outputs).zip(&cut.outputs) {
             prop_assert_eq!(one, other, "the sink of {}\n{}", name, yaml);
         }
         prop_assert_eq!(&plain.counts, &cut.counts, "{}", yaml);
-        let again = run_inputs(&yaml, &inputs, &Feed { block, target, shares, restarts });
+        let again = run_inputs(&yaml, &inputs, &Feed { block, target, shares, restarts, beyond });
         for ((name, one), other) in outputs.iter().zip(&plain.outputs).zip(&again.outputs) {
             prop_assert_eq!(one, other, "restarted: the sink of {}\n{}", name, yaml);
         }
@@ -320,11 +321,12 @@ proptest! {
         block in 1usize..5,
         target in 1u32..12,
         shares in [1usize..4, 1usize..4],
+        slice in 0usize..3,
     ) {
         let (yaml, outputs) = yaml(&steps, &merged, &out_of_order);
         let inputs = inputs(&partitions, &out_of_order);
-        let plain = run_inputs(&yaml, &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
-        let feed = Feed { block, target, shares: shares[0], restarts: vec![] };
+        let plain = run_inputs(&yaml, &inputs, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![], beyond: (0, 0) });
+        let feed = Feed { block, target, shares: shares[0], restarts: vec![], beyond: (1, slice) };
         for (epoch, ran) in run_from_every_epoch(&yaml, &inputs, &feed, shares[1]).iter().enumerate() {
             for ((name, one), other) in outputs.iter().zip(&plain.outputs).zip(&ran.outputs) {
                 prop_assert_eq!(one, other, "from checkpoint {}: the sink of {}\n{}", epoch, name, yaml);
@@ -377,7 +379,8 @@ fn a_row_whose_emitted_event_cannot_be_read_again_fails_as_a_whole() {
         let row = |v: usize, depth: usize| format!("{{\"ts\":{},\"v\":{v},\"deep\":{}}}", BASE, nested(depth));
         let rows = vec![row(1, 3), row(1, 126), row(2, 126), row(3, 126), row(2, 3), row(1, 4)];
         let input = Input { source: 0, name: "p".into(), rows: rows.clone(), out_of_order: 0, header: None };
-        let ran = run_inputs(&yaml, &[input], &Feed { block: 10, target: 10, shares: 1, restarts: vec![] });
+        let ran =
+            run_inputs(&yaml, &[input], &Feed { block: 10, target: 10, shares: 1, restarts: vec![], beyond: (0, 0) });
         // Maps of a script have their members in the order of names.
         let made = |v: usize, depth: usize| {
             format!("{{\"box\":{{\"it\":{{\"deep\":{},\"ts\":{BASE},\"v\":{v}}}}},\"v\":{v}}}", nested(depth))
@@ -422,7 +425,7 @@ sinks:
     for depth in 122..127 {
         let inputs = [input(0, vec![row(1, 3), row(3, depth), row(5, 3)]), input(1, vec![row(2, 3), row(4, 3)])];
         let run = |block: usize, target: u32| {
-            run_inputs(yaml, &inputs, &Feed { block, target, shares: 2, restarts: vec![] }).outputs
+            run_inputs(yaml, &inputs, &Feed { block, target, shares: 2, restarts: vec![], beyond: (0, 0) }).outputs
         };
         let whole = run(10, 10);
         let failed = usize::from(depth > 124);
@@ -444,7 +447,7 @@ sinks:
 ";
     let row = format!("{{\"ts\":{BASE},\"site\":{{\"floor\":1,\"name\":\"n\"}}}}");
     let input = Input { source: 0, name: "p".into(), rows: vec![row], out_of_order: 0, header: None };
-    let ran = run_inputs(yaml, &[input], &Feed { block: 10, target: 10, shares: 1, restarts: vec![] });
+    let ran = run_inputs(yaml, &[input], &Feed { block: 10, target: 10, shares: 1, restarts: vec![], beyond: (0, 0) });
     let expected = format!("{{\"ts\":{BASE},\"site\":{{\"floor\":1}},\"all\":{{\"floor\":1}}}}\n");
     assert_eq!(ran.outputs[0], expected);
 }

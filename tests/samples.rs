@@ -30,7 +30,7 @@ sinks:
     let outputs: Vec<String> = [(1000, 1000, 1), (7, 13, 2)]
         .into_iter()
         .map(|(block, target, shares)| {
-            run_direct(&case, &Feed { block, target, shares, restarts: vec![] }).swap_remove(0)
+            run_direct(&case, &Feed { block, target, shares, restarts: vec![], beyond: (0, 0) }).swap_remove(0)
         })
         .collect();
     assert_eq!(outputs[0], outputs[1]);

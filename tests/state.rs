@@ -93,7 +93,7 @@ fn commit() -> Commit {
         ],
         gone: vec![],
         steps: vec![StepRow { name: "w".into(), meaning: "{}".into(), watermark: START }],
-        changes: vec![("w".into(), vec![state_row("a", 1), state_row("a", 2), state_row("b, \"c\"", 1)])],
+        changes: vec![("w".into(), vec![state_row("a", 1), state_row("a", 2), state_row("b, \"c\"", 1)].into())],
         marks: vec![],
         ledger: vec![
             LedgerRow { failed: 2, dead: 2, ..ledger("in", 1_003, 1_001) },

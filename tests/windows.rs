@@ -557,7 +557,7 @@ proptest! {
     ) {
         let expected = reference(&setting, &partitions);
         let case = case(&setting, &partitions);
-        let out = run_direct(&case, &Feed { block, target, shares: 1, restarts: vec![] });
+        let out = run_direct(&case, &Feed { block, target, shares: 1, restarts: vec![], beyond: (0, 0) });
         let made = rows_of(&out[0]);
         for (row, wanted) in made.iter().zip(&expected.0) {
             prop_assert!(same(row, wanted), "{row}\n{wanted}\n{}", setting.yaml());
@@ -573,7 +573,7 @@ proptest! {
         feed in feeds(),
     ) {
         let case = case(&setting, &partitions);
-        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
+        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![], beyond: (0, 0) });
         let cut = run_direct(&case, &feed);
         prop_assert_eq!(plain, cut, "{}", setting.yaml());
     }
@@ -595,7 +595,7 @@ proptest! {
         let above = format!("\n  above:\n    window: {{ tumbling: {size}s, aggregate: {{ n: count() }} }}\nsinks:\n");
         case.yaml = case.yaml.replace("\nsinks:\n", &above);
         case.yaml += "  counted: { discard: {}, from: above }\n  too_late: { discard: {}, from: above.late }\n";
-        let out = run_direct(&case, &Feed { block: 5, target: 7, shares: 2, restarts: vec![9] });
+        let out = run_direct(&case, &Feed { block: 5, target: 7, shares: 2, restarts: vec![9], beyond: (3, 1) });
         prop_assert_eq!(&out[1], "");
         prop_assert_eq!(&out[3], "", "{}", case.yaml);
         let counted: i64 = rows_of(&out[2]).iter().filter_map(|row| row["n"].as_i64()).sum();
@@ -614,7 +614,7 @@ proptest! {
     ) {
         let expected = reference(&setting, &partitions);
         let case = case(&setting, &partitions);
-        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![] });
+        let plain = run_direct(&case, &Feed { block: 1000, target: 1000, shares: 1, restarts: vec![], beyond: (0, 0) });
         let made = rows_of(&plain[0]);
         for (row, wanted) in made.iter().zip(&expected.0) {
             prop_assert!(same(row, wanted), "{row}\n{wanted}\n{}", setting.yaml());
@@ -632,7 +632,7 @@ fn fields_come_in_the_order_of_the_contract() {
     let (emit, base) = (Emit::Final, BASE);
     let setting = Setting { shape, emit, allow_late: 0, out_of_order: 0, keyed: true, base, unit: 1 };
     let rows = vec![Row { at: 3, key: Some(json!("a")), value: Some(json!(2)) }];
-    let feed = Feed { block: 10, target: 10, shares: 1, restarts: vec![] };
+    let feed = Feed { block: 10, target: 10, shares: 1, restarts: vec![], beyond: (0, 0) };
     let out = run_direct(&case(&setting, &[rows]), &feed);
     let expected = r#"{"key":"a","window_start":"2026-01-01T00:00:00Z","window_end":"2026-01-01T00:00:10Z","n":1,"values":1,"total":2,"mean":2.0,"least":2,"most":2,"one":2,"end":2,"spread":0.0,"kept":[2]}"#;
     assert_eq!(out[0], format!("{expected}\n"));

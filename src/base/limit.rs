@@ -30,6 +30,11 @@ pub const SINK_BYTES: usize = 64 << 20;
 pub const LETTER_BYTES: usize = 16 << 20;
 /// Groups that state is cut into for storing and for sharing among workers; the worker count may change between runs.
 pub const KEY_GROUPS: u64 = 256;
+/// Keys of a step that are encoded for a checkpoint between two ticks: some milliseconds. In a debug build so few that every
+/// test sees keys change while they are handed out.
+pub const SLICE_KEYS: usize = if cfg!(debug_assertions) { 8 } else { 4_096 };
+/// Bytes of such keys after which there is a tick again.
+pub const SLICE_BYTES: usize = 1 << 20;
 /// Fields a pipeline may name; a column number is 16 bits.
 pub const FIELDS: usize = 4_096;
 /// Samples kept of the errors of one entry for the end of a run.

@@ -25,6 +25,7 @@ mod summary;
 mod table;
 mod test;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -100,8 +101,21 @@ pub mod exit {
     ];
 }
 
+/// Names what is told on standard error of how a run goes inside: `debug` tells each checkpoint.
+const LOG: &str = "MILLSTREAM_LOG";
+
+/// Tells what the environment asks for.
+fn log() {
+    if std::env::var_os(LOG).is_some() {
+        let told = tracing_subscriber::EnvFilter::from_env(LOG);
+        let colours = std::io::stderr().is_terminal();
+        tracing_subscriber::fmt().with_env_filter(told).with_ansi(colours).with_writer(std::io::stderr).init();
+    }
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    log();
     let cli = Cli::parse();
     let code = match cli.verb {
         Verb::New(args) => new::run(&args),

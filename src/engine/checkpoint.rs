@@ -57,7 +57,7 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
         fault::point("checkpoint.gathered");
         let epoch = shared.job.take_epoch(sequence);
         let words = shared.commits.words(&epoch.partitions);
-        if let Err(why) = keeper.commit(epoch, Status::Running) {
+        if let Err(why) = commit(shared, keeper, epoch, Status::Running) {
             return shared.fail(why);
         }
         fault::point("checkpoint.committed");
@@ -68,13 +68,29 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
     }
 }
 
+/// Makes an epoch durable, and says what it was and how the flow went meanwhile.
+fn commit(shared: &Shared, keeper: &mut dyn Keeper, epoch: Epoch, status: Status) -> Result<(), String> {
+    let (began, (rows, bytes)) = (Instant::now(), epoch.size());
+    keeper.commit(epoch, status)?;
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    tracing::debug!(
+        rows,
+        bytes,
+        commit_ms = millis(began.elapsed()),
+        // Since the checkpoint before: from when a tick could begin at a step until the step was through with it.
+        longest_tick_ms = millis(shared.longest_tick()),
+        "checkpoint"
+    );
+    Ok(())
+}
+
 /// After everything went through: the last checkpoint. Then sinks make their output final, if the input has ended.
 pub(super) fn keep_last(shared: &Shared, keeper: &mut dyn Keeper, complete: bool) {
     fault::point("checkpoint.last");
     let status = if complete { Status::Finishing } else { Status::Stopped };
     let epoch = shared.job.take_epoch(u64::MAX - 1);
     let words = shared.commits.words(&epoch.partitions);
-    if let Err(why) = keeper.commit(epoch, status) {
+    if let Err(why) = commit(shared, keeper, epoch, status) {
         lock(&shared.failure).get_or_insert(why);
         return;
     }

@@ -16,6 +16,7 @@ use super::ledger::Total;
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, PartitionSpec};
+use super::restore::shares;
 use super::stage::{Stage, held};
 
 /// A job that moves only when it is told to.
@@ -30,8 +31,8 @@ pub struct Direct {
     now: Timestamp,
     last: bool,
     snapshot: Snapshot,
-    /// What was handed out at barriers and nobody has taken.
-    epochs: Vec<Epoch>,
+    /// The last barrier that has gone through everything, until somebody takes what was handed out at it.
+    through: Option<u64>,
 }
 
 impl Direct {
@@ -59,20 +60,8 @@ impl Direct {
     ) -> Result<Self, String> {
         let named = partitions.iter().map(|p| (p.source, Arc::from(p.name.as_str()), 0)).collect();
         let job = Job::new(graph, partitions, target, now);
-        let mut stages = Vec::new();
-        let mut sinks = 0;
-        for (index, reader) in job.graph.readers.iter().enumerate() {
-            match &reader.kind {
-                ReaderKind::Stage(spec, _) => {
-                    let shares = (0..spec.shares).map(|share| job.stage(index, share, from.as_ref()));
-                    stages.push(shares.collect::<Result<Vec<_>, _>>()?);
-                }
-                ReaderKind::Sink(_) => {
-                    sinks += 1;
-                    stages.push(Vec::new());
-                }
-            }
-        }
+        let stages = shares(&job, from.as_ref())?;
+        let sinks = job.graph.sink_nodes().len();
         if let Some(from) = &from {
             job.restore(from);
         }
@@ -87,7 +76,7 @@ impl Direct {
             now,
             last: false,
             snapshot: Snapshot::default(),
-            epochs: Vec::new(),
+            through: None,
         })
     }
 
@@ -144,6 +133,18 @@ impl Direct {
     /// What the job keeps after everything that was fed.
     pub fn snapshot(&mut self) -> Result<Snapshot, String> {
         self.barrier()?;
+        self.cut_snapshot()
+    }
+
+    /// Sets apart what the job keeps after everything that was fed. The job may go on; from now on steps encode so many
+    /// keys of it after each tick.
+    pub fn cut(&mut self, keys: usize) -> Result<(), String> {
+        self.job.slice_by(keys);
+        self.barrier()
+    }
+
+    /// What the job kept at the last [`Direct::cut`].
+    pub fn cut_snapshot(&mut self) -> Result<Snapshot, String> {
         self.keep()?;
         Ok(self.snapshot.clone())
     }
@@ -156,15 +157,24 @@ impl Direct {
     }
 
     fn keep(&mut self) -> Result<(), String> {
-        self.epochs.drain(..).try_for_each(|epoch| self.snapshot.commit(epoch, Status::Running))
+        match self.gathered()? {
+            Some(epoch) => self.snapshot.commit(epoch, Status::Running),
+            None => Ok(()),
+        }
+    }
+
+    /// What was handed out at barriers and nobody has taken, all of it.
+    fn gathered(&mut self) -> Result<Option<Epoch>, String> {
+        let Some(sequence) = self.through.take() else { return Ok(None) };
+        let mut stages = self.stages.iter_mut().flatten();
+        stages.try_for_each(|stage| self.job.finish(stage))?;
+        Ok(Some(self.job.take_epoch(sequence)))
     }
 
     /// What changed since the job was made or this was last asked.
     pub fn epoch(&mut self) -> Result<Epoch, String> {
         self.barrier()?;
-        let mut whole = Epoch::default();
-        self.epochs.drain(..).for_each(|epoch| whole.follow(epoch));
-        Ok(whole)
+        Ok(self.gathered()?.unwrap_or_default())
     }
 
     /// How many rows steps hold.
@@ -210,6 +220,7 @@ impl Direct {
                 Ready::Stage { reader, share, input } => {
                     let sequence = input.sequence;
                     if let Some(stage) = self.stages.get_mut(reader).and_then(|s| s.get_mut(share)) {
+                        self.job.slice(stage)?;
                         queue.extend(self.job.tick(reader, stage, input)?);
                     }
                     sequence
@@ -228,7 +239,7 @@ impl Direct {
             let Some(info) = self.job.done(sequence) else { continue };
             self.last |= info.last;
             if info.barrier {
-                self.epochs.push(self.job.take_epoch(sequence));
+                self.through = Some(sequence);
             }
         }
         Ok(())

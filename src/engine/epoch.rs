@@ -6,19 +6,15 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::base::limit::KEY_GROUPS;
 use crate::base::time::Timestamp;
 use crate::connector::{self, Marks, Place};
 use crate::plan::NodeId;
-use crate::store::rows::Status;
+use crate::store::rows::{Item, Status};
 
 use super::job::Snapshot;
 use super::ledger::Counted;
 use super::partition::PartitionState;
-use super::state::{StateRow, first_hash, partition_of};
-
-/// Key groups whose rows are asked for at once when state is restored; those of no share of a worker are passed over.
-const GROUPS_AT_ONCE: u64 = 16;
+use super::state::{StateRow, StateRows};
 
 /// Everything that changed since the barrier before, cut at one point of the stream.
 #[derive(Debug, Default)]
@@ -28,8 +24,8 @@ pub struct Epoch {
     /// The watermark of each step with state: where all was idle it is beyond what partitions have seen, and a partition
     /// found later does not move it back.
     pub watermarks: BTreeMap<String, Timestamp>,
-    /// Changed rows by step.
-    pub steps: BTreeMap<String, Vec<StateRow>>,
+    /// Changed rows by step, of one key the last counts.
+    pub steps: BTreeMap<String, StateRows>,
     /// What became of rows.
     pub counted: Counted,
     /// Rows that each step with state holds.
@@ -39,12 +35,17 @@ pub struct Epoch {
 }
 
 impl Epoch {
+    /// How many rows changed, and their bytes.
+    pub fn size(&self) -> (usize, usize) {
+        self.steps.values().fold((0, 0), |(rows, bytes), of| (rows + of.len(), bytes + of.bytes()))
+    }
+
     /// Takes in the epoch that follows.
     pub fn follow(&mut self, next: Epoch) {
         self.partitions = next.partitions;
         self.watermarks = next.watermarks;
         for (step, rows) in next.steps {
-            self.steps.entry(step).or_default().extend(rows);
+            self.steps.entry(step).or_default().append(rows);
         }
         self.counted.add(next.counted);
         self.held = next.held;
@@ -76,14 +77,18 @@ pub trait Keeper: Kept + Send {
 
 /// Where rows of steps are read from when a run goes on.
 pub trait Kept {
-    /// The rows of a step whose key group is among `groups`, one a key; a key that is gone may have one without a value.
-    fn rows(
-        &self,
-        step: &str,
-        groups: Range<u64>,
-        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
-    ) -> Result<(), String>;
+    /// How many rows a step has at most.
+    fn size(&self, step: &str) -> u64;
+
+    /// The rows of a step whose key group is among `groups`.
+    fn part(&self, step: &str, groups: Range<u64>) -> Result<Part<'_>, String>;
 }
+
+/// What takes rows.
+pub type Each<'a> = &'a mut dyn FnMut(Item<'_>) -> Result<(), String>;
+
+/// Hands out rows, one a key; a key that is gone may have one without a value. Reading them is work that any thread can do.
+pub type Part<'a> = Box<dyn FnOnce(Each<'_>) -> Result<(), String> + Send + 'a>;
 
 /// Where the input stood at a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -117,55 +122,32 @@ pub struct Resume<'a> {
     pub rows: &'a dyn Kept,
 }
 
-impl Resume<'_> {
-    /// Gives every row of one share of a step.
-    pub fn share(
-        &self,
-        step: &str,
-        (share, shares): (usize, usize),
-        restore: &mut dyn FnMut(&StateRow) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let mut from = 0;
-        while from < KEY_GROUPS {
-            let groups = from..(from + GROUPS_AT_ONCE).min(KEY_GROUPS);
-            from = groups.end;
-            let in_share = |hash: u64| shares == 1 || partition_of(hash, shares) == share;
-            if !groups.clone().any(|group| in_share(first_hash(group))) {
-                continue;
-            }
-            self.rows.rows(step, groups, &mut |row| match row.value.is_some() && in_share(row.hash) {
-                true => restore(row),
-                false => Ok(()),
-            })?;
-        }
-        Ok(())
-    }
-}
-
 /// Puts a row in the place of the one before it with the same key.
-fn keep_last(rows: &mut Vec<StateRow>, latest: &mut HashTable<usize>, row: &StateRow) {
+fn keep_last<'a>(rows: &mut Vec<&'a StateRow>, latest: &mut HashTable<usize>, row: &'a StateRow) {
     let same = |at: &usize| rows.get(*at).is_some_and(|other| other.key == row.key);
     if let Some(place) = latest.find(row.hash, same).and_then(|at| rows.get_mut(*at)) {
-        place.value.clone_from(&row.value);
+        *place = row;
         return;
     }
-    rows.push(row.clone());
+    rows.push(row);
     latest.insert_unique(row.hash, rows.len() - 1, |at| rows.get(*at).map_or(0, |row| row.hash));
 }
 
 impl Kept for Snapshot {
-    fn rows(
-        &self,
-        step: &str,
-        groups: Range<u64>,
-        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let mut rows: Vec<StateRow> = Vec::new();
-        let mut latest: HashTable<usize> = HashTable::new();
-        for row in self.steps.get(step).into_iter().flatten().filter(|row| groups.contains(&row.group())) {
-            keep_last(&mut rows, &mut latest, row);
-        }
-        rows.iter().try_for_each(each)
+    fn size(&self, step: &str) -> u64 {
+        self.steps.get(step).map_or(0, |rows| rows.len() as u64)
+    }
+
+    fn part(&self, step: &str, groups: Range<u64>) -> Result<Part<'_>, String> {
+        let of_step = self.steps.get(step);
+        Ok(Box::new(move |each| {
+            let mut rows: Vec<&StateRow> = Vec::new();
+            let mut latest: HashTable<usize> = HashTable::new();
+            for row in of_step.into_iter().flatten().filter(|row| groups.contains(&row.group())) {
+                keep_last(&mut rows, &mut latest, row);
+            }
+            rows.into_iter().try_for_each(|row| each(row.item()))
+        }))
     }
 }
 
@@ -174,7 +156,7 @@ impl Keeper for Snapshot {
     fn commit(&mut self, epoch: Epoch, _: Status) -> Result<(), String> {
         self.stood = Stood { partitions: epoch.partitions, watermarks: epoch.watermarks };
         for (step, rows) in epoch.steps {
-            self.steps.entry(step).or_default().extend(rows);
+            self.steps.entry(step).or_default().extend(rows.iter().map(Item::to_row));
         }
         for (node, entry) in epoch.counted.into_entries() {
             let total = self.ledger.entry(node.index()).or_default();

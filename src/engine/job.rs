@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::base::fault;
+use crate::base::limit::SLICE_KEYS;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Encoded, Marks};
 use crate::data::batch::Batch;
@@ -15,6 +17,7 @@ use crate::plan::NodeId;
 use super::action::Tools;
 use super::clock::Watermarks;
 use super::epoch::{Epoch, Resume, Stood};
+use super::epochs::Epochs;
 use super::flow::{Parcel, weave_lines};
 use super::gate::{Gate, Tick};
 use super::ledger::{Counted, Ledger, Total};
@@ -99,8 +102,10 @@ pub struct Job {
     pieces: usize,
     /// Bytes of dead letters since the last checkpoint.
     letters: AtomicUsize,
-    /// What was handed out at barriers that are not through yet, by tick.
-    epochs: Mutex<BTreeMap<u64, Epoch>>,
+    /// What was handed out at barriers.
+    epochs: Epochs,
+    /// Keys that a share encodes for a checkpoint between two ticks.
+    slice_keys: usize,
 }
 
 impl Job {
@@ -128,13 +133,14 @@ impl Job {
             pieces: (0..graph.readers.len()).map(shares).sum(),
             recounters: Mutex::new(Vec::new()),
             letters: AtomicUsize::new(0),
-            epochs: Mutex::new(BTreeMap::new()),
+            epochs: Epochs::default(),
+            slice_keys: SLICE_KEYS,
             ledger: Ledger::new(graph.context.entries.len()),
             graph,
         }
     }
 
-    /// Goes on from a snapshot: where partitions stood. Shares take their state with [`Job::stage`].
+    /// Goes on from a snapshot: where partitions stood. Shares take their state in [`super::restore`].
     pub fn restore(&self, from: &Resume<'_>) {
         let mut reached = vec![Timestamp::MIN; self.graph.sets.len()];
         for (name, set) in self.sets() {
@@ -155,19 +161,17 @@ impl Job {
         })
     }
 
-    /// A share of a step, with its part of a snapshot's state.
-    pub fn stage(&self, reader: usize, share: usize, from: Option<&Resume<'_>>) -> Result<Stage, String> {
-        let Some(ReaderKind::Stage(spec, _)) = self.graph.readers.get(reader).map(|r| &r.kind) else {
-            return Err("a sink has no state".to_owned());
-        };
-        let mut stage = Stage::new(spec, &self.graph.context)?;
-        let name = self.graph.context.entries.get(spec.node.index()).map_or("", |e| e.name.as_str());
-        if let Some(from) = from {
-            from.share(name, (share, spec.shares), &mut |row| {
-                stage.operator.state().restore(row).map_err(|e| format!("step `{name}`: {}", e.message))
-            })?;
+    /// A share of a step, without state.
+    pub fn stage(&self, reader: usize) -> Result<Stage, String> {
+        match self.graph.readers.get(reader).map(|r| &r.kind) {
+            Some(ReaderKind::Stage(spec, _)) => Stage::new(spec, &self.graph.context),
+            _ => Err("a sink has no state".to_owned()),
         }
-        Ok(stage)
+    }
+
+    /// The name of the step that a share is of.
+    pub fn name_of(&self, stage: &Stage) -> &str {
+        self.graph.context.entries.get(stage.node().index()).map_or("", |e| e.name.as_str())
     }
 
     /// A mapper for each source.
@@ -276,15 +280,7 @@ impl Job {
             return Ok(Vec::new());
         };
         if input.barrier {
-            // What is left at the end of everything is of no use to anybody.
-            let ends = lock(&self.ticks).get(&input.sequence).is_some_and(|info| info.complete);
-            let rows = if ends { Vec::new() } else { stage.operator.state().changes().map_err(|e| e.message)? };
-            let name = self.graph.context.entries.get(spec.node.index()).map(|e| e.name.clone()).unwrap_or_default();
-            let mut epochs = lock(&self.epochs);
-            let epoch = epochs.entry(input.sequence).or_default();
-            epoch.counted.add(std::mem::take(&mut stage.since));
-            *epoch.held.entry(spec.node).or_default() += stage.operator.held();
-            epoch.steps.entry(name).or_default().extend(rows);
+            self.cut(spec.node, stage, input.sequence)?;
         }
         let mut ready = Vec::new();
         let maker = u32::try_from(self.graph.sources.len() + reader).unwrap_or(u32::MAX);
@@ -294,6 +290,49 @@ impl Job {
             self.add(*exit, input.sequence, part, &mut ready);
         }
         Ok(ready)
+    }
+
+    /// A barrier has come to a share of a step: what changed until now is set apart, and a first slice of it is encoded,
+    /// which is mostly all.
+    fn cut(&self, node: NodeId, stage: &mut Stage, sequence: u64) -> Result<(), String> {
+        let info = lock(&self.ticks).get(&sequence).cloned();
+        let (last, complete) = info.map_or((false, false), |info| (info.last, info.complete));
+        // What is left at the end of everything is of no use to anybody.
+        if !complete {
+            // The last barrier of a run does not wait until the one before it is durable.
+            self.finish(stage)?;
+            stage.operator.state().freeze();
+            stage.frozen = Some(sequence);
+        }
+        self.epochs.cut(sequence, node, (std::mem::take(&mut stage.since), stage.operator.held()), !complete);
+        if last && !complete { self.finish(stage) } else { self.slice(stage).map(|_| ()) }
+    }
+
+    /// A share encodes some of what it has set apart, if there is something; true if that was the last of it.
+    pub fn slice(&self, stage: &mut Stage) -> Result<bool, String> {
+        if self.slice_keys == 0 { Ok(false) } else { self.encode(stage, self.slice_keys) }
+    }
+
+    /// A share encodes all that it has set apart.
+    pub fn finish(&self, stage: &mut Stage) -> Result<(), String> {
+        while stage.frozen.is_some() {
+            self.encode(stage, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn encode(&self, stage: &mut Stage, keys: usize) -> Result<bool, String> {
+        let Some(sequence) = stage.frozen else { return Ok(false) };
+        fault::point("checkpoint.slice");
+        let Some(rows) = stage.operator.state().slice(keys).map_err(|e| e.message)? else { return Ok(false) };
+        stage.frozen = None;
+        self.epochs.hand_in(sequence, self.name_of(stage), rows);
+        Ok(true)
+    }
+
+    /// Encodes so many keys at a barrier and after each tick until all are; with 0 none.
+    pub fn slice_by(&mut self, keys: usize) {
+        self.slice_keys = keys;
     }
 
     /// A piece of a tick's work is done; the tick, if it was the last piece.
@@ -308,18 +347,18 @@ impl Job {
 
     /// What a sink has to remember, asked for at a barrier.
     pub fn mark(&self, sequence: u64, sink: NodeId, marks: Marks) {
-        lock(&self.epochs).entry(sequence).or_default().marks.push((sink, marks));
+        self.epochs.mark(sequence, sink, marks);
     }
 
     /// What was handed out at barriers up to one that has gone through everything.
     pub fn take_epoch(&self, sequence: u64) -> Epoch {
         self.letters.store(0, Ordering::Relaxed);
-        let mut epochs = lock(&self.epochs);
-        let later = epochs.split_off(&(sequence + 1));
-        let through = std::mem::replace(&mut *epochs, later);
-        let mut whole = Epoch::default();
-        through.into_values().for_each(|epoch| whole.follow(epoch));
-        whole
+        self.epochs.take(sequence)
+    }
+
+    /// Whether all that was set apart up to a barrier that has gone through everything is handed in.
+    pub fn is_whole(&self, sequence: u64) -> bool {
+        self.epochs.is_whole(sequence)
     }
 
     /// What became of records up to a barrier: of whole blocks, and of the parts of those that it fell into.
@@ -354,7 +393,7 @@ impl Job {
                 let watermarks = self.sets().filter_map(|(name, set)| Some((name.to_owned(), reached(set)?))).collect();
                 let counted = self.counted(cut.counted, cut.parts);
                 let epoch = Epoch { partitions: cut.partitions, watermarks, counted, ..Epoch::default() };
-                lock(&self.epochs).insert(tick.sequence, epoch);
+                self.epochs.begin(tick.sequence, epoch);
             }
             lock(&self.ticks).insert(tick.sequence, Arc::new(info));
             let mut parcels: HashMap<usize, Vec<Option<Parcel>>> = tick.parcels.into_iter().collect();

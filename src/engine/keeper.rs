@@ -8,12 +8,11 @@ use std::time::Duration;
 use crate::base::time::Timestamp;
 use crate::plan::{NodeId, NodeKind, Plan, Port, meaning::meaning};
 use crate::store::rows::{
-    Cause, Commit, DeadLetter, HandedRow, Imbalance, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
-    imbalances,
+    Cause, Commit, DeadLetter, HandedRow, Imbalance, LedgerRow, Origin, PartitionRow, Status, StepRow, imbalances,
 };
-use crate::store::state::StateFile;
+use crate::store::state::{Lock, StateFile};
 
-use super::epoch::{Epoch, Keeper, Kept, Stood};
+use super::epoch::{Epoch, Keeper, Kept, Part, Stood};
 use super::ledger::{Letter, Tally};
 use super::partition::PartitionState;
 use super::run::wall_clock;
@@ -215,6 +214,11 @@ impl StateKeeper {
         self.sent_again.extend(letters.iter().map(|(id, _)| *id));
     }
 
+    /// Closes the state and keeps its lock.
+    pub fn close(self) -> Lock {
+        self.file.close()
+    }
+
     /// What does not balance in what became of the rows since the run began.
     pub fn imbalances(&self) -> Vec<Imbalance> {
         imbalances(&self.ledger(), &self.handed(), &|entry| self.sources.iter().any(|name| name == entry))
@@ -222,13 +226,13 @@ impl StateKeeper {
 }
 
 impl Kept for StateKeeper {
-    fn rows(
-        &self,
-        step: &str,
-        groups: Range<u64>,
-        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
-    ) -> Result<(), String> {
-        self.file.rows(step, groups, each).map_err(|e| e.message)
+    fn size(&self, step: &str) -> u64 {
+        self.file.size(step)
+    }
+
+    fn part(&self, step: &str, groups: Range<u64>) -> Result<Part<'_>, String> {
+        let part = self.file.part(step, groups).map_err(|e| e.message)?;
+        Ok(Box::new(move |each| part.rows(each).map_err(|e| e.message)))
     }
 }
 

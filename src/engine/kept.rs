@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::base::limit::KEY_GROUPS;
 use crate::plan::meaning::meaning;
 use crate::plan::{NodeKind, Plan};
-use crate::store::rows::StateRow;
+use crate::store::rows::Item;
 use crate::store::state::{Kept, StateReader};
 
 use super::state::decode;
@@ -78,8 +78,8 @@ pub struct Size {
 pub fn size(reader: &StateReader, step: &str, meaning: &str) -> Result<Size, String> {
     let mut size = Size::default();
     let is_window = meaning.contains("\"kind\":\"window\"");
-    let count = &mut |row: &StateRow| {
-        if let Some(value) = &row.value {
+    let count = &mut |row: Item<'_>| {
+        if let Some(value) = row.value {
             size.keys += 1;
             size.windows += if is_window { windows(value) } else { 0 };
         }

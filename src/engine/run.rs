@@ -22,6 +22,7 @@ use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::partition::PartitionSpec;
+use super::restore::shares;
 use super::shared::{Behind, Queue, Shared, SinkSlot, Slot};
 use super::sink_task::{Inbox, deliver};
 use super::source_task::{SourceTask, read_live, read_source};
@@ -318,16 +319,17 @@ fn spec_of(graph: &Graph, source: usize, input: &Input) -> PartitionSpec {
 fn queue_of(job: &Job, from: Option<&Resume<'_>>) -> Result<(Queue, Vec<usize>), String> {
     let mut queue = Queue::default();
     let mut sinks = Vec::new();
-    for (reader, spec) in job.graph.readers.iter().enumerate() {
+    let readers = job.graph.readers.iter().map(|reader| &reader.kind);
+    let began = Instant::now();
+    let shares = shares(job, from)?;
+    if from.is_some() {
+        tracing::debug!(ms = began.elapsed().as_secs_f64() * 1e3, "state read back");
+    }
+    for (reader, (kind, shares)) in readers.zip(shares).enumerate() {
         queue.first_slot.push(queue.slots.len());
-        match &spec.kind {
-            ReaderKind::Stage(stage, _) => {
-                for share in 0..stage.shares {
-                    let stage = Some(Box::new(job.stage(reader, share, from)?));
-                    queue.slots.push(Slot { reader, waiting: BTreeMap::new(), next: 0, stage });
-                }
-            }
-            ReaderKind::Sink(_) => sinks.push(reader),
+        queue.slots.extend(shares.into_iter().map(|stage| Slot::new(reader, stage)));
+        if matches!(kind, ReaderKind::Sink(_)) {
+            sinks.push(reader);
         }
     }
     Ok((queue, sinks))

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -22,10 +22,27 @@ use super::stage::{Stage, StageInput};
 /// One share of a step, and the ticks that wait for it.
 pub(super) struct Slot {
     pub(super) reader: usize,
-    pub(super) waiting: BTreeMap<u64, StageInput>,
+    /// With when they came.
+    pub(super) waiting: BTreeMap<u64, (StageInput, Instant)>,
     pub(super) next: u64,
     /// Absent while a worker has it.
     pub(super) stage: Option<Box<Stage>>,
+    /// When it was through with its last tick.
+    pub(super) free: Instant,
+}
+
+impl Slot {
+    /// A share that has taken no tick yet.
+    pub(super) fn new(reader: usize, stage: Stage) -> Slot {
+        Slot { reader, waiting: BTreeMap::new(), next: 0, stage: Some(Box::new(stage)), free: Instant::now() }
+    }
+
+    /// Takes the tick that is next if it is there, with when it could have begun at the earliest.
+    pub(super) fn take(&mut self) -> Option<(Box<Stage>, StageInput, Instant)> {
+        self.stage.as_ref()?;
+        let (input, came) = self.waiting.remove(&self.next)?;
+        Some((self.stage.take()?, input, came.max(self.free)))
+    }
 }
 
 /// A block to map.
@@ -132,6 +149,8 @@ pub(super) struct Shared {
     pub(super) failure: Mutex<Option<String>>,
     /// What went wrong without ending the run, until somebody asks.
     pub(super) warnings: Mutex<Vec<String>>,
+    /// Microseconds of the longest tick of a share since the last checkpoint, what it waited for included.
+    longest_tick: AtomicU64,
     /// The run was told to stop.
     pub(super) stopping: AtomicBool,
     /// It stops because whoever read its output has gone.
@@ -162,6 +181,7 @@ impl Shared {
             polled: Mutex::new(vec![Polled::default(); partitions]),
             failure: Mutex::new(None),
             warnings: Mutex::default(),
+            longest_tick: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             reader_gone: AtomicBool::new(false),
             complete: AtomicBool::new(false),
@@ -310,11 +330,11 @@ impl Shared {
         }
     }
 
-    /// Waits until a barrier has gone through everything; false if the run is over.
+    /// Waits until a barrier has gone through everything and what changed until then is handed in; false if the run is over.
     pub(super) fn wait_for_barrier(&self, sequence: u64) -> bool {
         let mut barriers = lock(&self.barriers);
         loop {
-            if barriers.through.is_some_and(|through| through >= sequence) {
+            if barriers.through.is_some_and(|through| through >= sequence) && self.job.is_whole(sequence) {
                 return true;
             }
             if self.over.load(Ordering::Acquire) {
@@ -322,6 +342,23 @@ impl Shared {
             }
             barriers = self.barrier_told.wait(barriers).unwrap_or_else(|e| e.into_inner());
         }
+    }
+
+    /// A share has handed in what it had set apart.
+    pub(super) fn handed_in(&self) {
+        // Whoever looked whether all is handed in, and then waits, must not miss this.
+        drop(lock(&self.barriers));
+        self.barrier_told.notify_all();
+    }
+
+    /// A tick took a share so long, from when it could have begun.
+    pub(super) fn took(&self, time: Duration) {
+        self.longest_tick.fetch_max(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The longest that a tick took a share since this was last asked.
+    pub(super) fn longest_tick(&self) -> Duration {
+        Duration::from_micros(self.longest_tick.swap(0, Ordering::Relaxed))
     }
 
     /// Tells every sink.
@@ -353,11 +390,12 @@ impl Shared {
         if stages.is_empty() {
             return;
         }
+        let came = Instant::now();
         let mut queue = lock(&self.queue);
         for (reader, share, input) in stages {
             let slot = queue.first_slot.get(reader).map(|first| first + share);
             if let Some(slot) = slot.and_then(|s| queue.slots.get_mut(s)) {
-                slot.waiting.insert(input.sequence, input);
+                slot.waiting.insert(input.sequence, (input, came));
             }
         }
         drop(queue);

@@ -210,6 +210,8 @@ pub struct Stage {
     pub runner: FlowRunner,
     /// What was counted since the last barrier.
     pub since: Counted,
+    /// The barrier whose checkpoint waits for what this share has set apart.
+    pub frozen: Option<u64>,
 }
 
 /// What a share of a step takes for one tick.
@@ -246,7 +248,13 @@ impl Stage {
             runner: FlowRunner::new(&spec.flow, context),
             spec: Arc::clone(spec),
             since: Counted::default(),
+            frozen: None,
         })
+    }
+
+    /// The step.
+    pub fn node(&self) -> NodeId {
+        self.spec.node
     }
 
     /// Takes a tick: what leaves at each exit, and where its rows stand.

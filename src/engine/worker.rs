@@ -1,7 +1,7 @@
 //! The threads of a run: workers, and the clock of live sources.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::job::lock;
 use super::run::steady_clock;
@@ -22,7 +22,10 @@ pub(super) fn guarded(shared: &Shared, task: impl FnOnce(&Shared)) {
 
 enum Work {
     Map(MapWork),
-    Stage(usize, Box<Stage>, StageInput),
+    /// A tick for the share of this number, which could have begun at that time.
+    Tick(usize, Box<Stage>, StageInput, Instant),
+    /// Nothing to do for the share of this number but to encode what it has set apart for a checkpoint.
+    Slice(usize, Box<Stage>),
 }
 
 /// A worker: steps with state first, since they drain what is under way, then blocks.
@@ -42,19 +45,14 @@ pub(super) fn work(shared: &Shared) {
                 lock(&shared.queue).mapping -= 1;
                 result
             }
-            Work::Stage(slot, mut stage, input) => {
-                let sequence = input.sequence;
-                let reader = lock(&shared.queue).slots.get(slot).map_or(0, |s| s.reader);
-                let result = shared.job.tick(reader, &mut stage, input);
+            Work::Tick(slot, stage, input, since) => tick(shared, slot, stage, input, since),
+            Work::Slice(slot, mut stage) => {
+                let result = slice(shared, &mut stage);
                 if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
                     slot.stage = Some(stage);
-                    slot.next = sequence + 1;
                 }
                 shared.wake.notify_one();
-                result.map(|ready| {
-                    shared.hand_out(ready);
-                    shared.done(sequence);
-                })
+                result
             }
         };
         if let Err(why) = result {
@@ -63,24 +61,54 @@ pub(super) fn work(shared: &Shared) {
     }
 }
 
+/// A share takes a tick, and then encodes some of what a checkpoint waits for.
+fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, since: Instant) -> Result<(), String> {
+    let (sequence, barrier) = (input.sequence, input.barrier);
+    let reader = lock(&shared.queue).slots.get(slot).map_or(0, |s| s.reader);
+    let ready = shared.job.tick(reader, &mut stage, input)?;
+    let free = Instant::now();
+    shared.took(free - since);
+    shared.hand_out(ready);
+    shared.done(sequence);
+    // At a barrier there was a slice already.
+    let result = if barrier { Ok(()) } else { slice(shared, &mut stage) };
+    if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
+        slot.stage = Some(stage);
+        slot.next = sequence + 1;
+        slot.free = free;
+    }
+    shared.wake.notify_one();
+    result
+}
+
+fn slice(shared: &Shared, stage: &mut Stage) -> Result<(), String> {
+    if shared.job.slice(stage)? {
+        shared.handed_in();
+    }
+    Ok(())
+}
+
 fn next_work(shared: &Shared) -> Option<Work> {
     let mut queue = lock(&shared.queue);
     loop {
         if queue.finished {
             return None;
         }
-        let runnable = |s: &Slot| s.stage.is_some() && s.waiting.contains_key(&s.next);
         // The last ones are furthest down the graph.
-        if let Some(index) = queue.slots.iter().rposition(runnable)
-            && let Some(slot) = queue.slots.get_mut(index)
-            && let Some(input) = slot.waiting.remove(&slot.next)
-            && let Some(stage) = slot.stage.take()
-        {
-            return Some(Work::Stage(index, stage, input));
+        for (index, slot) in queue.slots.iter_mut().enumerate().rev() {
+            if let Some((stage, input, since)) = slot.take() {
+                return Some(Work::Tick(index, stage, input, since));
+            }
         }
         if let Some(work) = queue.maps.pop_front() {
             queue.mapping += 1;
             return Some(Work::Map(work));
+        }
+        let frozen = |slot: &Slot| slot.stage.as_ref().is_some_and(|stage| stage.frozen.is_some());
+        if let Some(index) = queue.slots.iter().position(frozen)
+            && let Some(stage) = queue.slots.get_mut(index).and_then(|slot| slot.stage.take())
+        {
+            return Some(Work::Slice(index, stage));
         }
         queue = shared.wake.wait(queue).unwrap_or_else(|e| e.into_inner());
     }

@@ -20,6 +20,168 @@ impl StateRow {
     pub fn group(&self) -> u64 {
         key_group(self.hash)
     }
+
+    /// Borrowed.
+    pub fn item(&self) -> Item<'_> {
+        Item { hash: self.hash, key: &self.key, value: self.value.as_deref() }
+    }
+}
+
+/// A row that borrows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item<'a> {
+    /// Of the key.
+    pub hash: u64,
+    /// The key, encoded.
+    pub key: &'a [u8],
+    /// What is kept, encoded; `None` when the key is gone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Rows in the order they were handed out. They lie one behind the other in a few large pieces: a million of them are not
+/// two million allocations, and nothing is moved when more come.
+#[derive(Clone, Debug, Default)]
+pub struct StateRows {
+    pieces: Vec<Piece>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// Rows that lie in one buffer.
+#[derive(Clone, Debug, Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    rows: Vec<Lies>,
+}
+
+/// Where a row lies: behind the one before it.
+#[derive(Clone, Copy, Debug)]
+struct Lies {
+    hash: u64,
+    /// Where its key ends.
+    key: usize,
+    /// Where its value ends, if it has one.
+    value: Option<usize>,
+}
+
+/// Bytes of a piece, and room that is left at its end for the row that fills it.
+const PIECE_BYTES: usize = 256 << 10;
+const PIECE_ROOM: usize = 4 << 10;
+
+impl Piece {
+    fn get(&self, index: usize) -> Option<Item<'_>> {
+        let Lies { hash, key, value } = *self.rows.get(index)?;
+        let before = index.checked_sub(1).and_then(|before| self.rows.get(before));
+        let start = before.map_or(0, |before| before.value.unwrap_or(before.key));
+        let value = match value {
+            Some(end) => Some(self.bytes.get(key..end)?),
+            None => None,
+        };
+        Some(Item { hash, key: self.bytes.get(start..key)?, value })
+    }
+}
+
+impl StateRows {
+    /// Adds a row whose key and value are written to the end of a buffer; without a value the key is gone. After an error
+    /// there is no such row.
+    pub fn push_with<E>(
+        &mut self,
+        hash: u64,
+        key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        value: Option<impl FnOnce(&mut Vec<u8>) -> Result<(), E>>,
+    ) -> Result<(), E> {
+        if self.pieces.last().is_none_or(|piece| piece.bytes.len() >= PIECE_BYTES) {
+            // The first ones of a checkpoint are mostly all.
+            let room = if self.pieces.is_empty() { 0 } else { PIECE_BYTES + PIECE_ROOM };
+            self.pieces.push(Piece { bytes: Vec::with_capacity(room), rows: Vec::new() });
+        }
+        let Some(Piece { bytes, rows }) = self.pieces.last_mut() else { return Ok(()) };
+        let start = bytes.len();
+        let write = || {
+            key(bytes)?;
+            let key = bytes.len();
+            let value = value.map(|value| value(bytes)).transpose()?.map(|()| bytes.len());
+            rows.push(Lies { hash, key, value });
+            Ok(())
+        };
+        match write() {
+            Ok(()) => {
+                self.rows += 1;
+                self.bytes += bytes.len() - start;
+                Ok(())
+            }
+            Err(error) => {
+                bytes.truncate(start);
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds rows that were handed out later.
+    pub fn append(&mut self, mut later: StateRows) {
+        self.pieces.append(&mut later.pieces);
+        self.rows += later.rows;
+        self.bytes += later.bytes;
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
+        self.places().filter_map(|at| self.get(at))
+    }
+
+    /// Where each row is: its piece and its place in that, which rise.
+    pub fn places(&self) -> impl Iterator<Item = (u32, u32)> {
+        (0u32..).zip(&self.pieces).flat_map(|(piece, of)| (0u32..).zip(&of.rows).map(move |(row, _)| (piece, row)))
+    }
+
+    /// The row at a place.
+    pub fn get(&self, (piece, row): (u32, u32)) -> Option<Item<'_>> {
+        self.pieces.get(piece as usize)?.get(row as usize)
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes of the keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl FromIterator<StateRow> for StateRows {
+    fn from_iter<I: IntoIterator<Item = StateRow>>(rows: I) -> Self {
+        let mut all = StateRows::default();
+        let write = |bytes: Vec<u8>| {
+            move |out: &mut Vec<u8>| {
+                out.extend_from_slice(&bytes);
+                Ok::<(), std::convert::Infallible>(())
+            }
+        };
+        for row in rows {
+            let Ok(()) = all.push_with(row.hash, write(row.key), row.value.map(write));
+        }
+        all
+    }
+}
+
+impl From<Vec<StateRow>> for StateRows {
+    fn from(rows: Vec<StateRow>) -> Self {
+        rows.into_iter().collect()
+    }
+}
+
+impl Item<'_> {
+    /// An owned copy.
+    pub fn to_row(self) -> StateRow {
+        StateRow { hash: self.hash, key: self.key.to_vec(), value: self.value.map(<[u8]>::to_vec) }
+    }
 }
 
 /// The group of a key's hash.
@@ -236,7 +398,7 @@ pub struct Commit {
     /// Every step with state.
     pub steps: Vec<StepRow>,
     /// Changed rows by step.
-    pub changes: Vec<(String, Vec<StateRow>)>,
+    pub changes: Vec<(String, StateRows)>,
     /// What sinks remember: sink, key, and the new value; `None` forgets it.
     pub marks: Vec<(String, String, Option<String>)>,
     /// Every entry.
@@ -249,4 +411,43 @@ pub struct Commit {
     pub sent_again: Vec<u64>,
     /// The wall clock, microseconds.
     pub now: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_they_were_added() {
+        let row = |n: u64| StateRow {
+            hash: n,
+            key: vec![n as u8; (n % 5) as usize],
+            value: (!n.is_multiple_of(3)).then(|| vec![n as u8; (n * 37 % 4_000) as usize]),
+        };
+        let rows: Vec<StateRow> = (0..500).map(row).collect();
+        let (first, second) = rows.split_at(200);
+        let mut all = StateRows::from(first.to_vec());
+        all.append(StateRows::default());
+        all.append(StateRows::from(second.to_vec()));
+        assert_eq!(all.iter().map(Item::to_row).collect::<Vec<_>>(), rows);
+        assert_eq!((all.len(), all.is_empty(), StateRows::default().is_empty()), (500, false, true));
+        assert!(all.pieces.len() > 2);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_written_is_not_there() {
+        let mut rows = StateRows::default();
+        let bytes = |text: &'static str, fails: bool| {
+            move |out: &mut Vec<u8>| {
+                out.extend_from_slice(text.as_bytes());
+                if fails { Err(()) } else { Ok(()) }
+            }
+        };
+        rows.push_with(1, bytes("a", false), Some(bytes("1", false))).unwrap();
+        rows.push_with(2, bytes("b", false), Some(bytes("2", true))).unwrap_err();
+        rows.push_with(3, bytes("c", true), Some(bytes("3", false))).unwrap_err();
+        rows.push_with(4, bytes("d", false), None::<fn(&mut Vec<u8>) -> Result<(), ()>>).unwrap();
+        let texts: Vec<_> = rows.iter().map(|item| (item.hash, item.key, item.value)).collect();
+        assert_eq!(texts, [(1, &b"a"[..], Some(&b"1"[..])), (4, b"d", None)]);
+    }
 }

@@ -41,14 +41,22 @@ pub struct Feed {
     pub shares: usize,
     /// After how many blocks the engine is thrown away and made anew from its snapshot.
     pub restarts: Vec<usize>,
+    /// How many more blocks it takes after its snapshot was cut and before it is thrown away, and how many keys it encodes
+    /// after each tick meanwhile.
+    pub beyond: (usize, usize),
 }
 
 /// Rows fed any way.
 pub fn feeds() -> impl Strategy<Value = Feed> {
     let shares = prop_oneof![Just(1usize), Just(2), Just(4)];
     let restarts = prop::collection::vec(0usize..60, 0..3);
-    let of = |(block, target, shares, restarts)| Feed { block, target, shares, restarts };
-    (1usize..20, 1u32..30, shares, restarts).prop_map(of)
+    let of = |(block, target, shares, restarts, beyond)| Feed { block, target, shares, restarts, beyond };
+    (1usize..20, 1u32..30, shares, restarts, beyond()).prop_map(of)
+}
+
+/// Blocks beyond a cut, and keys that are encoded after each tick.
+pub fn beyond() -> impl Strategy<Value = (usize, usize)> {
+    (0usize..20, prop::sample::select(vec![0, 1, 3]))
 }
 
 /// Keys of every kind, few enough that they come again; `None` is a field that is missing.
@@ -167,12 +175,18 @@ pub fn run_inputs(yaml: &str, inputs: &[Input], feed: &Feed) -> Ran {
     loop {
         let stop_after = restarts.next();
         let mut direct = make(&pipeline, inputs, feed, snapshot.as_ref());
-        let ended = drive(&mut direct, inputs, feed, snapshot.as_ref(), &mut |_, fed| stop_after == Some(fed));
+        let mut next = stands(inputs, snapshot.as_ref());
+        let ended = drive(&mut direct, inputs, feed, &mut next, &mut |_, fed| stop_after == Some(fed));
         if !ended {
-            snapshot = Some(direct.snapshot().expect("a snapshot"));
+            direct.cut(feed.beyond.1).expect("a cut");
+        }
+        collect(&mut direct, &pipeline, &mut outputs);
+        if !ended {
+            // What it does from here on is lost with it.
+            go_beyond(&mut direct, inputs, feed, &mut next);
+            snapshot = Some(direct.cut_snapshot().expect("a snapshot"));
         }
         let left = balanced(&pipeline, direct.ledger().expect("a ledger"), yaml);
-        collect(&mut direct, &pipeline, &mut outputs);
         if ended {
             let counts = counts(&mut direct, &pipeline);
             return Ran { outputs, counts, left };
@@ -194,19 +208,25 @@ fn ended(direct: &mut Direct, pipeline: &Pipeline, outputs: Vec<String>, yaml: &
     Ran { outputs, counts: counts(direct, pipeline), left }
 }
 
-/// A run with a checkpoint after every block; then one from each of these checkpoints to the end, on `shares` shares, with
-/// what the sinks were given before it. The undisturbed one comes first.
+/// A run with a checkpoint after every block, handed out while the next one is taken; then one from each of these
+/// checkpoints to the end, on `shares` shares, with what the sinks were given before it. The undisturbed one comes first.
 pub fn run_from_every_epoch(yaml: &str, inputs: &[Input], feed: &Feed, shares: usize) -> Vec<Ran> {
     let pipeline = pipeline(yaml);
     let sinks = pipeline.plan.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Sink(_))).count();
     let mut outputs = vec![String::new(); sinks];
     let mut epochs: Vec<(Snapshot, Vec<String>)> = Vec::new();
     let mut direct = make(&pipeline, inputs, feed, None);
-    drive(&mut direct, inputs, feed, None, &mut |direct, _| {
-        let snapshot = direct.snapshot().expect("a snapshot");
-        balanced(&pipeline, direct.ledger().expect("a ledger"), yaml);
+    // What the sinks were given before the last cut.
+    let mut before: Option<Vec<String>> = None;
+    drive(&mut direct, inputs, feed, &mut stands(inputs, None), &mut |direct, _| {
+        if let Some(before) = before.take() {
+            let snapshot = direct.cut_snapshot().expect("a snapshot");
+            balanced(&pipeline, direct.ledger().expect("a ledger"), yaml);
+            epochs.push((snapshot, before));
+        }
+        direct.cut(feed.beyond.1).expect("a cut");
         collect(direct, &pipeline, &mut outputs);
-        epochs.push((snapshot, outputs.clone()));
+        before = Some(outputs.clone());
         false
     });
     collect(&mut direct, &pipeline, &mut outputs);
@@ -214,7 +234,7 @@ pub fn run_from_every_epoch(yaml: &str, inputs: &[Input], feed: &Feed, shares: u
     let feed = Feed { shares, ..feed.clone() };
     for (snapshot, mut outputs) in epochs {
         let mut direct = make(&pipeline, inputs, &feed, Some(&snapshot));
-        drive(&mut direct, inputs, &feed, Some(&snapshot), &mut |_, _| false);
+        drive(&mut direct, inputs, &feed, &mut stands(inputs, Some(&snapshot)), &mut |_, _| false);
         collect(&mut direct, &pipeline, &mut outputs);
         runs.push(ended(&mut direct, &pipeline, outputs, yaml));
     }
@@ -264,21 +284,25 @@ fn make(pipeline: &Pipeline, inputs: &[Input], feed: &Feed, from: Option<&Snapsh
     Direct::new(graph, inputs.iter().map(spec).collect(), feed.target, Timestamp(0), from).expect("it starts")
 }
 
+/// The row at which each input goes on, and whether it has ended.
+fn stands(inputs: &[Input], from: Option<&Snapshot>) -> Vec<(usize, bool)> {
+    let stands = |input: &Input| {
+        let same = |p: &&PartitionState| p.source == input.source && p.name == input.name;
+        let state = from.and_then(|s| s.stood.partitions.iter().find(same));
+        state.map_or((0, false), |p| (input.row_at(p.position), p.ended))
+    };
+    inputs.iter().map(stands).collect()
+}
+
 /// Feeds blocks round robin, which is not the order they are taken in. False if it stopped before the end: `stop` is asked
 /// before each block, with the number of those before it.
 fn drive(
     direct: &mut Direct,
     inputs: &[Input],
     feed: &Feed,
-    from: Option<&Snapshot>,
+    next: &mut [(usize, bool)],
     stop: &mut dyn FnMut(&mut Direct, usize) -> bool,
 ) -> bool {
-    let stands = |input: &Input| {
-        let same = |p: &&PartitionState| p.source == input.source && p.name == input.name;
-        let state = from.and_then(|s| s.stood.partitions.iter().find(same));
-        state.map_or((0, false), |p| (input.row_at(p.position), p.ended))
-    };
-    let mut next: Vec<(usize, bool)> = inputs.iter().map(stands).collect();
     let mut fed = 0;
     while next.iter().any(|(_, ended)| !ended) {
         for (index, input) in inputs.iter().enumerate() {
@@ -301,6 +325,24 @@ fn drive(
         }
     }
     true
+}
+
+/// Feeds blocks after a cut, but not the end of everything.
+fn go_beyond(direct: &mut Direct, inputs: &[Input], feed: &Feed, next: &mut [(usize, bool)]) {
+    for _ in 0..feed.beyond.0 {
+        for (index, input) in inputs.iter().enumerate() {
+            let (at, ended) = next[index];
+            let others = next.iter().enumerate().any(|(other, (_, ended))| other != index && !ended);
+            let to = (at + feed.block).min(input.rows.len());
+            if !ended && at < to {
+                direct.feed(index, input.block(at, to)).expect("it runs");
+                next[index].0 = to;
+            } else if !ended && others {
+                direct.end(index).expect("it ends");
+                next[index].1 = true;
+            }
+        }
+    }
 }
 
 fn collect(direct: &mut Direct, pipeline: &Pipeline, out: &mut [String]) {

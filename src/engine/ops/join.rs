@@ -14,16 +14,18 @@ use crate::base::limit::JOIN_ROWS;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::data::column::as_u32;
 use crate::data::layout::{Demand, FieldId, Layout};
-use crate::data::value::{Val, Value};
+use crate::data::value::Val;
 use crate::engine::action::Tools;
 use crate::engine::actions::join::is_right;
 use crate::engine::flow::Failed;
 use crate::engine::missing::Watch;
-use crate::engine::state::{State, StateError, StateRow, decode, encode};
+use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows};
 use crate::expr::Program;
 use crate::store::rows::Origin;
 
-use super::window::keys::{Entry, Key, KeyColumns, Keys};
+use super::window::decoded::{decoder, rows_of};
+use super::window::frozen::Plain;
+use super::window::keys::{KeyColumns, Keys};
 use super::{Operator, Rank, TickInput, TickOutput};
 
 mod rows;
@@ -125,7 +127,7 @@ impl JoinStep {
     fn row(&mut self, id: u32, side: usize, time: i64, text: &str, rank: Rank, out: &mut TickOutput) {
         let (earliest, latest) = self.bounds(side, time);
         let gone = self.gone(side, time);
-        let Some(entry) = self.keys.change(id) else { return };
+        let Some(entry) = self.keys.change(id, &Plain) else { return };
         let [left, right] = &mut entry.data;
         let (own, others) = if side == LEFT { (left, right) } else { (right, left) };
         if own.len() >= JOIN_ROWS {
@@ -191,7 +193,7 @@ impl JoinStep {
                 if front.is_none_or(|kept| self.gone(side, kept.time) > at) {
                     break;
                 }
-                let entry = self.keys.change(id);
+                let entry = self.keys.change(id, &Plain);
                 let Some(kept) = entry.and_then(|e| e.data.get_mut(side)).and_then(VecDeque::pop_front) else { break };
                 self.held -= 1;
                 out.absorbed += 1;
@@ -203,7 +205,7 @@ impl JoinStep {
             }
         }
         if self.keys.get(id).is_some_and(|e| e.data.iter().all(VecDeque::is_empty)) {
-            self.keys.remove(id);
+            self.keys.remove(id, &Plain);
         }
     }
 }
@@ -287,26 +289,31 @@ impl Operator for JoinStep {
 }
 
 impl State for JoinStep {
-    fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        self.keys.state_rows(|_, entry: &Entry<Sides>| encode(&entry.data))
+    fn freeze(&mut self) {
+        self.keys.freeze();
     }
 
-    fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
-        let Some(value) = &row.value else { return Ok(()) };
-        let parts: Vec<Value> = decode(&row.key)?;
-        let sides: Sides = decode(value)?;
-        let id = self.keys.add(row.hash, Key::of(parts));
-        for (side, rows) in sides.iter().enumerate() {
-            for kept in rows {
-                let gone = self.gone(side, kept.time);
-                self.timers.push(Reverse((gone, id)));
-            }
+    fn slice(&mut self, keys: usize) -> Result<Option<StateRows>, StateError> {
+        self.keys.slice(keys, &Plain)
+    }
+
+    fn expect(&mut self, keys: usize) {
+        self.keys.expect(keys);
+    }
+
+    fn decoder(&self) -> Decoder {
+        decoder::<Sides>
+    }
+
+    fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
+        for (hash, key, sides) in rows_of::<Sides>(rows)? {
+            let rows = [LEFT, RIGHT].into_iter().zip(&sides);
+            let gone = rows.flat_map(|(side, rows)| rows.iter().map(move |kept| (side, kept.time)));
+            let gone: Vec<i64> = gone.map(|(side, time)| self.gone(side, time)).collect();
+            self.held += gone.len() as u64;
+            let id = self.keys.put_back(hash, key, sides);
+            self.timers.extend(gone.into_iter().map(|at| Reverse((at, id))));
         }
-        self.held += sides.iter().map(|rows| rows.len() as u64).sum::<u64>();
-        if let Some(entry) = self.keys.change(id) {
-            entry.data = sides;
-        }
-        self.keys.take_changes();
         Ok(())
     }
 }

@@ -13,11 +13,12 @@ use crate::base::time::TimeSpan;
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::data::value::Value;
-use crate::engine::state::{State, StateError, StateRow, decode, encode};
+use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows, encode_to};
 use crate::plan::Port;
 
-use super::window::keys::{Key, KeyColumns, Keys};
+use super::window::decoded::{decoder, rows_of};
+use super::window::frozen::Encode;
+use super::window::keys::{KeyColumns, Keys};
 use super::{Operator, Rank, TickInput, TickOutput};
 
 /// Such a step as the engine runs it.
@@ -49,6 +50,15 @@ pub enum Held {
 /// The event times of a key's rows that went on, ascending, in microseconds.
 type Times = SmallVec<[i64; 2]>;
 
+/// How they are stored.
+struct Code;
+
+impl Encode<Times> for Code {
+    fn encode(&self, _: u32, times: &Times, out: &mut Vec<u8>) -> Result<(), StateError> {
+        encode_to(times.as_slice(), out)
+    }
+}
+
 /// The operator.
 pub struct Pace {
     spec: PaceSpec,
@@ -64,15 +74,9 @@ impl Pace {
         Pace { keys: Keys::unordered(spec.track), spec: spec.clone(), timers: BinaryHeap::new(), watermark: i64::MIN }
     }
 
-    /// When no row that is not late can meet a row of this time: such a row is less than one span behind the watermark,
-    /// and meets what is less than another span before it.
-    fn gone(&self, time: i64) -> i64 {
-        time.saturating_add(self.spec.span.0).saturating_add(self.spec.span.0)
-    }
-
     fn keep(&mut self, id: u32, time: i64) {
-        self.timers.push(Reverse((self.gone(time), id)));
-        if let Some(entry) = self.keys.change(id) {
+        self.timers.push(Reverse((gone(time, self.spec.span), id)));
+        if let Some(entry) = self.keys.change(id, &Code) {
             let at = entry.data.partition_point(|kept| *kept <= time);
             entry.data.insert(at, time);
         }
@@ -92,14 +96,20 @@ impl Pace {
         for id in due {
             let limit = self.watermark;
             let twice = self.spec.span.0.saturating_mul(2);
-            let Some(entry) = self.keys.change(id) else { continue };
+            let Some(entry) = self.keys.change(id, &Code) else { continue };
             let gone = entry.data.partition_point(|time| time.saturating_add(twice) <= limit);
             entry.data.drain(..gone);
             if entry.data.is_empty() {
-                self.keys.remove(id);
+                self.keys.remove(id, &Code);
             }
         }
     }
+}
+
+/// When no row that is not late can meet a row of this time: such a row is less than one span behind the watermark, and
+/// meets what is less than another span before it.
+fn gone(time: i64, span: TimeSpan) -> i64 {
+    time.saturating_add(span.0).saturating_add(span.0)
 }
 
 /// Whether a row of this time may go on beside those that did: of no `limit + 1` neighbours the first and the last would
@@ -193,19 +203,28 @@ impl Operator for Pace {
 }
 
 impl State for Pace {
-    fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        self.keys.state_rows(|_, entry| encode(&entry.data.as_slice()))
+    fn freeze(&mut self) {
+        self.keys.freeze();
     }
 
-    fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
-        let Some(value) = &row.value else { return Ok(()) };
-        let parts: Vec<Value> = decode(&row.key)?;
-        let times: Vec<i64> = decode(value)?;
-        let id = self.keys.add(row.hash, Key::of(parts));
-        for time in times {
-            self.keep(id, time);
+    fn slice(&mut self, keys: usize) -> Result<Option<StateRows>, StateError> {
+        self.keys.slice(keys, &Code)
+    }
+
+    fn expect(&mut self, keys: usize) {
+        self.keys.expect(keys);
+    }
+
+    fn decoder(&self) -> Decoder {
+        decoder::<Vec<i64>>
+    }
+
+    fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
+        for (hash, key, mut times) in rows_of::<Vec<i64>>(rows)? {
+            times.sort_unstable();
+            let id = self.keys.put_back(hash, key, Times::from_slice(&times));
+            self.timers.extend(times.iter().map(|time| Reverse((gone(*time, self.spec.span), id))));
         }
-        self.keys.take_changes();
         Ok(())
     }
 }

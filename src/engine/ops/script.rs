@@ -9,11 +9,13 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::{Map, Value};
 use crate::engine::action::{Causes, Outcome, Tools, in_order, weave_emitted};
 use crate::engine::flow::Failed;
-use crate::engine::state::{State, StateError, StateRow, decode, encode};
+use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows};
 use crate::expr::{KeyedState, Program};
 use crate::store::rows::Origin;
 
-use super::window::keys::{Key, KeyColumns, Keys};
+use super::window::decoded::{decoder, rows_of};
+use super::window::frozen::Plain;
+use super::window::keys::{KeyColumns, Keys};
 use super::{Operator, Rank, TickInput, TickOutput};
 
 /// A script step with state as the engine runs it.
@@ -71,7 +73,7 @@ impl KeyedState for Rows<'_> {
 
     fn put(&mut self, row: usize, state: Value) {
         let Some((id, time, _)) = self.rows.get(row) else { return };
-        if let Some(entry) = self.keys.change(*id) {
+        if let Some(entry) = self.keys.change(*id, &Plain) {
             entry.data.state = state;
             entry.data.last = entry.data.last.max(*time);
         }
@@ -116,7 +118,7 @@ impl KeyedScript {
         for id in self.keys.in_order().to_vec() {
             let idle = |k: &Kept| k.last.saturating_add(ttl.0) <= self.watermark;
             if self.keys.get(id).is_some_and(|e| idle(&e.data)) {
-                self.keys.remove(id);
+                self.keys.remove(id, &Plain);
             }
         }
     }
@@ -172,19 +174,26 @@ impl Operator for KeyedScript {
 }
 
 impl State for KeyedScript {
-    fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        self.keys.state_rows(|_, entry| encode(&entry.data))
+    fn freeze(&mut self) {
+        self.keys.freeze();
     }
 
-    fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
-        let Some(value) = &row.value else { return Ok(()) };
-        let parts: Vec<Value> = decode(&row.key)?;
-        let kept: Kept = decode(value)?;
-        let id = self.keys.add(row.hash, Key::of(parts));
-        if let Some(entry) = self.keys.change(id) {
-            entry.data = kept;
+    fn slice(&mut self, keys: usize) -> Result<Option<StateRows>, StateError> {
+        self.keys.slice(keys, &Plain)
+    }
+
+    fn expect(&mut self, keys: usize) {
+        self.keys.expect(keys);
+    }
+
+    fn decoder(&self) -> Decoder {
+        decoder::<Kept>
+    }
+
+    fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
+        for (hash, key, kept) in rows_of::<Kept>(rows)? {
+            self.keys.put_back(hash, key, kept);
         }
-        self.keys.take_changes();
         Ok(())
     }
 }

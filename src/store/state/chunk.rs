@@ -4,6 +4,8 @@
 use xxhash_rust::xxh3::xxh3_64;
 use zstd::bulk::Compressor;
 
+use crate::store::rows::Item;
+
 /// Slices of the keys; each has its base and what changed since.
 pub(super) const SLICES: usize = 16;
 const VERSION: u8 = 1;
@@ -21,15 +23,6 @@ const MOST_PACKED: u64 = 32_768;
 /// The slice of a key's hash.
 pub(super) fn slice_of(hash: u64) -> usize {
     (hash >> 60) as usize
-}
-
-/// A row in a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Item<'a> {
-    pub(super) hash: u64,
-    pub(super) key: &'a [u8],
-    /// `None` when the key is gone.
-    pub(super) value: Option<&'a [u8]>,
 }
 
 /// A chunk ready to be written.

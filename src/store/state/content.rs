@@ -1,16 +1,16 @@
 //! What a state database holds, in memory, and whether it is what the last checkpoint wrote.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::chunk::{self, Stopped};
 use super::fault::{StateError, damaged, fault};
-use super::index::{Due, Index, slices};
+use super::index::{Due, Index, Meta, slices};
 use super::letters::Totals;
 use super::table::{self, Digest};
-use crate::store::rows::{HandedRow, LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow, key_group};
+use crate::store::rows::{HandedRow, Item, LedgerRow, MarkRow, PartitionRow, Status, StepRow, key_group};
 
 /// What the last checkpoint of a run holds. Rows are in the order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,32 +132,25 @@ impl Content {
         path: &Path,
         step: &str,
         groups: Range<u64>,
-        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+        each: &mut dyn FnMut(Item<'_>) -> Result<(), String>,
     ) -> Result<(), StateError> {
-        let mut row = StateRow { hash: 0, key: Vec::new(), value: None };
-        let mut spare = Vec::new();
-        for slice in slices(&groups) {
-            self.merge(connection, path, &Due::all(step, slice), &mut |item| {
-                if !groups.contains(&key_group(item.hash)) {
-                    return Ok(());
-                }
-                row.hash = item.hash;
-                row.key.clear();
-                row.key.extend_from_slice(item.key);
-                // The room of the last value is used again.
-                let mut value = row.value.take().unwrap_or_else(|| std::mem::take(&mut spare));
-                value.clear();
-                match item.value {
-                    Some(bytes) => {
-                        value.extend_from_slice(bytes);
-                        row.value = Some(value);
-                    }
-                    None => spare = value,
-                }
-                each(&row)
-            })?;
-        }
-        Ok(())
+        slices(&groups).try_for_each(|slice| {
+            let chunks = self.chunks(connection, path, &Due::all(step, slice))?;
+            let part = Part { chunks: vec![chunks], groups: groups.clone() };
+            part.rows(each)
+        })
+    }
+
+    /// The rows of a step whose key group is in `groups`, as they lie in the database.
+    pub(super) fn part(
+        &self,
+        connection: &Connection,
+        path: &Path,
+        step: &str,
+        groups: Range<u64>,
+    ) -> Result<Part, StateError> {
+        let chunks = slices(&groups).map(|slice| self.chunks(connection, path, &Due::all(step, slice)));
+        Ok(Part { chunks: chunks.collect::<Result<_, _>>()?, groups })
     }
 
     /// Merges chunks of a slice.
@@ -166,24 +159,62 @@ impl Content {
         connection: &Connection,
         path: &Path,
         due: &Due,
-        each: &mut dyn FnMut(chunk::Item<'_>) -> Result<(), String>,
+        each: &mut dyn FnMut(Item<'_>) -> Result<(), String>,
     ) -> Result<(), StateError> {
-        let (metas, step) = (self.index.of_due(due), &due.step);
-        let mut plain = Vec::with_capacity(metas.len());
-        let broken = |index: usize, why: &str| {
-            let id = metas.get(index).map_or(0, |meta| meta.id);
-            damaged(path, format_args!("the chunk {id} of the step `{step}` cannot be read: {why}"))
-        };
-        for (index, meta) in metas.iter().enumerate() {
+        self.chunks(connection, path, due)?.merge(each)
+    }
+
+    fn chunks(&self, connection: &Connection, path: &Path, due: &Due) -> Result<Chunks, StateError> {
+        let mut chunks = Chunks { path: path.to_owned(), step: due.step.clone(), packed: Vec::new() };
+        for meta in self.index.of_due(due) {
             let data = data_of(connection, meta.id).map_err(|e| fault(path, &e))?;
-            let data = data.ok_or_else(|| broken(index, "it is gone"))?;
-            if chunk::checksum(&data) != meta.checksum {
-                return Err(broken(index, "it has not the checksum that it says"));
-            }
-            plain.push(chunk::unpack(&data).map_err(|why| broken(index, &why))?);
+            let data = data.ok_or_else(|| chunks.broken(meta.id, "it is gone"))?;
+            chunks.packed.push((*meta, data));
         }
+        Ok(chunks)
+    }
+}
+
+/// Rows of a step as they lie in the database: checking and unpacking them is work that any thread can do.
+pub struct Part {
+    chunks: Vec<Chunks>,
+    groups: Range<u64>,
+}
+
+impl Part {
+    /// Hands them out, each key once, in the order of their hashes; the value of a key that is gone is `None`.
+    pub fn rows(self, each: &mut dyn FnMut(Item<'_>) -> Result<(), String>) -> Result<(), StateError> {
+        let groups = self.groups;
+        self.chunks.into_iter().try_for_each(|chunks| {
+            chunks.merge(&mut |item| if groups.contains(&key_group(item.hash)) { each(item) } else { Ok(()) })
+        })
+    }
+}
+
+/// Chunks of one slice, from the oldest to the newest.
+struct Chunks {
+    path: PathBuf,
+    step: String,
+    packed: Vec<(Meta, Vec<u8>)>,
+}
+
+impl Chunks {
+    fn broken(&self, id: i64, why: &str) -> StateError {
+        damaged(&self.path, format_args!("the chunk {id} of the step `{}` cannot be read: {why}", self.step))
+    }
+
+    fn merge(mut self, each: &mut dyn FnMut(Item<'_>) -> Result<(), String>) -> Result<(), StateError> {
+        let mut plain = Vec::with_capacity(self.packed.len());
+        for (meta, data) in std::mem::take(&mut self.packed) {
+            if chunk::checksum(&data) != meta.checksum {
+                return Err(self.broken(meta.id, "it has not the checksum that it says"));
+            }
+            let unpacked = chunk::unpack(&data).map_err(|why| self.broken(meta.id, &why))?;
+            plain.push((meta.id, unpacked));
+        }
+        let (ids, plain): (Vec<i64>, Vec<Vec<u8>>) = plain.into_iter().unzip();
         chunk::merge(&plain, each).map_err(|stopped| match stopped {
-            Stopped::Broken(index, why) => broken(index, &why),
+            Stopped::Broken(index, why) => self.broken(ids.get(index).copied().unwrap_or(0), &why),
             Stopped::By(why) => StateError::new(why),
         })
     }

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::chunk::{Item, Packer, SLICES, slice_of};
-use super::content::{self, Content, Kept, Moment};
+use super::chunk::{Packer, SLICES, slice_of};
+use super::content::{self, Content, Kept, Moment, Part};
 use super::fault::{StateError, fault};
 use super::index::{Due, Index, NewChunk};
 use super::letters::{Bounds, Filter, Letter};
 use super::lock::{Holder, Lock};
 use super::schema;
 use super::table::Change;
-use crate::store::rows::{Commit, HandedRow, LedgerRow, MarkRow, PartitionRow, StateRow, Status, StepRow};
+use crate::store::rows::{
+    Commit, HandedRow, Item, LedgerRow, MarkRow, PartitionRow, StateRow, StateRows, Status, StepRow,
+};
 
 /// A state database that this process alone writes, until it is dropped.
 pub struct StateFile {
@@ -27,7 +29,7 @@ pub struct StateFile {
     /// Whether a run that is not complete is gone on with.
     resumes: bool,
     /// Outlives the connection: fields are dropped in this order.
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What a commit writes.
@@ -47,6 +49,19 @@ impl StateFile {
         make_directory(path)?;
         let lock = Lock::take(path, holder)?;
         Self::open_locked(path, holder, lock).map_err(|(error, _)| error)
+    }
+
+    /// As [`Self::open`], with a lock that this process has already.
+    pub fn open_with(path: &Path, holder: &Holder, mut lock: Lock) -> Result<StateFile, StateError> {
+        lock.name(holder).map_err(|e| {
+            StateError::new(format!("the lock of the state `{}` cannot be written: {e}", path.display()))
+        })?;
+        Self::open_locked(path, holder, lock).map_err(|(error, _)| error)
+    }
+
+    /// Closes the database and keeps the lock.
+    pub fn close(self) -> Lock {
+        self.lock
     }
 
     /// As [`Self::open`], for a run that begins anew whatever the last one was: there is none to go on with. A state that
@@ -83,7 +98,7 @@ impl StateFile {
             Err(error) => Err((error, lock)),
             Ok((connection, content, packer)) => {
                 let (path, bounds) = (path.to_owned(), Bounds::default());
-                Ok(StateFile { path, connection, content, packer, bounds, resumes: true, _lock: lock })
+                Ok(StateFile { path, connection, content, packer, bounds, resumes: true, lock })
             }
         }
     }
@@ -130,9 +145,19 @@ impl StateFile {
         &self,
         step: &str,
         groups: Range<u64>,
-        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+        each: &mut dyn FnMut(Item<'_>) -> Result<(), String>,
     ) -> Result<(), StateError> {
         self.content.rows(&self.connection, &self.path, step, groups, each)
+    }
+
+    /// How many rows a step has at most: those of several chunks count several times.
+    pub fn size(&self, step: &str) -> u64 {
+        self.content.index.rows(step)
+    }
+
+    /// As [`Self::rows`], for another thread to read.
+    pub fn part(&self, step: &str, groups: Range<u64>) -> Result<Part, StateError> {
+        self.content.part(&self.connection, &self.path, step, groups)
     }
 
     /// Writes a checkpoint in one transaction. An error leaves the database as it was; the caller stops the run.
@@ -308,7 +333,7 @@ impl StateFile {
     /// Forgets keys of a step, in the checkpoint that was made last. Of a run that stands still only.
     pub fn forget(&mut self, step: &str, keys: &[(u64, Vec<u8>)]) -> Result<(), StateError> {
         let gone = |(hash, key): &(u64, Vec<u8>)| StateRow { hash: *hash, key: key.clone(), value: None };
-        let rows: Vec<StateRow> = keys.iter().map(gone).collect();
+        let rows: StateRows = keys.iter().map(gone).collect();
         let (mut id, mut chunks) = (self.content.index.next_id(), Vec::new());
         let packed = pack(&mut self.packer, step, &rows, self.content.kept.epoch, &mut id, &mut chunks);
         packed.map_err(|e| unpackable(&self.path, &e))?;
@@ -393,24 +418,24 @@ fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
 fn pack(
     packer: &mut Packer,
     step: &str,
-    rows: &[StateRow],
+    rows: &StateRows,
     epoch: u64,
     id: &mut i64,
     into: &mut Vec<NewChunk>,
 ) -> std::io::Result<()> {
-    // Hashes beside their rows: comparing them does not go to where the rows are.
-    let mut order: Vec<(u64, usize)> = rows.iter().enumerate().map(|(index, row)| (row.hash, index)).collect();
-    let row = |index: usize| rows.get(index);
-    let key = |index: usize| row(index).map_or(&[][..], |row| row.key.as_slice());
+    // Hashes beside the places of their rows: comparing them does not go to where the rows are.
+    let mut order: Vec<(u64, (u32, u32))> =
+        rows.places().map(|at| (rows.get(at).map_or(0, |row| row.hash), at)).collect();
+    let key = |at: (u32, u32)| rows.get(at).map_or(&[][..], |row| row.key);
     // Rows of one key stay in the order they came.
     order.sort_unstable_by(|(a, i), (b, j)| a.cmp(b).then_with(|| key(*i).cmp(key(*j))).then(i.cmp(j)));
     let mut pending = order.iter().peekable();
     packer.clear();
-    while let Some((hash, index)) = pending.next() {
+    while let Some((hash, at)) = pending.next() {
         let next = pending.peek();
-        let repeated = next.is_some_and(|(other, at)| other == hash && key(*at) == key(*index));
-        if let Some(row) = row(*index).filter(|_| !repeated) {
-            packer.push(Item { hash: *hash, key: &row.key, value: row.value.as_deref() });
+        let repeated = next.is_some_and(|(other, place)| other == hash && key(*place) == key(*at));
+        if let Some(row) = rows.get(*at).filter(|_| !repeated) {
+            packer.push(row);
         }
         if next.is_none_or(|(other, _)| slice_of(*other) != slice_of(*hash)) {
             into.push(NewChunk::of(step, slice_of(*hash), *id, epoch, false, packer.finish()?));

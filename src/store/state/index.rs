@@ -178,6 +178,11 @@ impl Index {
         })
     }
 
+    /// The rows of a step's chunks.
+    pub(super) fn rows(&self, step: &str) -> u64 {
+        self.steps.get(step).into_iter().flatten().flatten().map(|meta| meta.rows).sum()
+    }
+
     /// What is worth merging.
     pub(super) fn due(&self) -> Vec<Due> {
         let mut due = Vec::new();

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,10 +47,10 @@ impl std::fmt::Display for Held {
     }
 }
 
-/// A lock that is held until it is dropped.
+/// A lock that is held until it is dropped, and until all that it was lent to have dropped it.
 #[derive(Debug)]
-pub(super) struct Lock {
-    _file: File,
+pub struct Lock {
+    file: File,
 }
 
 /// The file of a state's lock.
@@ -79,14 +80,32 @@ impl Lock {
                 Err(TryLockError::Error(e)) => return Err(failed(e)),
             }
         }
+        let mut lock = Lock { file };
+        lock.name(holder).map_err(failed)?;
+        Ok(lock)
+    }
+
+    /// The lock of another process, which lent it.
+    pub(in crate::store) fn lent(file: File) -> Lock {
+        Lock { file }
+    }
+
+    /// Names who has it now.
+    pub(super) fn name(&mut self, holder: &Holder) -> std::io::Result<()> {
         let held = Held {
             pid: std::process::id(),
             pipeline: holder.pipeline.clone(),
             command: holder.command.clone(),
             since: now().to_string(),
         };
-        write(&mut file, &held).map_err(failed)?;
-        Ok(Lock { _file: file })
+        write(&mut self.file, &held)
+    }
+}
+
+/// What is lent to another process.
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

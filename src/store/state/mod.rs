@@ -33,9 +33,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use content::Kept;
+pub use content::{Kept, Part};
 pub use fault::StateError;
 pub use file::StateFile;
 pub use letters::{Filter, Letter, Totals};
-pub use lock::{Held, Holder};
+pub use lock::{Held, Holder, Lock};
 pub use reader::{StateReader, StepSize};

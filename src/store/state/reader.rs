@@ -10,7 +10,7 @@ use super::fault::{StateError, damaged, fault};
 use super::letters::{self, Filter, Letter, Totals};
 use super::lock::{self, Held};
 use super::schema;
-use crate::store::rows::StateRow;
+use crate::store::rows::Item;
 
 /// A state database as it was when it was opened, whatever is written to it since. While it is held, the log beside the
 /// file cannot be taken over into it: hold it shortly.
@@ -69,7 +69,7 @@ impl StateReader {
         &self,
         step: &str,
         groups: Range<u64>,
-        each: &mut dyn FnMut(&StateRow) -> Result<(), String>,
+        each: &mut dyn FnMut(Item<'_>) -> Result<(), String>,
     ) -> Result<(), StateError> {
         self.content.rows(&self.connection, &self.path, step, groups, each)
     }

@@ -108,10 +108,10 @@ impl Model {
         }
         for (step, rows) in &commit.changes {
             let kept = self.rows.entry(step.clone()).or_default();
-            for row in rows {
-                let key = (row.hash, row.key.clone());
-                match &row.value {
-                    Some(value) => drop(kept.insert(key, value.clone())),
+            for row in rows.iter() {
+                let key = (row.hash, row.key.to_vec());
+                match row.value {
+                    Some(value) => drop(kept.insert(key, value.to_vec())),
                     None => drop(kept.remove(&key)),
                 }
             }
@@ -138,9 +138,9 @@ fn seen(path: &Path) -> Result<Model, String> {
         // Two workers' shares, of which one is cut within a slice.
         for groups in [0..101, 101..KEY_GROUPS] {
             let read = reader.rows(&size.step, groups.clone(), &mut |row| {
-                assert!(groups.contains(&row.group()));
-                if let Some(value) = &row.value {
-                    assert_eq!(rows.insert((row.hash, row.key.clone()), value.clone()), None, "a key comes once");
+                assert!(groups.contains(&key_group(row.hash)));
+                if let Some(value) = row.value {
+                    assert_eq!(rows.insert((row.hash, row.key.to_vec()), value.to_vec()), None, "a key comes once");
                 }
                 Ok(())
             });

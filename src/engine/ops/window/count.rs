@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Timestamp;
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::data::value::Value;
 use crate::engine::ops::TickInput;
-use crate::engine::state::{StateError, StateRow, decode, encode};
+use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
+use super::decoded::{decoder, rows_of};
 use super::emit::{Cause, Emission, Emitter};
-use super::keys::{Key, KeyColumns, Keys};
+use super::frozen::Encode;
+use super::keys::{KeyColumns, Keys};
 
 /// The window of a key; one without events has no slot yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,11 +33,18 @@ struct Open {
 
 /// A window as it is stored.
 #[derive(Serialize, Deserialize)]
-struct StoredCount {
+struct StoredCount<V = Vec<Stored>> {
     events: u64,
     first: i64,
     last: i64,
-    values: Vec<Stored>,
+    values: V,
+}
+
+impl Encode<Open> for Accumulators {
+    fn encode(&self, _: u32, open: &Open, out: &mut Vec<u8>) -> Result<(), StateError> {
+        let Open { events, first, last, slot } = *open;
+        encode_to(&StoredCount { events, first, last, values: self.store(slot) }, out)
+    }
 }
 
 /// The state of a step with windows of so many events.
@@ -51,6 +59,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    pub const DECODER: Decoder = decoder::<StoredCount>;
+
     pub fn new(spec: &WindowSpec, size: u64, accumulators: Accumulators) -> Self {
         Counts {
             size,
@@ -80,7 +90,7 @@ impl Counts {
                 }
             }
             let id = self.keys.find_or_add(&columns, at, hash);
-            let Some(entry) = self.keys.change(id) else { continue };
+            let Some(entry) = self.keys.change(id, &self.accumulators) else { continue };
             let open = &mut entry.data;
             if open.events == 0 {
                 *open = Open { events: 0, first: time, last: time, slot: self.accumulators.allocate() };
@@ -139,8 +149,8 @@ impl Counts {
             replaces: &[],
         };
         emitter.emit(&emission, &self.keys, &self.accumulators);
+        self.keys.remove(id, &self.accumulators);
         self.accumulators.release(open.slot);
-        self.keys.remove(id);
     }
 
     pub fn accumulators(&mut self) -> &mut Accumulators {
@@ -151,25 +161,23 @@ impl Counts {
         self.accumulators.held()
     }
 
-    pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        let accumulators = &self.accumulators;
-        self.keys.state_rows(|_, entry| {
-            let Open { events, first, last, slot } = entry.data;
-            encode(&StoredCount { events, first, last, values: accumulators.store(slot) })
-        })
+    pub fn freeze(&mut self) {
+        self.keys.freeze();
     }
 
-    pub fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
-        let Some(value) = &row.value else { return Ok(()) };
-        let parts: Vec<Value> = decode(&row.key)?;
-        let StoredCount { events, first, last, values } = decode(value)?;
-        let slot = self.accumulators.load(&values).ok_or_else(|| StateError::unreadable("other aggregates"))?;
-        let id = self.keys.add(row.hash, Key::of(parts));
-        if let Some(entry) = self.keys.change(id) {
-            entry.data = Open { events, first, last, slot };
+    pub fn slice(&mut self, keys: usize) -> Result<Option<StateRows>, StateError> {
+        self.keys.slice(keys, &self.accumulators)
+    }
+
+    pub fn expect(&mut self, keys: usize) {
+        self.keys.expect(keys);
+    }
+
+    pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
+        for (hash, key, StoredCount { events, first, last, values }) in rows_of::<StoredCount>(rows)? {
+            let slot = self.accumulators.load(&values).ok_or_else(|| StateError::unreadable("other aggregates"))?;
+            self.keys.put_back(hash, key, Open { events, first, last, slot });
         }
-        // What was just read back is not a change.
-        self.keys.take_changes();
         Ok(())
     }
 }

@@ -72,6 +72,11 @@ impl EarlyPanes {
         self.queue.keys().next().map(|(point, _)| *point)
     }
 
+    /// The keys with a pane that waits for a point.
+    pub fn waiting(&self, point: i64) -> Vec<u32> {
+        self.queue.range((point, i64::MIN)..=(point, i64::MAX)).flat_map(|(_, keys)| keys.keys().copied()).collect()
+    }
+
     /// What waits for a point no longer does: the changed windows that it lies in, by end, with their keys. `pane_of` finds
     /// a pane by its start.
     pub fn take(&mut self, point: i64, grid: &Grid, pane_of: impl Fn(i64) -> Option<Pane>) -> BTreeMap<i64, Vec<u32>> {

@@ -8,7 +8,9 @@ use crate::data::batch::Batch;
 use crate::data::column::Column;
 use crate::data::layout::FieldId;
 use crate::data::value::{Val, Value, compare};
-use crate::engine::state::{StateError, StateRow, encode};
+use crate::engine::state::{StateError, StateRows};
+
+use super::frozen::{Encode, Frozen};
 
 /// A key, spelled as it was first seen.
 #[derive(Clone, Debug)]
@@ -59,8 +61,8 @@ pub struct Entry<T> {
     pub key: Key,
     /// What the window keeps for it.
     pub data: T,
-    /// Changed since the last snapshot.
-    pub dirty: bool,
+    /// The generation of its last change that was not encoded yet; 0 if there is none.
+    pub(super) changed: u32,
 }
 
 /// The keys that have a window.
@@ -73,12 +75,14 @@ pub struct Keys<T> {
     sorted: Vec<u32>,
     fresh: Vec<u32>,
     dead: Vec<u32>,
-    /// Changed keys, each once.
+    /// Keys changed since the last barrier, each once.
     changed: Vec<u32>,
-    /// Keys forgotten since the last snapshot.
+    /// Keys forgotten since the last barrier.
     gone: Vec<(u64, Key)>,
-    /// Whether changes are noted at all: without snapshots nobody asks.
-    track: bool,
+    /// What changes are noted under; 0 if they are not noted at all: without checkpoints nobody asks.
+    generation: u32,
+    /// What was set apart at the last barrier, until all of it is encoded.
+    frozen: Option<Box<Frozen>>,
     /// Whether [`Keys::in_order`] is ever asked for.
     ordered: bool,
 }
@@ -112,7 +116,7 @@ impl<'a> KeyColumns<'a> {
 }
 
 impl<T: Default> Keys<T> {
-    /// No keys. With `track`, changes are noted for snapshots.
+    /// No keys. With `track`, changes are noted for checkpoints.
     pub fn new(track: bool) -> Self {
         Keys {
             table: HashTable::new(),
@@ -123,7 +127,8 @@ impl<T: Default> Keys<T> {
             dead: Vec::new(),
             changed: Vec::new(),
             gone: Vec::new(),
-            track,
+            generation: u32::from(track),
+            frozen: None,
             ordered: true,
         }
     }
@@ -152,7 +157,7 @@ impl<T: Default> Keys<T> {
 
     /// Adds a key that is not known.
     pub fn add(&mut self, hash: u64, key: Key) -> u32 {
-        let entry = Entry { hash, key, data: T::default(), dirty: false };
+        let entry = Entry { hash, key, data: T::default(), changed: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 if let Some(place) = self.entries.get_mut(id as usize) {
@@ -179,28 +184,58 @@ impl<T: Default> Keys<T> {
         self.entries.get(id as usize)
     }
 
-    /// An entry by number, about to be changed.
+    /// Makes room for so many keys: a table that grows under them is built many times.
+    pub fn expect(&mut self, keys: usize) {
+        let entries = &self.entries;
+        self.table.reserve(keys, |id| entries.get(*id as usize).map_or(0, |e| e.hash));
+        self.entries.reserve(keys);
+    }
+
+    /// Adds a key that is not known, with what was stored for it: that is no change.
+    pub fn put_back(&mut self, hash: u64, key: Key, data: T) -> u32 {
+        let id = self.add(hash, key);
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            entry.data = data;
+        }
+        id
+    }
+
+    /// An entry by number, about to be changed; whatever else its row is made of changes after this only.
     #[inline]
-    pub fn change(&mut self, id: u32) -> Option<&mut Entry<T>> {
+    pub fn change(&mut self, id: u32, code: &impl Encode<T>) -> Option<&mut Entry<T>> {
         let entry = self.entries.get_mut(id as usize)?;
-        if self.track && !entry.dirty {
-            entry.dirty = true;
+        if entry.changed != self.generation {
+            save(id, entry, self.frozen.as_deref_mut(), code);
+            entry.changed = self.generation;
             self.changed.push(id);
         }
         Some(entry)
     }
 
+    /// Encodes a key if it was set apart: something that its row is made of is about to change, and is none of its own.
+    pub fn save(&mut self, id: u32, code: &impl Encode<T>) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            save(id, entry, self.frozen.as_deref_mut(), code);
+        }
+    }
+
+    /// Whether something is set apart that is not encoded yet.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
     /// Forgets a key. Where order matters its number is not used again before that has been asked for.
-    pub fn remove(&mut self, id: u32) {
+    pub fn remove(&mut self, id: u32, code: &impl Encode<T>) {
         let Some(entry) = self.entries.get_mut(id as usize) else { return };
+        save(id, entry, self.frozen.as_deref_mut(), code);
         let hash = entry.hash;
         let key = std::mem::replace(&mut entry.key, Key::All);
         entry.data = T::default();
-        entry.dirty = false;
+        entry.changed = 0;
         if let Ok(found) = self.table.find_entry(hash, |other| *other == id) {
             found.remove();
         }
-        if self.track {
+        if self.generation > 0 {
             self.gone.push((hash, key));
         }
         if self.ordered {
@@ -251,30 +286,26 @@ impl<T: Default> Keys<T> {
         }
     }
 
-    /// Numbers of keys changed since the last call, and keys forgotten since then.
-    pub fn take_changes(&mut self) -> (Vec<u32>, Vec<(u64, Key)>) {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|id| self.entries.get_mut(*id as usize).is_some_and(|e| std::mem::take(&mut e.dirty)));
-        (changed, std::mem::take(&mut self.gone))
+    /// Sets apart what changed since the last time.
+    pub fn freeze(&mut self) {
+        debug_assert!(self.frozen.is_none(), "what was set apart before is not handed out");
+        if self.generation == 0 {
+            return;
+        }
+        let (changed, gone) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.gone));
+        self.frozen = Some(Box::new(Frozen::new(self.generation, changed, gone, self.entries.len())));
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
     }
 
-    /// What changed since the last call, as rows to store; `value` encodes what is kept for a key.
-    pub fn state_rows(
-        &mut self,
-        value: impl Fn(u32, &Entry<T>) -> Result<Vec<u8>, StateError>,
-    ) -> Result<Vec<StateRow>, StateError> {
-        let (changed, gone) = self.take_changes();
-        let mut rows = Vec::with_capacity(changed.len() + gone.len());
-        for (hash, key) in gone {
-            rows.push(StateRow { hash, key: encode(&key.parts())?, value: None });
-        }
-        for id in changed {
-            if let Some(entry) = self.get(id) {
-                let key = encode(&entry.key.parts())?;
-                rows.push(StateRow { hash: entry.hash, key, value: Some(value(id, entry)?) });
+    /// Encodes about so many keys of what was set apart; its rows when that was the last of it.
+    pub fn slice(&mut self, keys: usize, code: &impl Encode<T>) -> Result<Option<StateRows>, StateError> {
+        let Some(frozen) = self.frozen.as_deref_mut() else { return Ok(Some(StateRows::default())) };
+        let whole = frozen.slice(keys, |id, frozen| {
+            if let Some(entry) = self.entries.get_mut(id as usize) {
+                save(id, entry, Some(frozen), code);
             }
-        }
-        Ok(rows)
+        })?;
+        Ok(whole.then(|| self.frozen.take().map(|frozen| frozen.into_rows()).unwrap_or_default()))
     }
 
     /// How many keys there are.
@@ -288,8 +319,18 @@ impl<T: Default> Keys<T> {
     }
 }
 
+/// Encodes an entry that was set apart and is not encoded yet.
+#[inline(never)]
+fn save<T>(id: u32, entry: &mut Entry<T>, frozen: Option<&mut Frozen>, code: &impl Encode<T>) {
+    if let Some(frozen) = frozen.filter(|frozen| frozen.generation == entry.changed) {
+        entry.changed = 0;
+        frozen.encode(entry.hash, &entry.key, |out| code.encode(id, &entry.data, out));
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::frozen::Plain;
     use super::*;
 
     #[test]
@@ -297,7 +338,7 @@ mod tests {
         let mut keys: Keys<u8> = Keys::unordered(false);
         for n in 0..1000 {
             let id = keys.add(n, Key::One(Value::Int(n as i64)));
-            keys.remove(id);
+            keys.remove(id, &Plain);
         }
         assert!(keys.is_empty());
         assert_eq!((keys.entries.len(), keys.fresh.len(), keys.dead.len()), (1, 0, 0));

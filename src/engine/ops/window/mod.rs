@@ -7,8 +7,10 @@
 pub mod accumulate;
 mod blocks;
 mod count;
+pub mod decoded;
 pub mod early;
 mod emit;
+pub mod frozen;
 pub mod grid;
 mod joining;
 pub mod keys;
@@ -25,7 +27,7 @@ use crate::plan::window::{Bounds, Shape};
 
 use super::{Operator, TickInput, TickOutput};
 use crate::engine::action::Tools;
-use crate::engine::state::{State, StateError, StateRow};
+use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows};
 use accumulate::{Accumulators, Aggregate};
 use count::Counts;
 use early::Points;
@@ -169,19 +171,43 @@ impl Operator for WindowStep {
 }
 
 impl State for WindowStep {
-    fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
+    fn freeze(&mut self) {
         match &mut self.groups {
-            Groups::Panes(panes) => panes.changes(),
-            Groups::Sessions(sessions) => sessions.changes(),
-            Groups::Counts(counts) => counts.changes(),
+            Groups::Panes(panes) => panes.freeze(),
+            Groups::Sessions(sessions) => sessions.freeze(),
+            Groups::Counts(counts) => counts.freeze(),
         }
     }
 
-    fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
+    fn slice(&mut self, keys: usize) -> Result<Option<StateRows>, StateError> {
         match &mut self.groups {
-            Groups::Panes(panes) => panes.restore(row),
-            Groups::Sessions(sessions) => sessions.restore(row),
-            Groups::Counts(counts) => counts.restore(row),
+            Groups::Panes(panes) => panes.slice(keys),
+            Groups::Sessions(sessions) => sessions.slice(keys),
+            Groups::Counts(counts) => counts.slice(keys),
+        }
+    }
+
+    fn expect(&mut self, keys: usize) {
+        match &mut self.groups {
+            Groups::Panes(panes) => panes.expect(keys),
+            Groups::Sessions(sessions) => sessions.expect(keys),
+            Groups::Counts(counts) => counts.expect(keys),
+        }
+    }
+
+    fn decoder(&self) -> Decoder {
+        match &self.groups {
+            Groups::Panes(_) => Panes::DECODER,
+            Groups::Sessions(_) => Sessions::DECODER,
+            Groups::Counts(_) => Counts::DECODER,
+        }
+    }
+
+    fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
+        match &mut self.groups {
+            Groups::Panes(panes) => panes.restore(rows),
+            Groups::Sessions(sessions) => sessions.restore(rows),
+            Groups::Counts(counts) => counts.restore(rows),
         }
     }
 }

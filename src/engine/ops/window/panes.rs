@@ -4,20 +4,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::data::value::Value;
 use crate::engine::ops::TickInput;
-use crate::engine::state::{StateError, StateRow, decode, encode};
+use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
 use super::blocks::Blocks;
+use super::decoded::{decoder, rows_of};
 use super::early::{EarlyPanes, StoredChange};
 use super::emit::{Cause, Emission, Emitter};
+use super::frozen::Encode;
 use super::grid::{Grid, Pane};
 use super::keys::{Key, KeyColumns, Keys};
 
@@ -33,11 +34,37 @@ struct Filled {
 
 /// What is stored for a key.
 #[derive(Serialize, Deserialize)]
-struct KeyState {
-    panes: Vec<(i64, Vec<Stored>)>,
+struct KeyState<P = Vec<(i64, Vec<Stored>)>> {
+    panes: P,
     revisions: Vec<(i64, u32)>,
     #[serde(default)]
     early: Vec<StoredChange>,
+}
+
+/// The panes of a key, stored as a list of starts with values.
+struct StoredPanes<'a>(&'a KeyPanes, &'a Accumulators);
+
+impl Serialize for StoredPanes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(start, slot)| (*start, self.1.store(*slot))))
+    }
+}
+
+/// What is known of keys beside where their panes lie: none of it changes before the key is noted as changed.
+struct Contents {
+    accumulators: Accumulators,
+    /// How often a window of a key was emitted again, by window end and key; only above 0.
+    revisions: BTreeMap<i64, HashMap<u32, u32>>,
+    early: Option<EarlyPanes>,
+}
+
+impl Encode<KeyPanes> for Contents {
+    fn encode(&self, id: u32, panes: &KeyPanes, out: &mut Vec<u8>) -> Result<(), StateError> {
+        let panes = StoredPanes(panes, &self.accumulators);
+        let revisions = self.revisions.iter().filter_map(|(end, keys)| keys.get(&id).map(|n| (*end, *n))).collect();
+        let early = self.early.as_ref().map(|early| early.of_key(id)).unwrap_or_default();
+        encode_to(&KeyState { panes, revisions, early }, out)
+    }
 }
 
 /// Rows of one window that leave together.
@@ -55,15 +82,12 @@ struct Leaving {
 pub(super) struct Panes {
     grid: Grid,
     allow_late: i64,
-    early: Option<EarlyPanes>,
     blocks: Option<Blocks>,
     key_fields: Vec<FieldId>,
-    accumulators: Accumulators,
     keys: Keys<KeyPanes>,
+    contents: Contents,
     /// Panes that hold rows, by start.
     filled: BTreeMap<i64, Filled>,
-    /// How often a window of a key was emitted again, by window end and key; only above 0.
-    revisions: BTreeMap<i64, HashMap<u32, u32>>,
     /// Nothing happens before the watermark reaches this.
     next_event: i64,
     watermark: i64,
@@ -73,6 +97,8 @@ pub(super) struct Panes {
 }
 
 impl Panes {
+    pub const DECODER: Decoder = decoder::<KeyState>;
+
     pub fn new(spec: &WindowSpec, grid: Grid, accumulators: Accumulators) -> Self {
         let early = spec.early.map(EarlyPanes::new);
         Panes {
@@ -80,12 +106,10 @@ impl Panes {
             blocks: Blocks::of(&grid).filter(|_| !accumulators.folds()),
             grid,
             allow_late: spec.allow_late.0,
-            early,
             key_fields: spec.key.clone(),
-            accumulators,
             keys: Keys::new(spec.track),
+            contents: Contents { accumulators, revisions: BTreeMap::new(), early },
             filled: BTreeMap::new(),
-            revisions: BTreeMap::new(),
             next_event: i64::MAX,
             watermark: i64::MIN,
             pending: Vec::new(),
@@ -113,7 +137,7 @@ impl Panes {
                 continue;
             }
             let hash = input.hashes.get(at).copied().unwrap_or(0);
-            if self.accumulators.folds()
+            if self.contents.accumulators.folds()
                 && !self.prepare(cause, *row, self.keys.find(&columns, at, hash), input, emitter)
             {
                 continue;
@@ -124,11 +148,11 @@ impl Panes {
             } else {
                 let slot = self.slot(id);
                 self.pending.push((*row, slot));
-                if self.accumulators.folds() {
+                if self.contents.accumulators.folds() {
                     self.flush(input);
                 }
             }
-            if let Some(early) = &mut self.early
+            if let Some(early) = &mut self.contents.early
                 && let Some(point) = early.changed(&self.cached, id, self.watermark)
             {
                 self.next_event = self.next_event.min(point);
@@ -168,9 +192,9 @@ impl Panes {
     fn slot(&mut self, id: u32) -> u32 {
         let pane = self.cached;
         if let Some(blocks) = &mut self.blocks {
-            blocks.changed(id, pane.start, &mut self.accumulators);
+            blocks.changed(id, pane.start, &mut self.contents.accumulators);
         }
-        let Some(entry) = self.keys.change(id) else { return 0 };
+        let Some(entry) = self.keys.change(id, &self.contents) else { return 0 };
         for (start, slot) in entry.data.iter().rev() {
             if *start == pane.start {
                 return *slot;
@@ -179,7 +203,7 @@ impl Panes {
                 break;
             }
         }
-        let slot = self.accumulators.allocate();
+        let slot = self.contents.accumulators.allocate();
         let at = entry.data.iter().rposition(|(start, _)| *start < pane.start).map_or(0, |i| i + 1);
         entry.data.insert(at, (pane.start, slot));
         self.fill(pane, id);
@@ -209,7 +233,7 @@ impl Panes {
     ) -> bool {
         let panes = known.and_then(|id| self.keys.get(id)).map_or(&[][..], |e| &e.data);
         let slot = panes.iter().find(|(start, _)| *start == self.cached.start).map(|(_, slot)| *slot);
-        let prepared = self.accumulators.prepare(input.batch, row, slot.as_slice());
+        let prepared = self.contents.accumulators.prepare(input.batch, row, slot.as_slice());
         let fits = prepared.is_ok();
         if let Err(error) = prepared {
             emitter.failed(cause, input.batch, error);
@@ -219,7 +243,7 @@ impl Panes {
 
     fn flush(&mut self, input: &TickInput<'_>) {
         if !self.pending.is_empty() {
-            self.accumulators.add(input.batch, &self.pending);
+            self.contents.accumulators.add(input.batch, &self.pending);
             self.pending.clear();
         }
     }
@@ -235,10 +259,10 @@ impl Panes {
             next = self.grid.next_end(&pane, end);
         }
         let slot = self.slot(id);
-        self.accumulators.add(input.batch, &[(row, slot)]);
+        self.contents.accumulators.add(input.batch, &[(row, slot)]);
         for (end, before) in emitted_before {
             let revision = before.then(|| {
-                let count = self.revisions.entry(end).or_default().entry(id).or_insert(0);
+                let count = self.contents.revisions.entry(end).or_default().entry(id).or_insert(0);
                 *count += 1;
                 *count
             });
@@ -261,7 +285,7 @@ impl Panes {
             let panes = between(panes, window.start, window.end);
             match &mut self.blocks {
                 Some(blocks) => {
-                    blocks.parts(*id, panes, (window.start, window.end), &mut self.accumulators, &mut slots);
+                    blocks.parts(*id, panes, (window.start, window.end), &mut self.contents.accumulators, &mut slots);
                 }
                 None => slots.extend(panes.iter().map(|(_, slot)| *slot)),
             }
@@ -284,7 +308,7 @@ impl Panes {
             revision: window.revision,
             replaces: &[],
         };
-        emitter.emit(&emission, &self.keys, &self.accumulators);
+        emitter.emit(&emission, &self.keys, &self.contents.accumulators);
     }
 
     /// Moves the watermark: closes windows in order of their ends, early rows between them, then forgets what takes no more
@@ -303,7 +327,7 @@ impl Panes {
         let mut closed = self.watermark;
         loop {
             let end = self.next_close(closed).filter(|end| *end <= to);
-            let point = self.early.as_ref().and_then(EarlyPanes::next).filter(|point| *point <= to);
+            let point = self.contents.early.as_ref().and_then(EarlyPanes::next).filter(|point| *point <= to);
             match (end, point) {
                 (Some(end), point) if point.is_none_or(|point| end <= point) => {
                     self.close(cause, end, emitter);
@@ -317,7 +341,7 @@ impl Panes {
         self.forget();
         let close = self.next_close(to);
         let gone = self.filled.values().next().map(|first| self.gone(&first.pane));
-        let point = self.early.as_ref().and_then(EarlyPanes::next);
+        let point = self.contents.early.as_ref().and_then(EarlyPanes::next);
         self.next_event = [close, gone, point].into_iter().flatten().min().unwrap_or(i64::MAX);
     }
 
@@ -335,16 +359,17 @@ impl Panes {
 
     /// The rows of windows that changed and in which a point of the grid of early rows lies.
     fn leave_early(&mut self, cause: Cause, point: i64, emitter: &mut Emitter) {
-        let Some(early) = &mut self.early else { return };
+        // What waits has changed.
+        let waiting = self.contents.early.as_ref().map(|early| early.waiting(point)).unwrap_or_default();
+        for id in waiting {
+            self.keys.change(id, &self.contents);
+        }
+        let Some(early) = &mut self.contents.early else { return };
         let filled = &self.filled;
         let windows = early.take(point, &self.grid, |start| filled.get(&start).map(|filled| filled.pane));
         for (end, mut ids) in windows {
             ids.sort_by(|a, b| self.keys.order(*a, *b));
             ids.dedup();
-            for id in &ids {
-                // What waits has changed.
-                self.keys.change(*id);
-            }
             let start = self.grid.start_of(end);
             self.emit(&Leaving { cause, at: point, start, end, revision: None, early: true }, &ids, emitter);
         }
@@ -353,70 +378,78 @@ impl Panes {
     /// Drops panes whose last window takes no more rows, and keys without panes.
     fn forget(&mut self) {
         let (allow_late, watermark) = (self.allow_late, self.watermark);
-        self.revisions.retain(|end, _| end.saturating_add(allow_late) > watermark);
+        let over = |end: i64| end.saturating_add(allow_late) <= watermark;
+        if self.keys.is_frozen() {
+            let revised = self.contents.revisions.iter().filter(|(end, _)| over(**end));
+            let revised = revised.flat_map(|(_, keys)| keys.keys());
+            revised.for_each(|id| self.keys.save(*id, &self.contents));
+        }
+        self.contents.revisions.retain(|end, _| !over(*end));
         while let Some(first) = self.filled.first_entry() {
             let pane = first.get().pane;
             if pane.last_window_end.saturating_add(allow_late) > watermark {
                 break;
             }
             for id in first.remove().keys {
-                let Some(entry) = self.keys.change(id) else { continue };
+                let Some(entry) = self.keys.change(id, &self.contents) else { continue };
                 let count = entry.data.partition_point(|(start, _)| *start <= pane.start);
                 for (start, slot) in entry.data.drain(..count) {
-                    self.accumulators.release(slot);
+                    self.contents.accumulators.release(slot);
                     if let Some(blocks) = &mut self.blocks {
-                        blocks.changed(id, start, &mut self.accumulators);
+                        blocks.changed(id, start, &mut self.contents.accumulators);
                     }
                 }
                 if entry.data.is_empty() {
-                    self.keys.remove(id);
+                    self.keys.remove(id, &self.contents);
                 }
             }
         }
     }
 
     pub fn accumulators(&mut self) -> &mut Accumulators {
-        &mut self.accumulators
+        &mut self.contents.accumulators
     }
 
     pub fn held(&self) -> u64 {
-        self.accumulators.held()
+        self.contents.accumulators.held()
     }
 
-    pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        let (accumulators, revisions, early) = (&self.accumulators, &self.revisions, &self.early);
-        self.keys.state_rows(|id, entry| {
-            let panes = entry.data.iter().map(|(start, slot)| (*start, accumulators.store(*slot))).collect();
-            let of_key = revisions.iter().filter_map(|(end, keys)| keys.get(&id).map(|n| (*end, *n)));
-            let early = early.as_ref().map(|early| early.of_key(id)).unwrap_or_default();
-            encode(&KeyState { panes, revisions: of_key.collect(), early })
-        })
+    pub fn freeze(&mut self) {
+        self.keys.freeze();
     }
 
-    pub fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
-        let Some(value) = &row.value else { return Ok(()) };
-        let parts: Vec<Value> = decode(&row.key)?;
-        let state: KeyState = decode(value)?;
-        let id = self.keys.add(row.hash, Key::of(parts));
-        for (start, stored) in state.panes {
-            let slot = self.accumulators.load(&stored).ok_or_else(|| StateError::unreadable("other aggregates"))?;
-            if let Some(entry) = self.keys.change(id) {
-                entry.data.push((start, slot));
-            }
+    pub fn slice(&mut self, keys: usize) -> Result<Option<StateRows>, StateError> {
+        self.keys.slice(keys, &self.contents)
+    }
+
+    pub fn expect(&mut self, keys: usize) {
+        self.keys.expect(keys);
+    }
+
+    pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
+        rows_of(rows)?.into_iter().try_for_each(|(hash, key, state)| self.put_back(hash, key, state))
+    }
+
+    fn put_back(&mut self, hash: u64, key: Key, state: KeyState) -> Result<(), StateError> {
+        let mut panes = KeyPanes::with_capacity(state.panes.len());
+        for (start, stored) in &state.panes {
+            let slot = self.contents.accumulators.load(stored);
+            panes.push((*start, slot.ok_or_else(|| StateError::unreadable("other aggregates"))?));
+        }
+        let id = self.keys.put_back(hash, key, panes);
+        for (start, _) in state.panes {
             // What the pane makes happen is known when the watermark is: until then anything may.
             self.fill(self.locate(start), id);
             self.next_event = i64::MIN;
         }
         for change in state.early {
-            if let Some(early) = &mut self.early {
+            if let Some(early) = &mut self.contents.early {
                 early.restore(id, change);
             }
         }
         for (end, count) in state.revisions {
-            self.revisions.entry(end).or_default().insert(id, count);
+            self.contents.revisions.entry(end).or_default().insert(id, count);
         }
-        // What was just read back is not a change.
-        self.keys.take_changes();
         Ok(())
     }
 }

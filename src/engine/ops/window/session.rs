@@ -18,20 +18,21 @@ use smallvec::SmallVec;
 use crate::base::time::TimeSpan;
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::data::value::Value;
 use crate::engine::ops::TickInput;
-use crate::engine::state::{StateError, StateRow, decode, encode};
+use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
+use super::decoded::{decoder, rows_of};
 use super::early::Points;
 use super::emit::{Cause, Emission, Emitter};
+use super::frozen::Encode;
 use super::joining::{Reach, Session};
 use super::keys::{Key, KeyColumns, Keys};
 
 /// A session as it is stored.
 #[derive(Serialize, Deserialize)]
-struct StoredSession {
+struct StoredSession<V = Vec<Stored>> {
     start: i64,
     last: i64,
     closed: bool,
@@ -40,7 +41,23 @@ struct StoredSession {
     #[serde(default = "never")]
     early: i64,
     replaces: Vec<i64>,
-    values: Vec<Stored>,
+    values: V,
+}
+
+impl Encode<KeySessions> for Accumulators {
+    fn encode(&self, _: u32, sessions: &KeySessions, out: &mut Vec<u8>) -> Result<(), StateError> {
+        let store = |s: &Session| StoredSession {
+            start: s.start,
+            last: s.last,
+            closed: s.closed,
+            emitted: s.emitted,
+            known_start: s.known_start,
+            early: s.early,
+            replaces: s.replaces.to_vec(),
+            values: self.store(s.slot),
+        };
+        encode_to(sessions.iter().map(store).collect::<SmallVec<[_; 1]>>().as_slice(), out)
+    }
 }
 
 /// The point of an early row that is not to leave.
@@ -71,6 +88,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
+    pub const DECODER: Decoder = decoder::<Vec<StoredSession>>;
+
     pub fn new(spec: &WindowSpec, gap: TimeSpan, max: Option<TimeSpan>, accumulators: Accumulators) -> Self {
         Sessions {
             gap: gap.0.max(0),
@@ -130,7 +149,7 @@ impl Sessions {
     ) {
         let (gap, reach) = (self.gap, Reach { gap: self.gap, max: self.max });
         // Mostly: the row lies in the key's newest session, or extends it, and touches no other.
-        if let Some(sessions) = known.and_then(|id| self.keys.change(id)).map(|e| &mut e.data) {
+        if let Some(sessions) = known.and_then(|id| self.keys.change(id, &self.accumulators)).map(|e| &mut e.data) {
             let others = sessions.len() > 1;
             if let Some(session) = sessions.last_mut()
                 && !session.closed
@@ -161,7 +180,7 @@ impl Sessions {
         self.flush(input);
         let id = known.unwrap_or_else(|| self.keys.find_or_add(columns, row as usize, hash));
         let at = self.join(id, time);
-        let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(at)) else { return };
+        let Some(session) = self.keys.change(id, &self.accumulators).and_then(|e| e.data.get_mut(at)) else { return };
         if end > self.watermark {
             self.pending.push((row, session.slot));
             session.closed = false;
@@ -182,7 +201,7 @@ impl Sessions {
     /// Joins the sessions of the key that an event at `time` joins, and the event's own time: the session's index.
     fn join(&mut self, id: u32, time: i64) -> usize {
         let reach = Reach { gap: self.gap, max: self.max };
-        let Some(entry) = self.keys.change(id) else { return 0 };
+        let Some(entry) = self.keys.change(id, &self.accumulators) else { return 0 };
         let sessions = &mut entry.data;
         let Range { start: first, end: beyond } = reach.joined(sessions, time);
         if first >= beyond {
@@ -305,7 +324,9 @@ impl Sessions {
         }
         leaving.sort_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| self.keys.order(*a_key, *b_key)));
         for (end, id, index) in leaving {
-            let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(index)) else { continue };
+            let Some(session) = self.keys.change(id, &self.accumulators).and_then(|e| e.data.get_mut(index)) else {
+                continue;
+            };
             session.early = i64::MAX;
             session.known_start = true;
             let mut replaces = std::mem::take(&mut session.replaces);
@@ -345,7 +366,7 @@ impl Sessions {
     }
 
     fn set_timer(&mut self, id: u32, index: usize, at: i64) {
-        if let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(index)) {
+        if let Some(session) = self.keys.change(id, &self.accumulators).and_then(|e| e.data.get_mut(index)) {
             session.timer = at;
             self.timers.push(Reverse((at, id)));
         }
@@ -353,7 +374,9 @@ impl Sessions {
 
     /// Emits a session whose end the watermark has reached.
     fn close(&mut self, cause: Cause, id: u32, index: usize, emitter: &mut Emitter) {
-        let Some(session) = self.keys.change(id).and_then(|e| e.data.get_mut(index)) else { return };
+        let Some(session) = self.keys.change(id, &self.accumulators).and_then(|e| e.data.get_mut(index)) else {
+            return;
+        };
         let end = session.last.saturating_add(self.gap);
         let revision = (session.emitted > 0).then_some(session.emitted);
         session.closed = true;
@@ -386,11 +409,11 @@ impl Sessions {
     }
 
     fn forget(&mut self, id: u32, index: usize) {
-        let Some(entry) = self.keys.change(id) else { return };
+        let Some(entry) = self.keys.change(id, &self.accumulators) else { return };
         let session = entry.data.remove(index);
         self.accumulators.release(session.slot);
         if entry.data.is_empty() {
-            self.keys.remove(id);
+            self.keys.remove(id, &self.accumulators);
         }
     }
 
@@ -402,43 +425,40 @@ impl Sessions {
         self.accumulators.held()
     }
 
-    pub fn changes(&mut self) -> Result<Vec<StateRow>, StateError> {
-        let accumulators = &self.accumulators;
-        self.keys.state_rows(|_, entry| {
-            let store = |s: &Session| StoredSession {
-                start: s.start,
-                last: s.last,
-                closed: s.closed,
-                emitted: s.emitted,
-                known_start: s.known_start,
-                early: s.early,
-                replaces: s.replaces.to_vec(),
-                values: accumulators.store(s.slot),
-            };
-            encode(&entry.data.iter().map(store).collect::<Vec<_>>())
-        })
+    pub fn freeze(&mut self) {
+        self.keys.freeze();
     }
 
-    pub fn restore(&mut self, row: &StateRow) -> Result<(), StateError> {
-        let Some(value) = &row.value else { return Ok(()) };
-        let parts: Vec<Value> = decode(&row.key)?;
-        let stored: Vec<StoredSession> = decode(value)?;
-        let id = self.keys.add(row.hash, Key::of(parts));
+    pub fn slice(&mut self, keys: usize) -> Result<Option<StateRows>, StateError> {
+        self.keys.slice(keys, &self.accumulators)
+    }
+
+    pub fn expect(&mut self, keys: usize) {
+        self.keys.expect(keys);
+    }
+
+    pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
+        rows_of(rows)?.into_iter().try_for_each(|(hash, key, stored)| self.put_back(hash, key, stored))
+    }
+
+    fn put_back(&mut self, hash: u64, key: Key, stored: Vec<StoredSession>) -> Result<(), StateError> {
+        let mut sessions = KeySessions::with_capacity(stored.len());
         for s in stored {
             let slot = self.accumulators.load(&s.values).ok_or_else(|| StateError::unreadable("other aggregates"))?;
             let end = s.last.saturating_add(self.gap);
             let timer = if s.closed { end.saturating_add(self.allow_late) } else { end };
-            self.timers.push(Reverse((timer, id)));
             let replaces = SmallVec::from_vec(s.replaces);
             let StoredSession { start, last, closed, emitted, known_start, early, .. } = s;
+            sessions.push(Session { start, last, slot, timer, closed, emitted, known_start, early, replaces });
+        }
+        let waiting: SmallVec<[(i64, i64); 1]> = sessions.iter().map(|s| (s.timer, s.early)).collect();
+        let id = self.keys.put_back(hash, key, sessions);
+        for (timer, early) in waiting {
+            self.timers.push(Reverse((timer, id)));
             if early < i64::MAX {
                 self.early.push(Reverse((early, id)));
             }
-            if let Some(entry) = self.keys.change(id) {
-                entry.data.push(Session { start, last, slot, timer, closed, emitted, known_start, early, replaces });
-            }
         }
-        self.keys.take_changes();
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ fn readers_see_one_moment_and_do_not_hold_up_the_writer() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
     file.begin(1).unwrap();
-    let commit = |v| Commit { changes: vec![("w".into(), vec![row(1, Some(v))])], ..empty() };
+    let commit = |v| Commit { changes: vec![("w".into(), vec![row(1, Some(v))].into())], ..empty() };
     file.commit(&commit(1)).unwrap();
     let reader = StateReader::open(&path).unwrap();
     for v in 2..50 {
@@ -38,7 +38,7 @@ fn readers_see_one_moment_and_do_not_hold_up_the_writer() {
     }
     let mut values = Vec::new();
     let read = reader.rows("w", 0..KEY_GROUPS, &mut |row| {
-        values.push(row.value.clone());
+        values.push(row.value.map(<[u8]>::to_vec));
         Ok(())
     });
     read.unwrap();
@@ -207,7 +207,7 @@ fn a_log_whose_file_was_taken_away_is_not_taken_for_that_of_a_new_one() {
     let mut file = StateFile::open(&path, &holder()).unwrap();
     file.begin(1).unwrap();
     for v in 0..20 {
-        file.commit(&Commit { changes: vec![("w".into(), vec![row(1, Some(v))])], ..empty() }).unwrap();
+        file.commit(&Commit { changes: vec![("w".into(), vec![row(1, Some(v))].into())], ..empty() }).unwrap();
     }
     let log = format!("{}-wal", path.display());
     let left = fs::read(&log).unwrap();

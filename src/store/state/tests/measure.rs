@@ -66,7 +66,7 @@ fn a_million_keys() {
     let (mut rows, mut bytes) = (0u64, 0);
     file.rows("w", 0..KEY_GROUPS, &mut |row| {
         rows += 1;
-        bytes += row.key.len() + row.value.as_ref().map_or(0, Vec::len);
+        bytes += row.key.len() + row.value.map_or(0, <[u8]>::len);
         Ok(())
     })
     .unwrap();

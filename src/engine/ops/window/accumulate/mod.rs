@@ -15,7 +15,8 @@ mod top;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::{Error as _, SerializeSeq as _};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::data::batch::{Batch, RowError};
 use crate::data::column::{ColumnBuilder, as_u32};
@@ -62,6 +63,25 @@ pub enum Stored {
     Collected(Option<Vec<(i64, Value)>>),
     /// The value of a fold.
     Folded(Value),
+}
+
+/// The running values of a slot, stored as a list of [`Stored`].
+#[derive(Clone, Copy, Debug)]
+pub struct StoredSlot<'a> {
+    shelves: &'a [Shelf],
+    slot: u32,
+}
+
+impl Serialize for StoredSlot<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.shelves.len()))?;
+        for shelf in self.shelves {
+            let stored =
+                shelf.store.stored(self.slot).ok_or_else(|| S::Error::custom("a window has lost its values"))?;
+            list.serialize_element(&stored)?;
+        }
+        list.end()
+    }
 }
 
 /// What is kept for a call. Calls of one argument that keep the same share it: `avg(x)` and `sum(x)` are one sum.
@@ -289,8 +309,8 @@ impl Accumulators {
     }
 
     /// The running values of a slot, for storing.
-    pub fn store(&self, slot: u32) -> Vec<Stored> {
-        self.shelves.iter().filter_map(|shelf| shelf.store.stored(slot)).collect()
+    pub fn store(&self, slot: u32) -> StoredSlot<'_> {
+        StoredSlot { shelves: &self.shelves, slot }
     }
 
     /// A slot with stored running values. `None` if they are not of these aggregates.
