@@ -11,7 +11,7 @@ use crate::engine::lower::{Lowering, lower};
 use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job, wall_clock};
 use crate::plan::{Node, NodeKind};
 use crate::store::rows::Imbalance;
-use crate::store::state::{Holder, StateFile};
+use crate::store::state::{Holder, Lock, StateFile};
 
 use super::interrupts::Interrupts;
 use super::load::{ended_sources, load, open_sinks, open_sources, say, show};
@@ -67,16 +67,18 @@ pub fn run(args: &Args) -> u8 {
 fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, String> {
     let interrupts = Interrupts::listen();
     let path = state_path(pipeline, args.data.data.as_deref());
-    let mut first = true;
+    let mut lock = None;
     loop {
-        let options = if first { Some(args) } else { None };
-        let state = open_state(pipeline, &path, options)?;
+        let first = lock.is_none();
+        let state = match lock {
+            None => open_state(pipeline, &path, args)?,
+            Some(lock) => open_again(pipeline, &path, lock)?,
+        };
         if first && let Err(why) = interrupts.take_requests(&path) {
             say(&format!("warning: {why}; verbs that change the state have to wait for the end of the run"));
         }
-        first = false;
-        let (code, outcome) = run_on(pipeline, state, (workers, args.quiet), &interrupts)?;
-        // The state was let go with the run.
+        let (code, outcome, closed) = run_on(pipeline, state, (workers, args.quiet), &interrupts)?;
+        // The state is closed, and nobody else can have it.
         let mut asked = false;
         while let Some(request) = interrupts.request() {
             if outcome == Outcome::Stopped && !can_pause(pipeline) {
@@ -87,11 +89,12 @@ fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, Strin
             if !args.quiet {
                 say(&format!("{}: pauses for `{}`", pipeline.plan.name, request.why));
             }
-            request.paused();
+            request.paused(&closed);
         }
         if !asked || outcome != Outcome::Stopped || interrupts.signalled() {
             return Ok(code);
         }
+        lock = Some(closed);
     }
 }
 
@@ -107,7 +110,7 @@ fn run_on(
     (mut keeper, resumed): (StateKeeper, Option<Resumed>),
     (workers, quiet): (usize, bool),
     interrupts: &Interrupts,
-) -> Result<(u8, Outcome), String> {
+) -> Result<(u8, Outcome, Lock), String> {
     let graph = lower(&pipeline.plan, Lowering { shares: workers, track: true })?;
     let finishing = resumed.as_ref().is_some_and(|resumed| resumed.finishing);
     // Before its first checkpoint a run stood nowhere yet.
@@ -123,7 +126,7 @@ fn run_on(
     let options = Options { workers, checkpoint_every: pipeline.plan.checkpoint_every.to_std() };
     let mut progress = Progress::new(&pipeline.plan);
     let (started, handle) = channel::<Handle>();
-    let (ended, end) = channel::<(Summary, Vec<Imbalance>)>();
+    let (ended, end) = channel::<Ended>();
     // What was kept of a run whose input was all taken is of no use: only its output is not final yet.
     let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood);
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
@@ -132,15 +135,14 @@ fn run_on(
             let _ = started.send(handle);
         });
         let unbalanced = keeper.imbalances();
-        drop(keeper);
-        let _ = ended.send((summary, unbalanced));
+        let _ = ended.send(Ended { summary, unbalanced, lock: keeper.close() });
     });
     runner.map_err(|e| format!("no thread for the run: {e}"))?;
     let handle = handle.recv().ok();
     if let Some(handle) = handle.clone() {
         interrupts.begin(handle);
     }
-    let (summary, unbalanced) = wait_for(&end, handle.as_ref().filter(|_| !quiet), &mut progress)?;
+    let Ended { summary, unbalanced, lock } = wait_for(&end, handle.as_ref().filter(|_| !quiet), &mut progress)?;
     interrupts.end();
     progress.clear();
     if let Some(handle) = handle.filter(|_| !quiet) {
@@ -149,15 +151,18 @@ fn run_on(
     }
     unbalanced.iter().for_each(|wrong| say(&summary::imbalance(wrong)));
     let code = report(pipeline, &summary, &progress, quiet);
-    Ok((if unbalanced.is_empty() { code } else { exit::FAILED }, summary.outcome))
+    Ok((if unbalanced.is_empty() { code } else { exit::FAILED }, summary.outcome, lock))
+}
+
+/// A run that has ended, and closed its state.
+struct Ended {
+    summary: Summary,
+    unbalanced: Vec<Imbalance>,
+    lock: Lock,
 }
 
 /// Waits for the end of a run, and shows how it goes if there is somebody to see it.
-fn wait_for(
-    end: &Receiver<(Summary, Vec<Imbalance>)>,
-    shown: Option<&Handle>,
-    progress: &mut Progress,
-) -> Result<(Summary, Vec<Imbalance>), String> {
+fn wait_for(end: &Receiver<Ended>, shown: Option<&Handle>, progress: &mut Progress) -> Result<Ended, String> {
     loop {
         match end.recv_timeout(EVERY) {
             Ok(ended) => return Ok(ended),
@@ -175,16 +180,22 @@ fn wait_for(
 }
 
 /// The pipeline's state, and what the run goes on from.
-/// With `args` at the beginning, without when it was let go in between.
-fn open_state(pipeline: &Pipeline, path: &Path, args: Option<&Args>) -> Result<(StateKeeper, Option<Resumed>), String> {
-    let holder = Holder { pipeline: pipeline.plan.file.clone(), command: "run".to_owned() };
-    let fresh = args.is_some_and(|args| args.fresh);
+fn open_state(pipeline: &Pipeline, path: &Path, args: &Args) -> Result<(StateKeeper, Option<Resumed>), String> {
+    let holder = holder(pipeline);
     let mut file =
-        if fresh { open_fresh(path, &holder)? } else { StateFile::open(path, &holder).map_err(|e| e.message)? };
-    if let Some(args) = args {
-        reset(pipeline, &mut file, &args.reset_state)?;
-    }
+        if args.fresh { open_fresh(path, &holder)? } else { StateFile::open(path, &holder).map_err(|e| e.message)? };
+    reset(pipeline, &mut file, &args.reset_state)?;
     StateKeeper::open(file, &pipeline.plan)
+}
+
+/// The same after a pause.
+fn open_again(pipeline: &Pipeline, path: &Path, lock: Lock) -> Result<(StateKeeper, Option<Resumed>), String> {
+    let file = StateFile::open_with(path, &holder(pipeline), lock).map_err(|e| e.message)?;
+    StateKeeper::open(file, &pipeline.plan)
+}
+
+fn holder(pipeline: &Pipeline) -> Holder {
+    Holder { pipeline: pipeline.plan.file.clone(), command: "run".to_owned() }
 }
 
 /// A state in which a run has begun anew; one that cannot be used is put aside.

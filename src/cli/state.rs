@@ -10,7 +10,7 @@ use crate::base::time::Timestamp;
 use crate::inspect::spelling::{count, counted};
 use crate::plan::NodeKind;
 use crate::store::control::{Pause, pause};
-use crate::store::rows::StateRow;
+use crate::store::rows::Item;
 use crate::store::state::{Holder, StateFile, StateReader};
 
 use self::spell::{Wanted, key_json, key_text, value_json};
@@ -109,8 +109,8 @@ fn overview(target: &Target) -> Result<u8, u8> {
 }
 
 /// Hands out the keys of a step that are there. The error was said.
-fn each(reader: &StateReader, step: &str, each: &mut dyn FnMut(&StateRow) -> Result<(), String>) -> Result<(), u8> {
-    let there = &mut |row: &StateRow| if row.value.is_some() { each(row) } else { Ok(()) };
+fn each(reader: &StateReader, step: &str, each: &mut dyn FnMut(Item<'_>) -> Result<(), String>) -> Result<(), u8> {
+    let there = &mut |row: Item<'_>| if row.value.is_some() { each(row) } else { Ok(()) };
     reader.rows(step, 0..KEY_GROUPS, there).map_err(|e| failed(&e.message))
 }
 
@@ -167,16 +167,16 @@ fn write_rows(
         output.line("key,value")?;
     }
     let read = reader.rows(step, 0..KEY_GROUPS, &mut |row| {
-        let Some(value) = &row.value else { return Ok(()) };
-        if wanted.is_some_and(|wanted| !wanted.is(&row.key)) {
+        let Some(value) = row.value else { return Ok(()) };
+        if wanted.is_some_and(|wanted| !wanted.is(row.key)) {
             return Ok(());
         }
         *shown += 1;
         let value = value_json(value);
         output.line(&match format {
-            Format::Text => format!("{}\t{value}", key_text(&row.key)),
-            Format::Ndjson => format!("{{\"key\":{},\"value\":{value}}}", key_json(&row.key)),
-            Format::Csv => format!("{},{}", csv(&key_text(&row.key)), csv(&value)),
+            Format::Text => format!("{}\t{value}", key_text(row.key)),
+            Format::Ndjson => format!("{{\"key\":{},\"value\":{value}}}", key_json(row.key)),
+            Format::Csv => format!("{},{}", csv(&key_text(row.key)), csv(&value)),
         })
     });
     read.map_err(|e| e.message)
@@ -197,8 +197,8 @@ fn delete(target: &Target, step: &str, key: &str) -> Result<u8, u8> {
     let wanted = Wanted::of(key);
     let mut found = Vec::new();
     let read = file.rows(step, 0..KEY_GROUPS, &mut |row| {
-        if row.value.is_some() && wanted.is(&row.key) {
-            found.push((row.hash, row.key.clone()));
+        if row.value.is_some() && wanted.is(row.key) {
+            found.push((row.hash, row.key.to_vec()));
         }
         Ok(())
     });
@@ -222,10 +222,13 @@ pub struct Opened {
 /// Opens a state that is there to change it. The error was said.
 pub fn open_to_write(path: &Path, target: &Target, command: &str) -> Result<Opened, u8> {
     let holder = Holder { pipeline: target.file.display().to_string(), command: command.to_owned() };
-    let pause = match StateReader::held(path).filter(|held| held.command == "run") {
+    let mut pause = match StateReader::held(path).filter(|held| held.command == "run") {
         Some(_) => pause(path, command).map_err(|e| failed(&e.message))?,
         None => None,
     };
-    let file = StateFile::open(path, &holder).map_err(|e| failed(&e.message))?;
-    Ok(Opened { file, pause })
+    let file = match pause.as_mut().and_then(Pause::take_lock) {
+        Some(lock) => StateFile::open_with(path, &holder, lock),
+        None => StateFile::open(path, &holder),
+    };
+    Ok(Opened { file: file.map_err(|e| failed(&e.message))?, pause })
 }

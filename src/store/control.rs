@@ -1,18 +1,27 @@
 //! The socket beside a running state: whoever wants to change the state asks the run to pause. It stops at a checkpoint,
-//! lets the state go, and goes on from that checkpoint when the connection ends, however it ends. So there is one way to
-//! change a state, whether its pipeline runs or not, and what is changed is part of the checkpoint that the run goes on from.
+//! closes the state, lends its lock, and goes on from that checkpoint when the connection ends, however it ends. So there is
+//! one way to change a state, whether its pipeline runs or not, and what is changed is part of the checkpoint that the run
+//! goes on from. The lock is a file that both processes have open: nobody else can come between, whichever of them ends.
 //!
 //! The socket lies in a directory that only its owner may enter. Who connects sends one line, why the state is wanted; the
 //! answer is one line, `paused`, or `refused: ` and a reason.
 
 use std::fs::DirBuilder;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::state::StateError;
+use rustix::io::retry_on_intr;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+
+use super::state::{Lock, StateError};
 
 /// How long either side waits for a line that should come at once.
 const LINE_WITHIN: Duration = Duration::from_secs(5);
@@ -38,7 +47,15 @@ pub struct Request {
 
 /// A run is paused until this is dropped.
 pub struct Pause {
+    lock: Option<Lock>,
     _stream: UnixStream,
+}
+
+impl Pause {
+    /// The lock of the state, which the run lends; once.
+    pub fn take_lock(&mut self) -> Option<Lock> {
+        self.lock.take()
+    }
 }
 
 fn socket_path(state: &Path) -> PathBuf {
@@ -93,9 +110,9 @@ impl Drop for Control {
 }
 
 impl Request {
-    /// The state was let go: waits until whoever asked is done with it.
-    pub fn paused(mut self) {
-        let told = writeln!(self.stream, "{PAUSED}").and_then(|()| self.stream.set_read_timeout(None));
+    /// The state is closed: lends the lock, and waits until whoever asked is done with it.
+    pub fn paused(mut self, lock: &Lock) {
+        let told = lend(&self.stream, lock).and_then(|()| self.stream.set_read_timeout(None));
         if told.is_ok() {
             let mut nothing = [0; 64];
             while self.stream.read(&mut nothing).is_ok_and(|read| read > 0) {}
@@ -109,16 +126,58 @@ impl Request {
     }
 }
 
+/// Tells that the run is paused, and with it hands over the lock.
+fn lend(stream: &UnixStream, lock: &Lock) -> io::Result<()> {
+    let text = format!("{PAUSED}\n");
+    let files = [lock.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    beside.push(SendAncillaryMessage::ScmRights(&files));
+    let sent = retry_on_intr(|| {
+        let text = [IoSlice::new(text.as_bytes())];
+        sendmsg(stream, &text, &mut beside, SendFlags::NOSIGNAL)
+    })?;
+    if sent == text.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// The line that is answered, and the lock if one comes with it.
+fn answer(stream: &UnixStream) -> io::Result<(String, Option<Lock>)> {
+    let (mut text, mut lock) = (Vec::new(), None);
+    while !text.ends_with(b"\n") && text.len() < LINE_BYTES as usize {
+        let mut bytes = [0; 512];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let got = retry_on_intr(|| {
+            let mut bytes = [IoSliceMut::new(&mut bytes)];
+            recvmsg(stream, &mut bytes, &mut beside, RecvFlags::CMSG_CLOEXEC)
+        })?;
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                lock = files.last().map(|file| Lock::lent(file.into())).or(lock);
+            }
+        }
+        text.extend_from_slice(bytes.get(..got.bytes).unwrap_or_default());
+        if got.bytes == 0 {
+            break;
+        }
+    }
+    Ok((String::from_utf8_lossy(&text).trim_end().to_owned(), lock))
+}
+
 /// Asks whoever runs with a state to pause; `None` if nobody listens beside it.
 pub fn pause(state: &Path, why: &str) -> Result<Option<Pause>, StateError> {
     let Ok(mut stream) = UnixStream::connect(socket_path(state)) else { return Ok(None) };
     let asked = stream
         .set_read_timeout(Some(PAUSED_WITHIN))
         .and_then(|()| writeln!(stream, "{why}"))
-        .and_then(|()| line(&stream));
+        .and_then(|()| answer(&stream));
     let failed = |why: &str| Err(StateError::new(format!("the run that has the state `{}` {why}", state.display())));
-    match asked.as_deref() {
-        Ok(PAUSED) => Ok(Some(Pause { _stream: stream })),
+    let (text, lock) = match asked {
+        Ok((text, lock)) => (Ok(text), lock),
+        Err(e) => (Err(e), None),
+    };
+    match text.as_deref() {
+        Ok(PAUSED) => Ok(Some(Pause { lock, _stream: stream })),
         Ok("") => failed("ended before it paused; ask again"),
         Ok(answer) => failed(&format!("cannot pause: {}", answer.strip_prefix(REFUSED).unwrap_or(answer))),
         Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -130,7 +189,12 @@ pub fn pause(state: &Path, why: &str) -> Result<Option<Pause>, StateError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::{Holder, StateFile, StateReader};
     use super::*;
+
+    fn holder(command: &str) -> Holder {
+        Holder { pipeline: "p.yaml".into(), command: command.into() }
+    }
 
     #[test]
     fn a_run_pauses_until_the_asker_is_done_or_gone() {
@@ -138,11 +202,12 @@ mod tests {
         let state = directory.path().join("p.db");
         assert!(pause(&state, "purge").unwrap().is_none());
         let control = Control::listen(&state).unwrap();
+        let lock = StateFile::open(&state, &holder("run")).unwrap().close();
         let (told, tells) = std::sync::mpsc::channel();
         let runs = std::thread::spawn(move || {
             let request = control.next().unwrap();
             told.send(request.why.clone()).unwrap();
-            request.paused();
+            request.paused(&lock);
             told.send("goes on".to_owned()).unwrap();
             control.next().unwrap().refuse("it reads standard input");
             drop(control.next().unwrap());
@@ -157,6 +222,49 @@ mod tests {
         assert!(why(pause(&state, "purge")).ends_with("ended before it paused; ask again"));
         runs.join().unwrap();
         assert!(pause(&state, "purge").unwrap().is_none());
+    }
+
+    #[test]
+    fn nobody_comes_between_a_run_and_whoever_it_lends_its_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("p.db");
+        let control = Control::listen(&state).unwrap();
+        let lock = StateFile::open(&state, &holder("run")).unwrap().close();
+        let is_free = || StateFile::open(&state, &holder("other run")).is_ok();
+        let runs = std::thread::spawn(move || {
+            control.next().unwrap().paused(&lock);
+            lock
+        });
+        let mut paused = pause(&state, "purge").unwrap().unwrap();
+        assert!(!is_free(), "before the asker opens it");
+        let file = StateFile::open_with(&state, &holder("purge"), paused.take_lock().unwrap()).unwrap();
+        assert_eq!(StateReader::held(&state).map(|held| held.command), Some("purge".into()));
+        assert!(!is_free(), "while it has it");
+        drop(file);
+        assert!(!is_free(), "before the run goes on");
+        drop(paused);
+        let lock = runs.join().unwrap();
+        assert!(!is_free());
+        let file = StateFile::open_with(&state, &holder("run"), lock).unwrap();
+        assert_eq!(StateReader::held(&state).map(|held| held.command), Some("run".into()));
+        drop(file);
+        assert!(is_free());
+    }
+
+    #[test]
+    fn a_lock_outlives_the_run_that_lent_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("p.db");
+        let control = Control::listen(&state).unwrap();
+        let lock = StateFile::open(&state, &holder("run")).unwrap().close();
+        let runs = std::thread::spawn(move || control.next().unwrap().paused(&lock));
+        let mut paused = pause(&state, "purge").unwrap().unwrap();
+        let lent = paused.take_lock().unwrap();
+        drop(paused);
+        runs.join().unwrap();
+        assert!(StateFile::open(&state, &holder("other run")).is_err());
+        drop(lent);
+        assert!(StateFile::open(&state, &holder("other run")).is_ok());
     }
 
     #[test]
