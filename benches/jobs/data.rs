@@ -38,13 +38,33 @@ pub fn make_once(path: &Path, events: u64, keys: u64) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Takes away a file that was made.
+pub fn remove(path: &Path) -> Result<(), Failure> {
+    std::fs::remove_file(path.with_extension("made"))?;
+    Ok(std::fs::remove_file(path)?)
+}
+
+/// Writes an event of each key, then `more` events of the first `busy` of the keys.
+pub fn make_keys(path: &Path, keys: u64, more: u64, busy: u64) -> Result<(), Failure> {
+    eprintln!("making {keys} events of {keys} devices and {more} of {busy} of them: {}", path.display());
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    for event in 0..keys + more {
+        let device = if event < keys { event } else { random(event, 2) % busy };
+        write_of(&mut out, event, device)?;
+    }
+    Ok(out.flush()?)
+}
+
 /// One event of about 150 bytes. A quarter come up to 5 s late, the others up to 50 ms; none is later than that.
 fn write(out: &mut impl std::io::Write, event: u64, keys: u64) -> std::io::Result<()> {
+    write_of(out, event, random(event, 2) % keys)
+}
+
+fn write_of(out: &mut impl std::io::Write, event: u64, device: u64) -> std::io::Result<()> {
     let late = if random(event, 0).is_multiple_of(4) { random(event, 1) % DISORDER_MS } else { random(event, 1) % 50 };
     let at = Timestamp(START + (event as i64 - late as i64) * 1_000);
     let mut time = [0; RFC3339_LEN];
     let time = write_rfc3339(at, &mut time);
-    let device = random(event, 2) % keys;
     // `{:?}` writes a double as JSON programs do: 21.0, 21.35.
     let temperature = (random(event, 3) % 4_000) as f64 / 100.0;
     let humidity = (2_000 + random(event, 4) % 6_000) as f64 / 100.0;

@@ -2,9 +2,12 @@
 //!
 //! `cargo bench --bench jobs` makes the data (once), runs everything and prints Markdown. Sections are chosen by name:
 //! `cargo bench --bench jobs -- cpu scaling J3`. Sections: `cpu` (processor time per event, ratio to the yardstick, peak
-//! memory), `checkpoints` (what one a second costs), `scaling` (one worker on one processor against two on two), `keys` (instructions per event at 1,000 and
-//! 1,000,000 keys), `script` (a script outside of the compiled subset), `start` (from start to the first row). Names of
-//! jobs (`J1` to `J5`) choose among those of `cpu`, `checkpoints` and `scaling`.
+//! memory), `checkpoints` (what one a second costs), `scaling` (one worker on one processor against two on two), `keys`
+//! (a million keys: instructions per event against those of a thousand, pauses at checkpoints, how long recovery takes),
+//! `script` (a script outside of the compiled subset), `start` (from start to the first row). Names of jobs (`J1` to `J5`)
+//! choose among those of `cpu`, `checkpoints` and `scaling`.
+//!
+//! Instructions are counted by the processor through `perf` where it lets programs count, else by `valgrind`.
 //!
 //! The data and the outputs lie in `target/bench`. `MILLSTREAM` names another binary to measure, `BENCH_EVENTS` another
 //! number of events.
@@ -12,8 +15,10 @@
 // What a benchmark prints is its result.
 #![allow(clippy::print_stdout)]
 
+mod checkpoints;
 mod compare;
 mod data;
+mod keys;
 mod measure;
 mod report;
 mod yardstick;
@@ -40,8 +45,11 @@ pub struct Places {
     events: u64,
 }
 
+/// A job's name and what it does.
+type Job = (&'static str, &'static str);
+
 /// The five jobs by name, with their file's stem.
-const JOBS: [(&str, &str); 5] = [
+const JOBS: [Job; 5] = [
     ("J1", "pass every row through"),
     ("J2", "filter, add a field, drop a field"),
     ("J3", "tumbling 10 s per device: count, avg, min, max"),
@@ -89,9 +97,9 @@ fn run(chosen: &[&str]) -> Result<(), Failure> {
     for section in SECTIONS.into_iter().filter(|s| all || sections.contains(s)) {
         match section {
             "cpu" => report::cpu(&places, &jobs)?,
-            "checkpoints" => report::checkpoints(&places, &jobs)?,
+            "checkpoints" => checkpoints::checkpoints(&places, &jobs)?,
             "scaling" => report::scaling(&places, &jobs)?,
-            "keys" => report::keys(&places)?,
+            "keys" => keys::keys(&places)?,
             "script" => report::script(&places)?,
             _ => report::start(&places)?,
         }

@@ -1,30 +1,30 @@
 //! The sections: each measures one thing and prints a table in Markdown.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::measure::{Cost, cost, instructions, median};
-use crate::{Failure, Places, compare, data};
-
-type Job = (&'static str, &'static str);
+use crate::measure::{Cost, Run, cost, median};
+use crate::{Failure, Job, Places, compare};
 
 /// Runs of each program for processor time, taken in turns so that both see the same machine.
 const TURNS: usize = 5;
 /// Runs for wall-clock time, of which the best counts: everything that disturbs only adds to it.
 const BEST_OF: usize = 7;
 
-fn pipeline(places: &Places, name: &str) -> String {
+/// The file of a pipeline.
+pub fn pipeline(places: &Places, name: &str) -> String {
     places.jobs.join(format!("{}.yaml", name.to_lowercase())).display().to_string()
 }
 
-fn path(places: &Places, name: &str) -> PathBuf {
+/// Where outputs are written.
+pub fn path(places: &Places, name: &str) -> PathBuf {
     places.data.join("out").join(name)
 }
 
 /// Freeing the blocks of a file that is replaced takes the system as long as a tenth of a job, and is nobody's work here.
-fn remove_old(file: &PathBuf) -> Result<(), Failure> {
+pub fn remove_old(file: &Path) -> Result<(), Failure> {
     match std::fs::remove_file(file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
         _ => Ok(()),
@@ -36,20 +36,16 @@ fn run_yardstick(places: &Places, job: &str) -> Result<Cost, Failure> {
     let output = path(places, &format!("{}.yardstick", job.to_lowercase()));
     remove_old(&output)?;
     let output = output.display().to_string();
-    cost(places, (Some("0"), None), &places.myself, &["yardstick", job, &input, &output])
+    let run = Run { processors: Some("0"), ..Run::default() };
+    cost(places, &run, &places.myself, &["yardstick", job, &input, &output])
 }
 
 fn run_ours(places: &Places, name: &str, workers: usize) -> Result<Cost, Failure> {
-    run_with_checkpoints(places, name, workers, None)
-}
-
-/// With a checkpoint every so often; as often as the author's default if nothing is said.
-fn run_with_checkpoints(places: &Places, name: &str, workers: usize, every: Option<&str>) -> Result<Cost, Failure> {
     let processors = if workers == 1 { "0" } else { "0,1" };
     let count = workers.to_string();
     remove_old(&path(places, &format!("{}.ndjson", name.to_lowercase())))?;
     let arguments = ["run", "--fresh", "--workers", &count, &pipeline(places, name)];
-    cost(places, (Some(processors), every), &places.millstream, &arguments)
+    cost(places, &Run { processors: Some(processors), ..Run::default() }, &places.millstream, &arguments)
 }
 
 fn micros_per_event(places: &Places, seconds: f64) -> f64 {
@@ -86,31 +82,6 @@ pub fn cpu(places: &Places, jobs: &[Job]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What checkpoints cost: ten a second against none, in turns; one a second costs a tenth of that.
-pub fn checkpoints(places: &Places, jobs: &[Job]) -> Result<(), Failure> {
-    println!("\n### Checkpoints\n");
-    println!("Processor time of one worker, files synced; the middle of {BEST_OF} pairs.\n");
-    println!("| job | none µs an event | ten a second µs an event | one a second costs |");
-    println!("|---|---:|---:|---:|");
-    for (job, what) in jobs {
-        let (mut without, mut with, mut more) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..BEST_OF {
-            let none = run_with_checkpoints(places, job, 1, Some("1h"))?;
-            let many = run_with_checkpoints(places, job, 1, Some("100ms"))?;
-            without.push(none.cpu);
-            with.push(many.cpu);
-            more.push((many.cpu - none.cpu) / none.cpu / 10.0);
-        }
-        println!(
-            "| {job} {what} | {:.2} | {:.2} | {:.1} % |",
-            micros_per_event(places, median(without)),
-            micros_per_event(places, median(with)),
-            median(more) * 100.0,
-        );
-    }
-    Ok(())
-}
-
 /// Wall-clock time of one worker on one processor against two on two.
 pub fn scaling(places: &Places, jobs: &[Job]) -> Result<(), Failure> {
     println!("\n### Two workers\n");
@@ -126,38 +97,6 @@ pub fn scaling(places: &Places, jobs: &[Job]) -> Result<(), Failure> {
         }
         let [one, two] = best;
         println!("| {job} {what} | {one:.2} | {two:.2} | {:.2} |", one / two);
-    }
-    Ok(())
-}
-
-/// Instructions per event while 1,000 and 1,000,000 keys hold state: what the second half of the events adds, so that
-/// neither starting nor the rows that leave at the end count.
-pub fn keys(places: &Places) -> Result<(), Failure> {
-    println!("\n### Many keys\n");
-    println!(
-        "One window of a day per device, four aggregates, rows discarded; instructions in user mode that the second"
-    );
-    println!("half of the events adds.\n");
-    println!("| keys | instructions per event |");
-    println!("|---:|---:|");
-    let mut counts = Vec::new();
-    let half = places.events / 2;
-    for (keys, name) in [(1_000, "events"), (1_000_000, "events-1m")] {
-        let mut of_files = Vec::new();
-        for (events, file) in [(half, format!("{name}-half.ndjson")), (places.events, format!("{name}.ndjson"))] {
-            data::make_once(&places.data.join(&file), events, keys)?;
-            let assignment = format!("KEYS_FILE={file}");
-            let program = places.millstream.display().to_string();
-            let pipeline = pipeline(places, "keys");
-            let arguments = [assignment.as_str(), &program, "run", "--workers", "1", &pipeline];
-            of_files.push(instructions(places, "env".as_ref(), &arguments)?);
-        }
-        let count = (of_files.get(1).unwrap_or(&f64::NAN) - of_files.first().unwrap_or(&f64::NAN)) / half as f64;
-        println!("| {keys} | {count:.0} |");
-        counts.push(count);
-    }
-    if let [few, many] = counts.as_slice() {
-        println!("\nRatio: {:.2}.", many / few);
     }
     Ok(())
 }
