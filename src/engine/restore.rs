@@ -10,12 +10,16 @@ use super::epoch::{Part, Resume};
 use super::job::{Job, lock};
 use super::lower::ReaderKind;
 use super::stage::Stage;
-use super::state::{Decoded, Decoder, first_hash, partition_of};
+use super::state::{Decode, Decoded, Decoder, first_hash, partition_of};
 
 /// Key groups whose rows are asked for at once; those of no share are passed over.
 const GROUPS_AT_ONCE: u64 = 16;
-/// Parts that may wait for each thread.
+/// Parts that may wait to be decoded.
 const PARTS_AHEAD: usize = 2;
+/// Rows that are decoded at once: few enough that their memory is used again and again.
+const BATCH: usize = 2_048;
+/// Batches of rows that may wait for a share to take them in.
+const BATCHES_AHEAD: usize = 8;
 /// Keys of a share that room is made for before they come.
 const MOST_EXPECTED: usize = 16 << 20;
 
@@ -85,7 +89,7 @@ fn side_by_side(from: &Resume<'_>, steps: &[Step], stages: Vec<Vec<Option<&mut S
     std::thread::scope(|scope| {
         let (mut to_shares, mut threads) = (Vec::new(), Vec::new());
         for of_share in stages {
-            let (sender, decoded) = sync_channel(PARTS_AHEAD);
+            let (sender, decoded) = sync_channel(BATCHES_AHEAD);
             to_shares.push(sender);
             threads.push(scope.spawn(move || take_in(steps, of_share, &decoded, failure)));
         }
@@ -145,16 +149,23 @@ fn decode(
         if lock(failure).is_some() {
             continue;
         }
-        let mut decoder = (of.decoder)();
-        let read = rows(&mut |row| match row.value {
-            Some(_) => decoder.row(row).map_err(|e| format!("step `{}`: {}", of.name, e.message)),
-            None => Ok(()),
+        // A share that takes no more has failed.
+        let send = |decoder: Box<dyn Decode>| drop(to_share.send((step, decoder.finish())));
+        let (mut decoder, mut decoded) = ((of.decoder)(), 0);
+        let read = rows(&mut |row| {
+            if row.value.is_none() {
+                return Ok(());
+            }
+            decoder.row(row).map_err(|e| format!("step `{}`: {}", of.name, e.message))?;
+            decoded += 1;
+            if decoded == BATCH {
+                send(std::mem::replace(&mut decoder, (of.decoder)()));
+                decoded = 0;
+            }
+            Ok(())
         });
-        match read {
-            // A share that takes no more has failed.
-            Ok(()) => drop(to_share.send((step, decoder.finish()))),
-            Err(why) => note(failure, Err(why)),
-        }
+        send(decoder);
+        note(failure, read);
     }
 }
 

@@ -171,6 +171,7 @@ impl Counts {
 
     pub fn expect(&mut self, keys: usize) {
         self.keys.expect(keys);
+        self.accumulators.expect(keys);
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {

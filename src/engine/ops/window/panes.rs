@@ -424,6 +424,7 @@ impl Panes {
 
     pub fn expect(&mut self, keys: usize) {
         self.keys.expect(keys);
+        self.contents.accumulators.expect(keys);
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {

@@ -435,6 +435,7 @@ impl Sessions {
 
     pub fn expect(&mut self, keys: usize) {
         self.keys.expect(keys);
+        self.accumulators.expect(keys);
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {

@@ -157,6 +157,10 @@ impl Store for Folds {
         self.values.push(self.folding.init.clone());
     }
 
+    fn expect(&mut self, slots: usize) {
+        self.values.reserve(slots);
+    }
+
     fn clear(&mut self, slot: u32) {
         if let Some(value) = self.values.get_mut(slot as usize) {
             *value = self.folding.init.clone();

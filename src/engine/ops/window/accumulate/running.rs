@@ -44,6 +44,9 @@ pub(super) trait Store: Debug + Send {
     /// One more slot, empty.
     fn allocate(&mut self);
 
+    /// About so many slots will be filled.
+    fn expect(&mut self, slots: usize);
+
     /// Empties a slot.
     fn clear(&mut self, slot: u32);
 
@@ -100,6 +103,10 @@ impl<R: Running> Slots<R> {
 impl<R: Running> Store for Slots<R> {
     fn allocate(&mut self) {
         self.values.push(R::empty(self.constant));
+    }
+
+    fn expect(&mut self, slots: usize) {
+        self.values.reserve(slots);
     }
 
     fn clear(&mut self, slot: u32) {
