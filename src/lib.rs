@@ -30,7 +30,8 @@
 //!   the output ([`engine::gate`]).
 //! * A row that nobody changed leaves as the bytes that came ([`data::batch`]).
 //! * A field name becomes a column number when the plan is made ([`data::layout`]); nothing looks a name up per event.
-//! * Every row that comes in is counted where it ends ([`engine::ledger`]).
+//! * Every row that comes in is counted where it ends, and what an entry takes in was counted where it was handed on
+//!   ([`engine::ledger`]).
 //! * State is rows by key, handed out as changes and given back on restart ([`engine::state`]). What changed is set apart
 //!   at a barrier and encoded in slices between ticks; a key that changes before its slice has come is encoded first.
 //! * A checkpoint is cut at one point of the stream: a barrier flows with the rows, and what every source, step and sink
@@ -55,13 +56,14 @@
 //! | how keys are encoded while they go on changing | `engine::ops::window::keys`, `engine::ops::window::frozen` |
 //! | how state is read back | `engine::restore` |
 //! | whose state a changed pipeline may use | `plan::meaning`, `engine::kept` |
-//! | how dead letters are sent again | `engine::retry` |
+//! | how dead letters are sent again | `engine::retry`; what is kept for it: `store::rows`, `Origin` |
 //! | what is kept between runs, its tables, their damage | `store::state`, `store::rows` |
 //! | reading and writing JSON | `data::json` |
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
 //! | what is durable before its sender is told so | `store::journal`, `connectors::journalled` |
 //! | what sources are told of checkpoints | `engine::commits` |
+//! | how new rows of a database are found | `store::growing`, `connectors::sqlite_source` |
 //! | how a run that goes on finds its files again | `connectors::file_stream`, `connectors::find_again` |
 //! | how files are packed, named and rotated | `connectors::output_files`, `connectors::pack` |
 //! | what a crash leaves of an output file | `connectors::output_file` (written as rows come), `connectors::appended_file` (at checkpoints), `connectors::undo_log` |
