@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sends random bytes at whatever reads them: `tests/fuzz/run.sh [SECONDS [TARGET…]]`. SECONDS are shared by the targets,
-# 120 unless said; what is found is kept in target/fuzz/found and fails the run. Inputs that led somewhere new stay in
+# 120 unless said (`.ci/run` takes fewer); what is found is kept in target/fuzz/found and fails the run. Inputs that led somewhere new stay in
 # target/fuzz/inputs, and the next run begins with them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -8,21 +8,34 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-120}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(config json csv msgpack logfmt lines expression script state)
+[ ${#targets[@]} -gt 0 ] || targets=(config json csv msgpack logfmt lines expression script state state_file journal)
 
+# As tests/run.sh does it: as root what is missing is installed, otherwise the run fails. It is never left out silently.
 command -v c++ >/dev/null || {
-    echo "tests/fuzz/run.sh: a C++ compiler is missing, which libFuzzer is built with; on Debian: apt-get install g++" >&2
-    exit 1
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "tests/fuzz/run.sh: installing g++, which libFuzzer is built with"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++
+    else
+        echo "tests/fuzz/run.sh: a C++ compiler is missing, which libFuzzer is built with; on Debian: sudo apt-get install g++" >&2
+        exit 1
+    fi
 }
 
-# What cargo-fuzz would say; the stable compiler takes it as well. With a target named, build scripts and macros are
-# built without it.
-host=$(rustc -vV | sed -n 's/^host: //p')
-flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
-flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
-RUSTFLAGS=$flags cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml --target "$host" \
-    --target-dir target/fuzz/build
-program=target/fuzz/build/$host/release/millstream-fuzz
+# Files that targets write and read are in memory where that is possible.
+memory=/dev/shm
+[ -d $memory ] && [ -w $memory ] || memory=${TMPDIR:-/tmp}
+MILLSTREAM_FUZZ_DIRECTORY=$(mktemp -d "$memory/millstream-fuzz.XXXXXX")
+export MILLSTREAM_FUZZ_DIRECTORY
+trap 'rm -rf "$MILLSTREAM_FUZZ_DIRECTORY"' EXIT
+
+# What cargo-fuzz would say; the stable compiler takes it as well. Only our own crates get it (rustc.sh), and the profile
+# is that of the tests: what is below them has been built for those.
+MILLSTREAM_FUZZ_FLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
+MILLSTREAM_FUZZ_FLAGS+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
+export MILLSTREAM_FUZZ_FLAGS
+RUSTC_WRAPPER=$PWD/tests/fuzz/rustc.sh cargo build --quiet --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target
+program=target/debug/millstream-fuzz
 
 # Samples to begin with: a file each in target/fuzz/seeds/TARGET.
 seeds=target/fuzz/seeds
@@ -65,9 +78,19 @@ if [ -d "$seeds/script" ]; then
         printf 'let x = %s;\na = x; if ok == true { emit(event) } else { map.x = [x, b] }' "$line" >"$seeds/script/$n"
     done <"$examples"
 fi
-if [ -d "$seeds/state" ]; then
-    MILLSTREAM_FUZZ=state MILLSTREAM_FUZZ_SAMPLE=$seeds/state/sample "$program" -runs=1 \
-        -artifact_prefix=target/fuzz/ >/dev/null 2>&1 || true
+for target in state journal; do
+    [ ! -d "$seeds/$target" ] || MILLSTREAM_FUZZ=$target MILLSTREAM_FUZZ_SAMPLE=$seeds/$target/sample "$program" -runs=1 \
+        -artifact_prefix=target/fuzz/ >target/fuzz/sample.log 2>&1 || true
+    # The program ends as soon as it has written it, which libFuzzer takes for a failure.
+    [ ! -d "$seeds/$target" ] || [ -s "$seeds/$target/sample" ] || {
+        echo "tests/fuzz/run.sh: there is no sample for $target: see target/fuzz/sample.log" >&2
+        exit 1
+    }
+done
+# A byte that says how, then changes of four bytes each; or what is packed.
+if [ -d "$seeds/state_file" ]; then
+    printf '\0\4\0\1\1' >"$seeds/state_file/patch"
+    printf '\1\1\0\12\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1a' >"$seeds/state_file/chunk"
 fi
 
 failed=()

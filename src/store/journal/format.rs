@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::base::limit::JOURNAL_GROUP_BYTES;
+use crate::base::sum;
 use crate::base::time::Timestamp;
 
 /// Bytes of a segment's header.
@@ -100,7 +101,7 @@ impl SegmentHeader {
         if !bytes.starts_with(&SEGMENT_MAGIC) {
             return Err(Unfit::Torn("it does not begin as a journal's file does"));
         }
-        if u32_at(bytes, 28) != crc32fast::hash(bytes.get(..28).unwrap_or_default()) {
+        if !sum::is_right(u32_at(bytes, 28) == crc32fast::hash(bytes.get(..28).unwrap_or_default())) {
             return Err(Unfit::Torn("its header does not have the checksum that it was written with"));
         }
         let version = u16_at(bytes, 8);
@@ -149,7 +150,7 @@ impl GroupHeader {
         if bytes.len() < GROUP_HEADER || !summed.starts_with(&GROUP_MAGIC) {
             return None;
         }
-        if u32_at(bytes, GROUP_HEADER - 4) != salted(salt, summed) {
+        if !sum::is_right(u32_at(bytes, GROUP_HEADER - 4) == salted(salt, summed)) {
             return None;
         }
         let arrived = Timestamp(i64::from_le_bytes(number(bytes, 20)));

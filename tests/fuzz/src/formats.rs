@@ -1,7 +1,9 @@
 //! Streams of every format, cut where their bytes say, and what their rows are.
 
-use millstream::data::format::{Csv, Format, KeyValue, Logfmt, Text};
+use millstream::data::format::{Csv, Format, KeyValue, Logfmt, Pattern, Text};
 use millstream::data::formats::Decoder;
+use millstream::data::formats::grok::grok;
+use millstream::data::formats::pattern::regex;
 use millstream::data::framing::{Block, Decoded, Framer};
 use millstream::data::json::{event_of, parse_value, write_value};
 use millstream::data::layout::{Demand, FieldPath, Layout};
@@ -95,6 +97,19 @@ pub fn logfmt(data: &[u8]) {
     stream(&Format::Logfmt(Logfmt { infer: data.len() % 2 == 0 }), data);
 }
 
+/// Lines by patterns: the first line is one.
+fn patterns(data: &[u8]) {
+    let Some(end) = data.iter().position(|b| *b == b'\n') else { return };
+    let (pattern, rest) = data.split_at(end);
+    let Ok(pattern) = std::str::from_utf8(pattern) else { return };
+    if pattern.len() > 200 {
+        return;
+    }
+    for read in [regex(pattern), grok(pattern, &[])].into_iter().flatten() {
+        stream(&Format::Pattern(Pattern { language: "regex", alternatives: vec![read] }), rest);
+    }
+}
+
 /// The other formats that read a line at a time.
 pub fn lines(data: &[u8]) {
     let pairs = |pair: &str, sign: &str| KeyValue {
@@ -105,6 +120,7 @@ pub fn lines(data: &[u8]) {
     };
     stream(&Format::Text(Text { field: "a".into() }), data);
     stream(&Format::CombinedLog, data);
+    patterns(data);
     stream(&Format::KeyValue(pairs(" ", "=")), data);
     stream(&Format::KeyValue(pairs("; ", ": ")), data);
 }

@@ -6,13 +6,14 @@ mod expressions;
 mod formats;
 mod pipelines;
 mod state;
+mod stored;
 
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 
 /// Each target by name.
-const TARGETS: [(&str, fn(&[u8])); 9] = [
+const TARGETS: [(&str, fn(&[u8])); 11] = [
     ("config", pipelines::config),
     ("json", formats::json),
     ("csv", formats::csv),
@@ -22,12 +23,19 @@ const TARGETS: [(&str, fn(&[u8])); 9] = [
     ("expression", expressions::expression),
     ("script", expressions::script),
     ("state", state::state),
+    ("state_file", stored::state_file),
+    ("journal", stored::journal),
 ];
 
 fn target() -> fn(&[u8]) {
     static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
     *TARGET.get_or_init(|| {
         let asked = std::env::var("MILLSTREAM_FUZZ").unwrap_or_default();
+        if let Ok(path) = std::env::var("MILLSTREAM_FUZZ_SAMPLE") {
+            let sample = if asked == "journal" { stored::journal_sample() } else { state::sample() };
+            std::fs::write(path, sample).expect("written");
+            std::process::exit(0);
+        }
         match TARGETS.iter().find(|(name, _)| *name == asked) {
             Some((_, target)) => *target,
             None => panic!("MILLSTREAM_FUZZ names a target: {}", TARGETS.map(|(name, _)| name).join(", ")),
