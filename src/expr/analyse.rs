@@ -144,6 +144,7 @@ pub(super) fn read(
         bindings,
         scopes: Vec::new(),
         function: None,
+        closures: Vec::new(),
         facts: Facts::default(),
         found: Vec::new(),
     };

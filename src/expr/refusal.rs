@@ -50,7 +50,9 @@ pub(super) fn fault(error: &EvalAltResult) -> Fault {
         }
         E::ErrorUnboundThis(_) => "`this` stands for nothing here".into(),
         E::ErrorArithmetic(why, _) => format!("this cannot be computed: {why}"),
-        E::ErrorDataRace(name, _) => format!("`{name}` is changed while it is read"),
+        E::ErrorDataRace(..) => {
+            "a closure uses what it is called on: copy that first, `let copy = items;`, and let the closure use the copy".into()
+        }
         E::ErrorInFunctionCall(_, _, inner, _) => return fault(inner),
         _ => "the script cannot go on here".into(),
     })

@@ -35,6 +35,8 @@ pub(super) struct Walk<'a> {
     pub scopes: Vec<Vec<String>>,
     /// The function whose body is being walked: it sees only its parameters.
     pub function: Option<String>,
+    /// The closures around.
+    pub closures: Vec<String>,
     pub facts: Facts,
     pub found: Vec<Diagnostic>,
 }
@@ -247,11 +249,17 @@ impl Walk<'_> {
 
     /// The bodies of a function, or of a closure whose first parameters are what it captures.
     fn closure(&mut self, name: &str, captured: usize) {
+        // Rhai may name a closure like the one around it.
+        if self.closures.iter().any(|around| around == name) {
+            return;
+        }
+        self.closures.push(name.to_owned());
         for (parameters, body) in bodies(self.ast, name) {
             self.scopes.push(parameters.into_iter().skip(captured).collect());
             self.statements(&body);
             self.scopes.pop();
         }
+        self.closures.pop();
     }
 
     /// A call; `target` is what a method is called on, already walked.

@@ -97,10 +97,12 @@ failed=()
 for target in "${targets[@]}"; do
     echo "▶ fuzz $target"
     log=target/fuzz/$target.log
+    export MILLSTREAM_FUZZ_LAST=$MILLSTREAM_FUZZ_DIRECTORY/last
     if ! MILLSTREAM_FUZZ=$target "$program" -max_total_time=$((seconds / ${#targets[@]})) -timeout=20 -rss_limit_mb=2048 \
         -max_len=8192 -artifact_prefix="target/fuzz/found/$target-" "target/fuzz/inputs/$target" "$seeds/$target" >"$log" 2>&1
     then
         failed+=("$target")
+        compgen -G "target/fuzz/found/$target-*" >/dev/null || cp "$MILLSTREAM_FUZZ_LAST" "target/fuzz/found/$target-overflow"
         grep -E "panicked|ERROR|SUMMARY|assertion|Test unit" -A3 "$log" | tail -n 20 >&2 || tail -n 20 "$log" >&2
     fi
     grep -E "^(stat::|Done|#[0-9]+.*DONE)" "$log" | tail -n 1 || true

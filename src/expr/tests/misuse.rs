@@ -1,7 +1,8 @@
 //! Values where others belong: what is said is in the language's words, whatever Rhai would say.
 
-use super::harness::script;
+use super::harness::{problems, script};
 use crate::expr::built_in::BUILT_IN;
+use crate::expr::{Kind, Scope};
 
 const EVENT: &str = r#"{"name":"abc","n":1,"tags":["a"],"site":{"floor":1},"nothing":null}"#;
 
@@ -36,6 +37,19 @@ fn lists_and_maps_are_asked_of_what_is_none() {
             assert_eq!(said, expected, "{text}");
         }
     }
+}
+
+#[test]
+fn closures_within_closures_are_read_to_their_end() {
+    // Rhai gives some of them one name.
+    for text in
+        ["|| || n", "x || || || || n", "tags.map(|a| |b| a)", "tags.map(|a| tags.map(|b| tags.map(|c| a + b + c)))"]
+    {
+        problems(text, Kind::Expression, &Scope::default());
+        script(&format!("let it = {text}; x = 1;"), EVENT);
+    }
+    let nested = script("x = tags.map(|a| [1, 2].map(|b| b * 2));", EVENT);
+    assert!(nested.ends_with(",\"x\":[[2,4]]}"), "{nested}");
 }
 
 /// Words that only those know who know Rhai or Rust.

@@ -86,6 +86,7 @@ pub fn read(expr: &Expr, given: &Given<'_>) -> Typed {
         perhaps: 0,
         unknown: Vec::new(),
         emitted: Emitted::default(),
+        closures: Vec::new(),
         found: Vec::new(),
     };
     let value = reader.statements(ast.statements());
@@ -120,6 +121,8 @@ pub(super) struct Reader<'a> {
     /// Paths that were reported.
     unknown: Vec<String>,
     emitted: Emitted,
+    /// The closures around.
+    closures: Vec<String>,
     pub found: Vec<Diagnostic>,
 }
 
@@ -225,6 +228,11 @@ impl Reader<'_> {
 
     /// The body of a closure, whose first parameters are what it captures.
     fn closure(&mut self, name: &str, captured: usize) {
+        // Rhai may name a closure like the one around it.
+        if self.closures.iter().any(|around| around == name) {
+            return;
+        }
+        self.closures.push(name.to_owned());
         self.perhaps += 1;
         for (parameters, body) in bodies(self.ast, name) {
             let own = parameters.into_iter().skip(captured).map(|name| (name, Type::any()));
@@ -233,6 +241,7 @@ impl Reader<'_> {
             self.scopes.pop();
         }
         self.perhaps -= 1;
+        self.closures.pop();
     }
 
     /// A call that is no method.
