@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::measure::{Checkpoint, Run, cost, instructions, median};
-use crate::report::pipeline;
+use crate::report::{pipeline, remove_old};
 use crate::{Failure, Places, data};
 
 const MILLION: u64 = 1_000_000;
@@ -26,42 +26,47 @@ pub fn keys(places: &Places) -> Result<(), Failure> {
     per_event(places)
 }
 
-/// The longest ticks, with and without checkpoints, of which all keys or one in a hundred changed; then recovery.
+/// The longest ticks while there are checkpoints, of which one key in a hundred or all changed; then recovery.
 fn pauses(places: &Places) -> Result<(), Failure> {
     println!(
         "\nThe longest time from when a tick could begin at the step until the step was through with it, once all keys"
     );
     println!("were there:\n");
-    println!("| changed | checkpoint every | changed rows | MB | commit ms | longest tick ms |");
-    println!("|---|---|---:|---:|---:|---:|");
+    println!("| changed | every | checkpoints | most rows | most MB | longest commit ms | longest tick ms |");
+    println!("|---|---|---:|---:|---:|---:|---:|");
     let file = "events-keys.ndjson";
     for (name, busy) in [("1 %", MILLION / 100), ("100 %", MILLION)] {
         data::make_keys(&places.data.join(file), MILLION, MORE, busy)?;
-        for every in ["1h", "4s", "1s"] {
+        for every in ["5s", "1s"] {
             let run = Run { processors: None, checkpoint: Some(every), events: Some(file) };
             let arguments = ["run", "--fresh", "--workers", "1", &pipeline(places, "keys")];
             let ran = cost(places, &run, &places.millstream, &arguments)?;
-            // The last one is made when all windows close, the first while keys are still new.
-            let made = ran.checkpoints.split_last().map_or(&[][..], |(_, before)| before);
-            let made: Vec<&Checkpoint> = made.iter().skip_while(|c| c.rows < 1.0).skip(1).collect();
-            let most = |of: fn(&Checkpoint) -> f64| made.iter().map(|c| of(c)).fold(0.0, f64::max);
-            let longest = if made.is_empty() {
-                ran.checkpoints.iter().map(|c| c.longest_tick_ms).fold(0.0, f64::max)
-            } else {
-                most(|c| c.longest_tick_ms)
-            };
+            let made = steady(&ran.checkpoints);
+            let most = |of: fn(&Checkpoint) -> f64| made.iter().map(of).fold(0.0, f64::max);
             println!(
-                "| {name} | {every} ({} counted) | {:.0} | {:.1} | {:.0} | {longest:.1} |",
+                "| {name} | {every} | {} | {:.0} | {:.1} | {:.0} | {:.1} |",
                 made.len(),
                 most(|c| c.rows),
                 most(|c| c.bytes) / 1e6,
                 most(|c| c.commit_ms),
+                most(|c| c.longest_tick_ms),
             );
         }
     }
     let took = recovery(places, file);
     std::fs::remove_file(places.data.join(file))?;
     took
+}
+
+/// The checkpoints made when every key had been stored, but for the last, which comes when all windows close.
+fn steady(made: &[Checkpoint]) -> &[Checkpoint] {
+    let mut stored = 0.0;
+    let filled = made.iter().position(|checkpoint| {
+        stored += checkpoint.rows;
+        stored >= MILLION as f64
+    });
+    let after = filled.and_then(|at| made.get(at + 1..)).unwrap_or_default();
+    after.split_last().map_or(&[], |(_, before)| before)
 }
 
 /// A run that has all keys is stopped, and begun and stopped again: start, reading the state back and stopping.
@@ -79,6 +84,8 @@ fn recovery(places: &Places, file: &str) -> Result<(), Failure> {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
         };
         let stop = |child: &std::process::Child| kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+        // What an earlier run left would be taken for this one's.
+        remove_old(&places.data.join("state/recovery.db"))?;
         let mut first = begin(true)?;
         while read_so_far(places)? < MILLION + MORE {
             std::thread::sleep(std::time::Duration::from_millis(200));
