@@ -115,7 +115,7 @@ impl StateFile {
         let kept = Kept {
             status: Status::Running,
             epoch: 0,
-            run: before.run + 1,
+            run: before.run.saturating_add(1),
             started: now,
             committed: now,
             partitions: Vec::new(),
@@ -172,7 +172,7 @@ impl StateFile {
                 letters.find(&self.connection, &self.path, &filter)?
             }
         };
-        let (run, epoch) = (content.kept.run, content.kept.epoch + 1);
+        let (run, epoch) = (content.kept.run, content.kept.epoch.saturating_add(1));
         let bounds = self.bounds;
         let of_chunks = changes.chunks.iter().fold(0u128, |sum, chunk| sum.wrapping_add(chunk.digest()));
         let of_ledger = changes.ledger.sum.wrapping_add(changes.handed.sum);
@@ -232,7 +232,7 @@ impl StateFile {
             handed: Change::of(&kept.handed, commit.handed.iter(), std::iter::empty()),
             chunks: Vec::new(),
         };
-        let (mut id, epoch) = (self.content.index.next_id(), kept.epoch + 1);
+        let (mut id, epoch) = (self.content.index.next_id(), kept.epoch.saturating_add(1));
         for (step, rows) in &commit.changes {
             let wrong = |e: std::io::Error| unpackable(&self.path, &e);
             pack(&mut self.packer, step, rows, epoch, &mut id, &mut changes.chunks).map_err(wrong)?;

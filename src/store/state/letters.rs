@@ -175,15 +175,15 @@ impl Totals {
         for letter in letters {
             let letter = Letter { id: self.next, letter: letter.clone(), at, run, epoch };
             letter.write(connection)?;
-            self.next += 1;
+            self.next = self.next.saturating_add(1);
             self.count(&letter);
         }
         Ok(())
     }
 
     fn count(&mut self, letter: &Letter) {
-        self.letters += 1;
-        self.bytes += letter.bytes();
+        self.letters = self.letters.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(letter.bytes());
         self.checksum = self.checksum.wrapping_add(letter.checksum());
     }
 
@@ -201,7 +201,7 @@ impl Totals {
             let (letter, checksum) =
                 connection.prepare_cached(&format!("{LETTERS} WHERE id = ?1"))?.query_row([id], read)?;
             self.take(connection, letter.id, letter.bytes(), checksum)?;
-            self.let_go += 1;
+            self.let_go = self.let_go.saturating_add(1);
         }
         Ok(())
     }
