@@ -62,6 +62,7 @@
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
 //! | what is durable before its sender is told so | `store::journal`, `connectors::journalled` |
+//! | what is taken by HTTP, and from whom | `connectors::http_server`, `connectors::http_port` (addresses), `connectors::http_auth`, `connectors::http_body` |
 //! | what sources are told of checkpoints | `engine::commits` |
 //! | how new rows of a database are found | `store::growing`, `connectors::sqlite_source` |
 //! | how a run that goes on finds its files again | `connectors::file_stream`, `connectors::find_again` |

@@ -81,7 +81,9 @@ fn every_pipeline_gives_the_same_with_one_worker_and_with_three() {
     for workers in ["1", "3"] {
         let home = copy();
         let mut all = String::new();
-        for file in pipelines(home.path()) {
+        // One that takes what others send has no end; `tests/http.rs` sends.
+        let ends = |file: &PathBuf| !fs::read_to_string(file).unwrap().contains("http_server:");
+        for file in pipelines(home.path()).into_iter().filter(ends) {
             let name = file.file_name().unwrap().to_str().unwrap().to_owned();
             all += &format!("══ {name}\n{}", millstream(home.path(), &["run", "--quiet", "--workers", workers, &name]));
         }

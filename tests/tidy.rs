@@ -39,6 +39,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["base"]),
     ("mimalloc", &["main"]),
     ("rusqlite", &["store"]),
+    ("axum", &["connectors"]),
+    ("hyper", &["connectors"]),
+    ("hyper_util", &["connectors"]),
 ];
 
 const FILE_LINES: usize = 500;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
@@ -61,15 +61,21 @@ pub fn load(file: &Path, missing_secret: Severity) -> Option<Pipeline> {
     loaded.pipeline
 }
 
-/// Opens the sources of a pipeline, in the order written; `stood` is where they stood if a run goes on.
-pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>) -> Result<Vec<Input>, String> {
+/// Opens the sources of a pipeline, in the order written; `stood` is where they stood if a run goes on, and their journal is
+/// beside the state.
+pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>, state: &Path) -> Result<Vec<Input>, String> {
     let mut inputs = Vec::new();
+    let mut journal = state.as_os_str().to_owned();
+    journal.push(".journal");
     for node in &pipeline.plan.nodes {
         let NodeKind::Source(source) = &node.kind else { continue };
         let kind = SOURCES.iter().find(|k| k.name == source.connector);
         let kind = kind.ok_or_else(|| format!("there is no source `{}`", source.connector))?;
         let stood = stood.map(|stood| stood.of_source(inputs.len()));
-        let opened = (kind.open)(&source.options, OpenContext { stood, ..context(pipeline, node, None) });
+        let opened = (kind.open)(
+            &source.options,
+            OpenContext { stood, journal: journal.clone().into(), ..context(pipeline, node, None) },
+        );
         let mut opened = opened.map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
         opened.partitions.sort_by(|a, b| a.name.cmp(&b.name));
         let time = source.time.as_ref();
@@ -133,7 +139,12 @@ fn context(pipeline: &Pipeline, node: &Node, header: Option<Vec<u8>>) -> OpenCon
         name: node.name.clone(),
         seed: hash_key(&[Val::Text(&pipeline.plan.name), Val::Text(&node.name)]),
         header,
-        json: matches!(&node.kind, NodeKind::Sink(s) if s.format == Format::Json),
+        json: match &node.kind {
+            NodeKind::Sink(sink) => sink.format == Format::Json,
+            NodeKind::Source(source) => source.format == Format::Json,
+            NodeKind::Step(_) => false,
+        },
+        journal: PathBuf::new(),
         bounded: !pipeline.plan.nodes.iter().any(is_live),
         marks: None,
         stood: None,

@@ -77,7 +77,7 @@ fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, Strin
         if first && let Err(why) = interrupts.take_requests(&path) {
             say(&format!("warning: {why}; verbs that change the state have to wait for the end of the run"));
         }
-        let (code, outcome, closed) = run_on(pipeline, state, (workers, args.quiet), &interrupts)?;
+        let (code, outcome, closed) = run_on(pipeline, (state, &path), (workers, args.quiet), &interrupts)?;
         // The state is closed, and nobody else can have it.
         let mut asked = false;
         while let Some(request) = interrupts.request() {
@@ -107,7 +107,7 @@ fn can_pause(pipeline: &Pipeline) -> bool {
 /// Runs a pipeline from where its state is to the end, or until interrupted.
 fn run_on(
     pipeline: &Pipeline,
-    (mut keeper, resumed): (StateKeeper, Option<Resumed>),
+    ((mut keeper, resumed), path): ((StateKeeper, Option<Resumed>), &Path),
     (workers, quiet): (usize, bool),
     interrupts: &Interrupts,
 ) -> Result<(u8, Outcome, Lock), String> {
@@ -115,7 +115,7 @@ fn run_on(
     let finishing = resumed.as_ref().is_some_and(|resumed| resumed.finishing);
     // Before its first checkpoint a run stood nowhere yet.
     let stood = resumed.as_ref().filter(|resumed| resumed.epoch > 0).map(|resumed| &resumed.stood);
-    let inputs = if finishing { ended_sources(pipeline) } else { open_sources(pipeline, stood)? };
+    let inputs = if finishing { ended_sources(pipeline) } else { open_sources(pipeline, stood, path)? };
     if !quiet && !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
         say(&format!("{}: there is nothing to read yet; the run waits for what comes", pipeline.plan.name));
     }

@@ -212,8 +212,10 @@ pub struct OpenContext {
     pub bounded: bool,
     /// Of a sink whose format has one: the header line that a new file begins with.
     pub header: Option<Vec<u8>>,
-    /// Of a sink: whether its rows come as JSON, a row a line.
+    /// Of a sink: whether its rows come as JSON, a row a line. Of a source: whether its records are to be JSON.
     pub json: bool,
+    /// Of a source: the directory in which it may keep what it was given until a checkpoint holds it.
+    pub journal: PathBuf,
     /// Of a sink: what it remembered at the last checkpoint of the run that goes on; `None` if a run begins, in which the
     /// output of earlier runs counts as complete.
     pub marks: Option<BTreeMap<String, String>>,

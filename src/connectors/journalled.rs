@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::limit::{CHUNK_BYTES, JOURNAL_WAITING};
 use crate::connector::{BoxFuture, Chunk, Partition, Place, Read, Source, SourceError};
@@ -13,6 +13,8 @@ use crate::store::journal::{Journal, JournalError, Kind, Record, Records, Source
 #[derive(Clone)]
 pub struct Producer {
     offers: mpsc::Sender<Offer>,
+    /// The number of the first record that no checkpoint covers.
+    covered: watch::Receiver<u64>,
 }
 
 /// Why records were not acknowledged.
@@ -28,22 +30,30 @@ pub enum NotTaken {
 struct Offer {
     bytes: Vec<u8>,
     ends: Vec<u32>,
-    taken: oneshot::Sender<Result<(), NotTaken>>,
+    taken: oneshot::Sender<Answer>,
 }
+
+/// What whoever waits is told: the number of the record that comes after those that were taken.
+type Answer = Result<u64, NotTaken>;
 
 impl Producer {
     /// Brings records, one after the other in `bytes` and each ending before its place in `ends`. When it returns they are
     /// durable, all of them, and will be processed: this is when whoever sent them may be told so. It waits for as long as
-    /// the pipeline cannot take more.
-    pub async fn offer(&self, bytes: Vec<u8>, ends: Vec<u32>) -> Result<(), NotTaken> {
+    /// the pipeline cannot take more. Returns the number of a record after them, for [`Producer::committed`].
+    pub async fn offer(&self, bytes: Vec<u8>, ends: Vec<u32>) -> Answer {
         if ends.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let (taken, answer) = oneshot::channel();
         if self.offers.send(Offer { bytes, ends, taken }).await.is_err() {
             return Err(NotTaken::Refused("the pipeline is not running".to_owned()));
         }
         answer.await.unwrap_or(Err(NotTaken::Unknown))
+    }
+
+    /// Waits until a checkpoint holds what became of the records before this number; false if the run has ended before.
+    pub async fn committed(&self, number: u64) -> bool {
+        self.covered.clone().wait_for(|covered| *covered >= number).await.is_ok()
     }
 }
 
@@ -57,6 +67,7 @@ pub fn journalled(journal: &Arc<Journal>, name: &str, partition: &str) -> Result
     let (offers, receiver) = mpsc::channel(JOURNAL_WAITING);
     let inbox: Inbox = Arc::new(Mutex::new(Some(receiver)));
     let (journal, name) = (Arc::clone(journal), name.to_owned());
+    let (covers, covered) = watch::channel(0);
     let open = move |place: &Place| {
         let replay = Some(journal.resume(source, place.position).map_err(failed)?);
         let Some(offers) = inbox.lock().unwrap_or_else(PoisonError::into_inner).take() else {
@@ -73,10 +84,14 @@ pub fn journalled(journal: &Arc<Journal>, name: &str, partition: &str) -> Result
             gathered: Gathered::default(),
             behind: None,
             appended: None,
+            covers: covers.clone(),
         };
         Ok(Box::new(reader) as Box<dyn Source>)
     };
-    Ok((Producer { offers }, Partition { name: partition.to_owned(), start: Place::default(), open: Box::new(open) }))
+    Ok((
+        Producer { offers, covered },
+        Partition { name: partition.to_owned(), start: Place::default(), open: Box::new(open) },
+    ))
 }
 
 fn failed(why: JournalError) -> SourceError {
@@ -101,6 +116,8 @@ struct Journalled {
     behind: Option<Offer>,
     /// Those that are being made durable.
     appended: Option<(Ticket, Gathered)>,
+    /// Tells producers how far checkpoints are.
+    covers: watch::Sender<u64>,
 }
 
 /// Offers put together.
@@ -108,7 +125,7 @@ struct Journalled {
 struct Gathered {
     bytes: Vec<u8>,
     ends: Vec<u32>,
-    taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
+    taken: Vec<oneshot::Sender<Answer>>,
 }
 
 impl Gathered {
@@ -129,7 +146,7 @@ impl Gathered {
         starts.zip(&self.ends).map(|(from, to)| self.bytes.get(from as usize..*to as usize).unwrap_or_default())
     }
 
-    fn answer(&mut self, answer: &Result<(), NotTaken>) {
+    fn answer(&mut self, answer: &Answer) {
         for taken in self.taken.drain(..) {
             // Whoever gave up waiting needs no answer.
             let _ = taken.send(answer.clone());
@@ -228,7 +245,7 @@ impl Journalled {
                         return Err(failed(why));
                     }
                 };
-                gathered.answer(&Ok(()));
+                gathered.answer(&Ok(appended.sequences.end));
                 let Gathered { bytes, ends, .. } = gathered;
                 return Ok(Read::Chunk(Chunk {
                     bytes,
@@ -253,6 +270,7 @@ impl Source for Journalled {
     }
 
     fn committed(&mut self, place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.covers.send_replace(place.position);
         Box::pin(std::future::ready(self.journal.cover(self.source, place.position).map_err(failed)))
     }
 }
@@ -290,7 +308,7 @@ mod tests {
         records(chunk)
     }
 
-    fn offer(producer: &Producer, texts: &[&str]) -> impl Future<Output = Result<(), NotTaken>> + use<> {
+    fn offer(producer: &Producer, texts: &[&str]) -> impl Future<Output = Answer> + use<> {
         let ends = texts.iter().scan(0, |end, text| {
             *end += text.len() as u32;
             Some(*end)

@@ -10,6 +10,10 @@ mod find_again;
 mod follow;
 pub mod generate;
 mod glob;
+mod http_auth;
+mod http_body;
+mod http_port;
+pub mod http_server;
 pub mod input_file;
 pub mod journalled;
 mod output;
@@ -42,6 +46,7 @@ pub const SOURCES: &[SourceKind] = &[
     SourceKind::of::<stdin::StdinSource>(),
     SourceKind::of::<sqlite_source::SqliteSource>(),
     SourceKind::of::<generate::GenerateSource>(),
+    SourceKind::of::<http_server::HttpServerSource>(),
 ];
 
 /// Every sink connector.

@@ -63,8 +63,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
@@ -147,6 +148,20 @@ impl Journal {
             removing: Mutex::new(()),
         };
         Ok(Journal { shared: Arc::new(shared), writer: Mutex::new(None), torn: found.torn })
+    }
+
+    /// The journal in a directory, opened by its default settings if this process has not: what sources of one pipeline bring
+    /// is made durable together. Blocks.
+    pub fn shared(directory: &Path) -> Result<Arc<Journal>, JournalError> {
+        static OPEN: Mutex<BTreeMap<PathBuf, Weak<Journal>>> = Mutex::new(BTreeMap::new());
+        let mut open = lock(&OPEN);
+        if let Some(journal) = open.get(directory).and_then(Weak::upgrade) {
+            return Ok(journal);
+        }
+        let journal = Arc::new(Journal::open(directory, Settings::default())?);
+        open.retain(|_, journal| journal.strong_count() > 0);
+        open.insert(directory.to_owned(), Arc::downgrade(&journal));
+        Ok(journal)
     }
 
     /// Bytes of an unfinished write that were cut off when it was opened.
