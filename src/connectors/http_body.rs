@@ -57,7 +57,7 @@ pub fn records_of(body: &[u8], content_type: &str, json: bool) -> Records {
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !json {
         lines(body).for_each(|line| records.take(line));
-    } else if kind == "application/x-www-form-urlencoded" {
+    } else if kind == "application/x-www-form-urlencoded" && !looks_like_json(body) {
         records.take(&form(body));
     } else if kind.ends_with("ndjson") || kind.ends_with("jsonl") || kind.ends_with("json-lines") {
         objects_by_line(body, &mut records);
@@ -67,6 +67,11 @@ pub fn records_of(body: &[u8], content_type: &str, json: bool) -> Records {
     records
 }
 
+/// What is sent with `curl -d` is called a form, whatever it is; in a form these characters are escaped.
+fn looks_like_json(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
 /// The lines that hold something.
 fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
@@ -74,9 +79,12 @@ fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn objects_by_line(body: &[u8], records: &mut Records) {
     for line in lines(body) {
-        match serde_json::from_slice::<&RawValue>(line) {
-            Ok(value) => records.take_object(value),
-            Err(e) => records.reject(&not_json(&e)),
+        // `curl -d @file` takes the line ends away.
+        for value in serde_json::Deserializer::from_slice(line).into_iter::<&RawValue>() {
+            match value {
+                Ok(value) => records.take_object(value),
+                Err(e) => records.reject(&not_json(&e)),
+            }
         }
     }
 }
@@ -91,10 +99,17 @@ fn objects(body: &[u8], records: &mut Records) {
     }
     match serde_json::from_slice::<&RawValue>(body) {
         Ok(value) => records.take_object(value),
-        Err(_) if lines(body).nth(1).is_some_and(|line| line.starts_with(b"{")) => objects_by_line(body, records),
+        Err(e) if follows_on(body, &e) => objects_by_line(body, records),
         Err(_) if body.trim_ascii().is_empty() => records.reject("the body is empty"),
         Err(e) => records.reject(&not_json(&e)),
     }
+}
+
+/// Whether something stands behind a whole value, or a line is whole where the body is not.
+fn follows_on(body: &[u8], error: &serde_json::Error) -> bool {
+    let mut lines = lines(body);
+    let whole = |line| serde_json::from_slice::<&RawValue>(line).is_ok();
+    lines.next().is_some_and(whole) || lines.next().is_some_and(whole) || error.to_string().starts_with("trailing")
 }
 
 fn not_json(error: &serde_json::Error) -> String {
@@ -190,6 +205,9 @@ mod tests {
             ("[]", "", vec![]),
             ("{\"a\":1}\n\n{\"a\":2}\r\n", "", vec!["{\"a\":1}", "{\"a\":2}"]),
             ("{\"a\":1}\n", "application/x-ndjson", vec!["{\"a\":1}"]),
+            ("{\"a\":1}", "application/x-www-form-urlencoded", vec!["{\"a\":1}"]),
+            (" [{\"a\":1}]", "application/x-www-form-urlencoded", vec!["{\"a\":1}"]),
+            ("{\"a\":1}{\"a\":2} {\"a\":3}", "", vec!["{\"a\":1}", "{\"a\":2}", "{\"a\":3}"]),
             (
                 "a=1&b=x+y%21&b=%zz&c",
                 "application/x-www-form-urlencoded",
@@ -212,6 +230,8 @@ mod tests {
             ("[{}, 1, {}, null]", 2, vec![(2, "an event is an object, `{…}`"), (4, "an event is an object, `{…}`")]),
             ("[{}, {]", 0, vec![(1, "not JSON: key must be a string (byte 7)")]),
             ("{}\n{x}\n{}", 2, vec![(2, "not JSON: key must be a string (byte 2)")]),
+            ("{x}\n{}", 1, vec![(1, "not JSON: key must be a string (byte 2)")]),
+            ("{}x", 1, vec![(2, "not JSON: expected value (byte 3)")]),
         ] {
             let records = records_of(body.as_bytes(), "", true);
             assert_eq!(records.ends.len(), accepted, "{body}");
