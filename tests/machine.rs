@@ -108,13 +108,14 @@ fn a_full_disk_under_the_state_ends_the_run_with_a_sentence_and_the_next_one_goe
     let home = home();
     let said = with_disks(
         home.path(),
-        "mount -t tmpfs -o size=250k none state
+        "mount -t tmpfs -o size=200k none state
          run
+         cat /dev/zero > state/more 2> cat || true
          run
          mount -o remount,size=50m state
          run",
     );
-    // A start needs room, too.
+    // A start needs room, too, and none is left then.
     assert!(said.contains("ended with 1\nended with 1\nended well"), "{said}");
     assert!(said.contains("t.db") && said.contains("full"), "{said}");
     assert_eq!(written(&home.path().join("out")), undisturbed());
