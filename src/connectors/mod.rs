@@ -27,6 +27,7 @@ pub mod sqlite_source;
 pub mod stdin;
 pub mod stdout;
 mod table;
+pub mod tls;
 mod undo_log;
 pub mod unpack;
 mod writeback;
