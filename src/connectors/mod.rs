@@ -12,6 +12,8 @@ pub mod generate;
 mod glob;
 mod http_auth;
 mod http_body;
+pub mod http_call;
+pub mod http_login;
 mod http_port;
 pub mod http_server;
 pub mod input_file;
