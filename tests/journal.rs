@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::base::time::TimeSpan;
-use millstream::connector::{BoxFuture, Encoded, Sink, SinkError};
+use millstream::connector::{BoxFuture, Encoded, End, Prepared, Sink, SinkError};
 use millstream::connectors::journalled::{Producer, journalled};
 use millstream::engine::keeper::StateKeeper;
 use millstream::engine::lower::{Lowering, lower};
@@ -265,8 +265,8 @@ impl Sink for Said {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn finish(&mut self, _: End) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(std::future::ready(Ok(Prepared::default())))
     }
 }
 

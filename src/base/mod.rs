@@ -5,6 +5,7 @@ pub mod decode;
 pub mod diag;
 pub mod fault;
 pub mod limit;
+pub mod promise;
 pub mod render;
 pub mod suggest;
 pub mod sum;

@@ -16,8 +16,8 @@ use super::interpolate::interpolate_all;
 /// Keys beside the kind of a sink.
 pub const SHARED: [&str; 4] = ["from", "format", "description", "on_error"];
 /// Kinds of later versions.
-pub const LATER: [&str; 11] =
-    ["alert", "mqtt", "http", "webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
+pub const LATER: [&str; 10] =
+    ["alert", "mqtt", "webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
 
 /// Reads an entry.
 pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
@@ -51,6 +51,8 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
             None => None,
         };
         let (paths, timed) = (checked.paths, checked.timed);
+        let mut meta = |name: &str| context.intern(FieldPath::meta(name), &kind.key_span);
+        let identity = if checked.sends { Some([meta("source")?, meta("path")?, meta("offset")?]) } else { None };
         Some(NodeKind::Sink(Sink {
             connector: kind.key.clone(),
             options: checked.options,
@@ -59,6 +61,8 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
             templates,
             paths,
             timed,
+            identity,
+            promise: checked.promise?,
         }))
     })();
     draft
@@ -90,7 +94,7 @@ fn template(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Templa
 /// Where a text stands among options.
 fn place_of<'n>(text: &str, options: &'n Node) -> Option<&'n Span> {
     match &options.data {
-        Data::Text(written) if written == text => Some(&options.span),
+        Data::Text(written) if written.contains(text) => Some(&options.span),
         Data::List(items) => items.iter().find_map(|item| place_of(text, item)),
         Data::Map(entries) => entries.iter().find_map(|entry| place_of(text, &entry.value)),
         _ => None,

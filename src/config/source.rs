@@ -72,9 +72,9 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
         let (checked, format, time, schema) = (checked?, format?, time?, schema?);
         let format = format.map_or(Format::Json, |f| f.0);
         let connector = kind.key.clone();
-        let (options, bounded, rows) = (checked.options, checked.bounded, checked.json);
+        let (options, bounded, rows, replay) = (checked.options, checked.bounded, checked.json, checked.replay);
         let schema = schema.map(|s| s.0);
-        Some(NodeKind::Source(Source { connector, options, bounded, format, rows, time, schema }))
+        Some(NodeKind::Source(Source { connector, options, bounded, format, rows, time, schema, replay }))
     })();
     draft
 }

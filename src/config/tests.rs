@@ -44,6 +44,10 @@ impl SinkConnector for TestOut {
     const NAME: &'static str = "file";
     type Options = Options;
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
+    fn promise(_: &Options) -> crate::base::promise::Promise {
+        crate::base::promise::Promise::once("keeps rows")
+    }
+
     fn templates(options: &Options) -> Vec<String> {
         if options.path.contains("{{") { vec![options.path.clone()] } else { Vec::new() }
     }

@@ -10,12 +10,14 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::diag::Diagnostics;
+use crate::base::promise::{Promise, Replay};
 use crate::base::time::Timestamp;
 use crate::base::tree::Node;
 
@@ -101,6 +103,24 @@ pub struct Partition {
     /// stream says. A stream that is gone for good comes as [`Read::Renewed`], and what follows it after that. I/O happens
     /// here.
     pub open: Box<dyn FnMut(&Place) -> Result<Box<dyn Source>, SourceError> + Send>,
+    /// Whether it is connected to what it reads: while it is not, its silence means nothing.
+    pub link: Link,
+}
+
+/// Whether a source is connected to what it reads. One that never says otherwise is.
+#[derive(Clone, Debug, Default)]
+pub struct Link(Arc<AtomicBool>);
+
+impl Link {
+    /// It is connected, or no longer.
+    pub fn set(&self, up: bool) {
+        self.0.store(!up, Ordering::Release);
+    }
+
+    /// Whether it is connected.
+    pub fn is_up(&self) -> bool {
+        !self.0.load(Ordering::Acquire)
+    }
 }
 
 /// What opening a source gives.
@@ -144,8 +164,11 @@ pub struct Encoded {
     pub ends: Vec<u32>,
     /// For each of the sink's templates the rendered texts, one a row.
     pub rendered: Vec<Vec<Arc<str>>>,
-    /// The event time of each row, for a sink that asks for it; otherwise empty.
+    /// The event time of each row, for a sink that asks for it or sends; otherwise empty.
     pub times: Vec<Timestamp>,
+    /// For a sink that sends: what tells each row from others, the same whenever it comes again. Rows of one input row that
+    /// are alike have the same.
+    pub ids: Vec<u128>,
 }
 
 /// A sink, open.
@@ -155,8 +178,8 @@ pub trait Sink: Send {
 
     /// A checkpoint is being made: everything delivered so far is put where a crash does not lose it, and what must be
     /// remembered to find it again is handed out. Nothing is delivered before [`Sink::committed`].
-    fn prepare(&mut self) -> BoxFuture<'_, Result<Marks, SinkError>> {
-        Box::pin(std::future::ready(Ok(Marks::new())))
+    fn prepare(&mut self) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(std::future::ready(Ok(Prepared::default())))
     }
 
     /// The checkpoint is durable: what was delivered before it may be seen, and will never be delivered again. After a
@@ -165,13 +188,60 @@ pub trait Sink: Send {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// The input has ended and a checkpoint holds everything: the output becomes final. Nothing is delivered after it. It
-    /// may be asked for again, by a sink opened with the same marks, after a crash in the middle of it.
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>>;
+    /// The run ends, and a checkpoint holds everything: nothing is delivered after it. It may be asked for again, by a sink
+    /// opened with the same marks, after a crash in the middle of it. What it hands out is what has changed since, for a last
+    /// checkpoint.
+    fn finish(&mut self, end: End) -> BoxFuture<'_, Result<Prepared, SinkError>>;
+
+    /// Waits until it wants more rows. It takes those that come regardless, but what feeds it is held back until then. Cancel-safe.
+    fn room(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The input has ended: output becomes final, and what is to be sent is sent, however long it takes.
+    Complete,
+    /// The run was stopped, and will go on: what is to be sent is sent for as long as it goes well.
+    Stopped,
 }
 
 /// What a sink remembers that changed since the last checkpoint: a key of its choice, and JSON; `None` forgets the key.
 pub type Marks = Vec<(String, Option<String>)>;
+
+/// What a sink hands out at a checkpoint.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// What it remembers.
+    pub marks: Marks,
+    /// Of a sink that sends: rows that whoever they go to has taken since the last checkpoint.
+    pub sent: u64,
+    /// Of a sink that sends: rows that were refused since the last checkpoint and never will be taken.
+    pub refused: Vec<Refused>,
+    /// Of a sink that sends: rows on their way.
+    pub held: u64,
+}
+
+impl From<Marks> for Prepared {
+    fn from(marks: Marks) -> Self {
+        Prepared { marks, ..Prepared::default() }
+    }
+}
+
+/// A row that whoever it goes to will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The row as it was written.
+    pub text: Vec<u8>,
+    /// Its event time; the least if it has none.
+    pub time: Timestamp,
+    /// One sentence, with what was answered.
+    pub reason: String,
+    /// Whether it was written as JSON, so that it can be sent again.
+    pub json: bool,
+}
 
 /// Why a sink did not take rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,6 +309,12 @@ pub struct Checked {
     pub paths: bool,
     /// Of a sink: whether it needs the event time of rows.
     pub timed: bool,
+    /// Of a sink: whether it sends ([`SinkConnector::SENDS`]).
+    pub sends: bool,
+    /// Of a source: what it does about events whose effect a crash undid.
+    pub replay: Replay,
+    /// Of a sink: how often a row has an effect.
+    pub promise: Option<Promise>,
 }
 
 /// A source connector: a file under `connectors` implements this and is listed in `connectors::SOURCES`.
@@ -254,6 +330,10 @@ pub trait SourceConnector {
     fn check(options: &Self::Options, node: &Node, context: &CheckContext, found: &mut Diagnostics);
     /// Whether it comes to an end by itself.
     fn bounded(options: &Self::Options) -> bool;
+    /// What it does about events whose effect a crash undid.
+    fn replay(_: &Self::Options) -> Replay {
+        Replay::Seek
+    }
     /// I/O: its partitions.
     fn open(options: Self::Options, context: OpenContext) -> Result<Opened, SourceError>;
 }
@@ -265,6 +345,9 @@ pub trait SinkConnector {
     /// Whether its templates are paths of files: what a row makes of one stays inside the directory that the template
     /// begins with in plain text; other rows are refused.
     const PATHS: bool = false;
+    /// Whether its rows go to somebody who takes each or refuses it, later than the sink is given it: they have ids, and what
+    /// becomes of them is known by [`Prepared`].
+    const SENDS: bool = false;
     /// Its options; their doc comments are the reference, the schema and the editor's hover.
     type Options: Serialize + DeserializeOwned + JsonSchema;
 
@@ -274,6 +357,8 @@ pub trait SinkConnector {
     fn timed(_: &Self::Options) -> bool {
         false
     }
+    /// How often a row has an effect.
+    fn promise(options: &Self::Options) -> Promise;
     /// Texts among the options that depend on the row.
     fn templates(options: &Self::Options) -> Vec<String>;
     /// I/O.

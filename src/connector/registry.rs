@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::base::decode::decode;
 use crate::base::diag::Diagnostics;
+use crate::base::promise::Replay;
 use crate::base::tree::Node;
 
 use super::{CheckContext, Checked, SinkConnector, SinkError, SinkKind, SourceConnector, SourceError, SourceKind};
@@ -46,7 +47,7 @@ fn check_source<T: SourceConnector>(node: &Node, context: &CheckContext, found: 
     T::check(&options, node, context, &mut own);
     let right = !own.has_errors();
     found.list.append(&mut own.list);
-    let bounded = T::bounded(&options);
+    let (bounded, replay) = (T::bounded(&options), T::replay(&options));
     right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
         options,
         bounded,
@@ -54,6 +55,9 @@ fn check_source<T: SourceConnector>(node: &Node, context: &CheckContext, found: 
         templates: Vec::new(),
         paths: false,
         timed: false,
+        sends: false,
+        replay,
+        promise: None,
     })
 }
 
@@ -64,6 +68,7 @@ fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut
     let right = !own.has_errors();
     found.list.append(&mut own.list);
     let (templates, timed) = (T::templates(&options), T::timed(&options));
+    let promise = Some(T::promise(&options));
     right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
         options,
         bounded: false,
@@ -71,6 +76,9 @@ fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut
         templates,
         paths: T::PATHS,
         timed,
+        sends: T::SENDS,
+        replay: Replay::default(),
+        promise,
     })
 }
 

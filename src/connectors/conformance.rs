@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{SINKS, SOURCES};
-use crate::connector::{BoxFuture, Encoded, OpenContext, Partition, Place, Read, Source, SourceError};
+use crate::connector::{BoxFuture, Encoded, End, OpenContext, Partition, Place, Read, Source, SourceError};
 use crate::store::target::made;
 
 /// What a connector opens with in tests: a bounded run in `directory`.
@@ -76,6 +76,7 @@ fn sink_examples() -> Vec<(&'static str, Value)> {
         ("file", json!({"path": "out/packed.gz", "compression": "gzip", "mode": "append"})),
         ("file", json!({"path": "out/rotated", "rotate": {"size": "1MB"}})),
         ("sqlite", json!({"path": "out/rows.db", "table": "rows"})),
+        ("http", json!({"url": "http://127.0.0.1:9/in"})),
         ("discard", json!({})),
     ]
 }
@@ -282,7 +283,7 @@ fn sinks_take_rows_and_finish() {
             block_on(sink.deliver(&Encoded::default())).unwrap();
             block_on(sink.prepare()).unwrap();
             block_on(sink.committed()).unwrap();
-            block_on(sink.finish()).unwrap();
+            block_on(sink.finish(End::Complete)).unwrap();
         }
     }
     for name in ["out/rows", "out/packed.gz", "out/rotated-000001"] {

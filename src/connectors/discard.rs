@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::diag::Diagnostics;
+use crate::base::promise::Promise;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, Encoded, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Sink, SinkConnector, SinkError};
 
 /// The sink `discard`.
 pub struct DiscardSink;
@@ -20,6 +21,10 @@ impl SinkConnector for DiscardSink {
     type Options = Options;
 
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
+
+    fn promise(_: &Options) -> Promise {
+        Promise::once("keeps nothing")
+    }
 
     fn templates(_: &Options) -> Vec<String> {
         Vec::new()
@@ -37,7 +42,7 @@ impl Sink for Discard {
         Box::pin(async { Ok(()) })
     }
 
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async { Ok(()) })
+    fn finish(&mut self, _: End) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(async { Ok(Prepared::default()) })
     }
 }

@@ -10,10 +10,11 @@ use super::output_files::{OutputFiles, Rotation};
 use super::pack::Packing;
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
+use crate::base::promise::Promise;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::path::{is_template, split};
-use crate::connector::{BoxFuture, CheckContext, Encoded, Marks, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Sink, SinkConnector, SinkError};
 
 /// The sink `file`.
 pub struct FileSink;
@@ -118,6 +119,19 @@ impl SinkConnector for FileSink {
         }
     }
 
+    fn promise(options: &Options) -> Promise {
+        let once = Promise::once("writes each row once; what a crash left half-written is cut");
+        match options.visible {
+            Visible::Committed => once,
+            Visible::AtOnce => Promise {
+                why: "writes each row once; whoever reads along may see rows that are cut after a crash and written again".into(),
+                stronger: Some("`visible: committed` shows rows when a checkpoint holds them".into()),
+                early: true,
+                ..once
+            },
+        }
+    }
+
     fn templates(options: &Options) -> Vec<String> {
         if is_template(&options.path) { vec![options.path.clone()] } else { Vec::new() }
     }
@@ -164,16 +178,22 @@ impl Sink for Files {
         Box::pin(async move { self.0.write(rows).map_err(SinkError::Fatal) })
     }
 
-    fn prepare(&mut self) -> BoxFuture<'_, Result<Marks, SinkError>> {
-        Box::pin(async move { self.0.prepare().map_err(SinkError::Fatal) })
+    fn prepare(&mut self) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(async move { self.0.prepare().map(Prepared::from).map_err(SinkError::Fatal) })
     }
 
     fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move { self.0.commit().map_err(SinkError::Fatal) })
     }
 
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move { self.0.finish().map_err(SinkError::Fatal) })
+    fn finish(&mut self, end: End) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(async move {
+            match end {
+                End::Complete => self.0.finish().map_err(SinkError::Fatal)?,
+                End::Stopped => {}
+            }
+            Ok(Prepared::default())
+        })
     }
 }
 
@@ -230,7 +250,7 @@ mod tests {
         let mut complete = sink(dir.path(), &options).unwrap();
         block_on(complete.deliver(&encoded(&["new"]))).unwrap();
         assert_eq!(old(), "old\n");
-        block_on(complete.finish()).unwrap();
+        block_on(complete.finish(End::Complete)).unwrap();
         assert_eq!(old(), "new\n");
 
         let mut at_once = sink(dir.path(), &json!({ "path": "out/rows.ndjson", "visible": "at_once" })).unwrap();
@@ -253,7 +273,7 @@ mod tests {
             });
             let mut first = sink(dir.path(), &options).unwrap();
             block_on(first.deliver(&encoded(&["1", "2"]))).unwrap();
-            block_on(first.finish()).unwrap();
+            block_on(first.finish(End::Complete)).unwrap();
             let mut second = sink(dir.path(), &options).unwrap();
             block_on(second.deliver(&encoded(&["3"]))).unwrap();
             if visible == "committed" {
@@ -277,7 +297,7 @@ mod tests {
                 block_on(sink.deliver(&rows(&[(&path, &format!("{round}")), (&path, "again")]))).unwrap();
             }
         }
-        block_on(sink.finish()).unwrap();
+        block_on(sink.finish(End::Complete)).unwrap();
         for i in 0..count {
             let text = std::fs::read_to_string(dir.path().join(format!("by/{i}/x.txt"))).unwrap();
             assert_eq!(text, "0\nagain\n1\nagain\n");
@@ -294,7 +314,7 @@ mod tests {
         let run = |options: &Value, pieces: &[&[&str]]| {
             let mut sink = sink(dir.path(), options).unwrap();
             pieces.iter().for_each(|rows| block_on(sink.deliver(&encoded(rows))).unwrap());
-            block_on(sink.finish()).unwrap();
+            block_on(sink.finish(End::Complete)).unwrap();
         };
         let whole = named(&[("r-000001.x.gz", "12\n34\n"), ("r-000002.x.gz", "1234567\n"), ("r-000003.x.gz", "5\n")]);
         for (mode, compression) in [("replace", "none"), ("replace", "zstd"), ("append", "none"), ("append", "gzip")] {
@@ -322,7 +342,7 @@ mod tests {
         let hour = 3_600_000_000;
         rows.times = [hour, hour + 1, 2 * hour, 2 * hour - 1, -1].map(crate::base::time::Timestamp).to_vec();
         block_on(sink.deliver(&rows)).unwrap();
-        block_on(sink.finish()).unwrap();
+        block_on(sink.finish(End::Complete)).unwrap();
         let expected = named(&[
             ("r-19691231T230000Z-000001.txt", "before\n"),
             ("r-19700101T010000Z-000001.txt", "a\nb\n"),

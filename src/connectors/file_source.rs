@@ -22,8 +22,8 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
-    Stood, Watch,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    SourceError, Stood, Watch,
 };
 
 /// Partitions beyond which files are not kept open between reads: far below the usual limit of 1,024 descriptors.
@@ -210,7 +210,7 @@ fn read_once(options: Options, context: &OpenContext) -> Result<Opened, SourceEr
             let keep = count <= KEPT_OPEN || !input.is_regular();
             Ok(Box::new(Reader { input, keep, block, ended: false }) as Box<dyn Source>)
         };
-        partitions.push(Partition { name, start: Place::default(), open: Box::new(open) });
+        partitions.push(Partition { name, start: Place::default(), open: Box::new(open), link: Link::default() });
     }
     Ok(Opened { partitions, watch: None })
 }
@@ -336,7 +336,7 @@ impl Finder {
             let open =
                 move |place: &Place| Ok(Box::new(Follower::new(&at, &shown, &how, place.position)) as Box<dyn Source>);
             let start = Place { stream: FileStream { current: read, left: Vec::new() }.spell(), position };
-            partitions.push((Partition { name, start, open: Box::new(open) }, path));
+            partitions.push((Partition { name, start, open: Box::new(open), link: Link::default() }, path));
         }
         Ok(partitions)
     }
@@ -363,7 +363,7 @@ impl Finder {
                 let follower = Follower::new(&path, &again.name, &how, place.position);
                 Ok(Box::new(follower.resume(&again)) as Box<dyn Source>)
             };
-            partitions.push(Partition { name, start: place, open: Box::new(open) });
+            partitions.push(Partition { name, start: place, open: Box::new(open), link: Link::default() });
         }
         Ok(partitions)
     }

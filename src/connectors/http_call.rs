@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Proxy, Response, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Proxy, Response, StatusCode, Url};
 
 use super::tls::ClientTls;
 use crate::base::diag::{Diagnostic, Diagnostics};
@@ -75,6 +75,16 @@ impl CallError {
 /// A client that goes on for months: certificates as `tls` says, through `proxy` if there is one and through none of the
 /// environment's otherwise. It follows a server to other addresses on the same host alone.
 pub fn client(tls: Option<&ClientTls>, proxy: Option<&str>, directory: &Path) -> Result<Client, String> {
+    build(builder(tls, proxy, directory)?)
+}
+
+/// The client that was built. The error is a sentence.
+pub fn build(builder: ClientBuilder) -> Result<Client, String> {
+    builder.build().map_err(|e| format!("no HTTP client can be made: {}", CallError::of(&e).reason))
+}
+
+/// What [`client`] builds, for those who want something else in it.
+pub fn builder(tls: Option<&ClientTls>, proxy: Option<&str>, directory: &Path) -> Result<ClientBuilder, String> {
     let config = tls.unwrap_or(&ClientTls::default()).config(directory)?;
     let mut config = rustls::ClientConfig::clone(&config);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -92,7 +102,7 @@ pub fn client(tls: Option<&ClientTls>, proxy: Option<&str>, directory: &Path) ->
         let all = Proxy::all(proxy).map_err(|_| format!("`{}` is no proxy", without_secrets(proxy)))?;
         builder = builder.proxy(all);
     }
-    builder.build().map_err(|e| format!("no HTTP client can be made: {}", CallError::of(&e).reason))
+    Ok(builder)
 }
 
 /// Goes where a server sends, if that is itself; from `http` to `https` it may.

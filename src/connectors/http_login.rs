@@ -151,7 +151,8 @@ impl Caller {
         true
     }
 
-    async fn fetch(&self, oauth2: &Oauth2) -> Result<Token, CallError> {
+    /// The request for a token.
+    fn ask(&self, oauth2: &Oauth2) -> Result<reqwest::RequestBuilder, CallError> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
         let optional = [("scope", &oauth2.scope), ("audience", &oauth2.audience)];
@@ -171,7 +172,11 @@ impl Caller {
                 form.append_pair("client_id", &oauth2.client_id).append_pair("client_secret", &oauth2.client_secret);
             }
         }
-        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish());
+        Ok(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish()))
+    }
+
+    async fn fetch(&self, oauth2: &Oauth2) -> Result<Token, CallError> {
+        let request = self.ask(oauth2)?;
         let asked = Instant::now();
         let response = request.timeout(Duration::from_secs(30)).send().await.map_err(|e| CallError::of(&e))?;
         if !response.status().is_success() {

@@ -21,9 +21,10 @@ use super::http_port::{Endpoint, Mounted, address_of};
 use super::journalled::{NotTaken, Producer, journalled};
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
+use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Opened, Partition, SourceConnector, SourceError};
+use crate::connector::{BoxFuture, CheckContext, Link, OpenContext, Opened, Partition, SourceConnector, SourceError};
 use crate::store::journal::Journal;
 
 /// The largest body that may be allowed.
@@ -164,6 +165,10 @@ impl SourceConnector for HttpServerSource {
         false
     }
 
+    fn replay(_: &Options) -> Replay {
+        Replay::Journal
+    }
+
     fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let failed = |message: String| SourceError { message };
         let (listen, path) = (options.listen.clone(), options.path.clone());
@@ -181,7 +186,12 @@ impl SourceConnector for HttpServerSource {
             }
             Ok(source)
         };
-        Ok(Opened::from(vec![Partition { name: String::new(), start: partition.start.clone(), open: Box::new(open) }]))
+        Ok(Opened::from(vec![Partition {
+            name: String::new(),
+            start: partition.start.clone(),
+            open: Box::new(open),
+            link: Link::default(),
+        }]))
     }
 }
 

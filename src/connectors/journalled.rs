@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::limit::{CHUNK_BYTES, JOURNAL_WAITING};
-use crate::connector::{BoxFuture, Chunk, Partition, Place, Read, Source, SourceError};
+use crate::connector::{BoxFuture, Chunk, Link, Partition, Place, Read, Source, SourceError};
 use crate::store::journal::{Journal, JournalError, Kind, Record, Records, SourceId, Ticket};
 
 /// Brings records to a journalled source. Its clones bring to the same one; the source ends when all of them are gone.
@@ -90,7 +90,7 @@ pub fn journalled(journal: &Arc<Journal>, name: &str, partition: &str) -> Result
     };
     Ok((
         Producer { offers, covered },
-        Partition { name: partition.to_owned(), start: Place::default(), open: Box::new(open) },
+        Partition { name: partition.to_owned(), start: Place::default(), open: Box::new(open), link: Link::default() },
     ))
 }
 

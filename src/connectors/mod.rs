@@ -10,12 +10,15 @@ mod find_again;
 mod follow;
 pub mod generate;
 mod glob;
+mod http_answer;
 mod http_auth;
 mod http_body;
 pub mod http_call;
 pub mod http_login;
 mod http_port;
+mod http_reach;
 pub mod http_server;
+pub mod http_sink;
 pub mod input_file;
 pub mod journalled;
 mod output;
@@ -24,6 +27,7 @@ mod output_files;
 mod output_mark;
 mod pack;
 mod pending;
+pub mod sent;
 pub mod sqlite_sink;
 pub mod sqlite_source;
 pub mod stdin;
@@ -57,5 +61,6 @@ pub const SINKS: &[SinkKind] = &[
     SinkKind::of::<stdout::StdoutSink>(),
     SinkKind::of::<file_sink::FileSink>(),
     SinkKind::of::<sqlite_sink::SqliteSink>(),
+    SinkKind::of::<http_sink::HttpSink>(),
     SinkKind::of::<discard::DiscardSink>(),
 ];

@@ -18,7 +18,7 @@ use super::output_mark::FileMark;
 use super::unpack::unpack_all;
 use crate::base::fault::armed;
 use crate::base::time::Timestamp;
-use crate::connector::{Encoded, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{Encoded, End, OpenContext, Sink, SinkConnector, SinkError};
 
 /// Where a crash may fall.
 const POINTS: &[&str] = &[
@@ -75,7 +75,7 @@ struct Run {
 
 impl Run {
     fn checkpoint(&mut self, sink: &mut dyn Sink, taken: usize, finishing: bool) {
-        let changed = block_on(sink.prepare()).unwrap();
+        let changed = block_on(sink.prepare()).unwrap().marks;
         crate::base::fault::point("engine.before_transaction");
         let marks = self.marks.get_or_insert_default();
         for (key, value) in changed {
@@ -106,7 +106,7 @@ impl Run {
             }
             self.checkpoint(sink.as_mut(), script.len(), true);
         }
-        block_on(sink.finish()).unwrap();
+        block_on(sink.finish(End::Complete)).unwrap();
         crate::base::fault::point("engine.finished");
         self.complete = true;
     }
@@ -158,7 +158,7 @@ fn leave_earlier(dir: &Path, options: &Value) {
     let mut sink = open(dir, options, None).unwrap();
     let earlier: Vec<Row> = vec![(0, 0, 3), (1, 1, 9), (0, 0, 12), (0, 0, 12)];
     block_on(sink.deliver(&rows(&earlier, 100))).unwrap();
-    block_on(sink.finish()).unwrap();
+    block_on(sink.finish(End::Complete)).unwrap();
 }
 
 fn options() -> impl Strategy<Value = Value> {
@@ -263,7 +263,7 @@ fn what_a_run_left_goes_when_the_next_begins() {
             let options = json!({ "path": path, "mode": mode });
             drop(left(dir.path(), &options));
             assert!(all_files(dir.path()).keys().any(|path| path.contains("/.")), "it waits to be gone on with");
-            block_on(open(dir.path(), &options, None).unwrap().finish()).unwrap();
+            block_on(open(dir.path(), &options, None).unwrap().finish(End::Complete)).unwrap();
             let left: Vec<_> = all_files(dir.path()).into_keys().filter(|path| path.contains("/.")).collect();
             assert_eq!(left, Vec::<String>::new());
         }

@@ -10,8 +10,11 @@ use super::pending::Pending;
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::fault;
 use crate::base::limit::WAITING_BYTES;
+use crate::base::promise::Promise;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, Encoded, Marks, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{
+    BoxFuture, CheckContext, Encoded, End, Marks, OpenContext, Prepared, Sink, SinkConnector, SinkError,
+};
 use crate::store::target::{Target, TargetSpec};
 
 /// What the sink remembers is about itself.
@@ -83,6 +86,10 @@ impl SinkConnector for SqliteSink {
             let name = options.key.get(twice).map_or("", String::as_str);
             found.push(Diagnostic::error("bad-key", format!("`{name}` is written twice"), place("key")));
         }
+    }
+
+    fn promise(_: &Options) -> Promise {
+        Promise::once("writes each row once, with a note of the checkpoint in the same transaction")
     }
 
     fn templates(_: &Options) -> Vec<String> {
@@ -236,16 +243,22 @@ impl Sink for Table {
         })
     }
 
-    fn prepare(&mut self) -> BoxFuture<'_, Result<Marks, SinkError>> {
-        Box::pin(async move { Table::prepare(self).map_err(SinkError::Fatal) })
+    fn prepare(&mut self) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(async move { Table::prepare(self).map(Prepared::from).map_err(SinkError::Fatal) })
     }
 
     fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move { self.commit().map_err(SinkError::Fatal) })
     }
 
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move { Table::finish(self).map_err(SinkError::Fatal) })
+    fn finish(&mut self, end: End) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(async move {
+            match end {
+                End::Complete => Table::finish(self).map_err(SinkError::Fatal)?,
+                End::Stopped => {}
+            }
+            Ok(Prepared::default())
+        })
     }
 }
 
@@ -275,7 +288,7 @@ mod tests {
 
     impl Run {
         fn checkpoint(&mut self, sink: &mut dyn Sink, taken: usize, finishing: bool) {
-            let changed = block_on(sink.prepare()).unwrap();
+            let changed = block_on(sink.prepare()).unwrap().marks;
             fault::point("engine.before_transaction");
             self.marks.get_or_insert_default().extend(changed.into_iter().map(|(key, value)| (key, value.unwrap())));
             (self.taken, self.finishing) = (taken, finishing);
@@ -295,7 +308,7 @@ mod tests {
                 }
                 self.checkpoint(sink.as_mut(), deliveries.len(), true);
             }
-            block_on(sink.finish()).unwrap();
+            block_on(sink.finish(End::Complete)).unwrap();
             fault::point("engine.finished");
         }
     }
@@ -380,13 +393,13 @@ mod tests {
         let strict = json!({ "path": "t.db", "table": "t", "create": false, "mode": "append" });
         let mut sink = open(dir.path(), &strict, None).unwrap();
         block_on(sink.deliver(&encoded(&[r#"{"idd":1}"#]))).unwrap();
-        let error = block_on(sink.finish()).unwrap_err().message();
+        let error = block_on(sink.finish(End::Complete)).unwrap_err().message();
         assert!(error.contains("has no column `idd`"), "{error}");
         let other = json!({ "path": "t.db", "table": "u", "create": false });
         assert!(open(dir.path(), &other, None).err().unwrap().contains("has no table `u`"));
         let mut keyed = open(dir.path(), &json!({ "path": "t.db", "table": "t", "key": ["id"] }), None).unwrap();
         block_on(keyed.deliver(&encoded(&[r#"{"id":1}"#]))).unwrap();
-        assert!(block_on(keyed.finish()).unwrap_err().message().contains("ON CONFLICT"));
+        assert!(block_on(keyed.finish(End::Complete)).unwrap_err().message().contains("ON CONFLICT"));
         std::fs::write(dir.path().join("x.db"), "no database, but long enough to be looked at as if it were one")
             .unwrap();
         let error = open(dir.path(), &json!({ "path": "x.db", "table": "t" }), None).err().unwrap();

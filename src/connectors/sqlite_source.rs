@@ -13,7 +13,8 @@ use crate::base::limit::{CHUNK_BYTES, EQUAL_ROWS_BYTES, READ_AHEAD_BYTES};
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    SourceError,
 };
 use crate::store::database::Ask;
 use crate::store::growing::{Growing, GrowingSpec, Key, Part, Trouble, Wrong};
@@ -176,7 +177,7 @@ impl SourceConnector for SqliteSource {
             let reader = Reader::open(Arc::clone(&growing), &shown, follow, place)?;
             Ok(Box::new(reader) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), start, open: Box::new(open) }].into())
+        Ok(vec![Partition { name: String::new(), start, open: Box::new(open), link: Link::default() }].into())
     }
 }
 

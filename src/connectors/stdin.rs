@@ -9,9 +9,11 @@ use tokio::sync::mpsc;
 use super::io_reason;
 use crate::base::diag::Diagnostics;
 use crate::base::limit::CHUNK_BYTES;
+use crate::base::promise::Replay;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    SourceError,
 };
 
 /// Chunks read ahead of the engine; more would only keep memory.
@@ -38,6 +40,10 @@ impl SourceConnector for StdinSource {
         true
     }
 
+    fn replay(_: &Options) -> Replay {
+        Replay::None
+    }
+
     fn open(_: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let name = context.name;
         let open = move |place: &Place| {
@@ -51,7 +57,13 @@ impl SourceConnector for StdinSource {
             }
             spawn(std::io::stdin()).map(|source| Box::new(source) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), start: Place::default(), open: Box::new(open) }].into())
+        Ok(vec![Partition {
+            name: String::new(),
+            start: Place::default(),
+            open: Box::new(open),
+            link: Link::default(),
+        }]
+        .into())
     }
 }
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::io_reason;
 use super::table::Table;
 use crate::base::diag::Diagnostics;
+use crate::base::promise::{Effect, Promise};
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, Encoded, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Sink, SinkConnector, SinkError};
 
 /// The sink `stdout`.
 pub struct StdoutSink;
@@ -42,6 +43,15 @@ impl SinkConnector for StdoutSink {
     type Options = Options;
 
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
+
+    fn promise(_: &Options) -> Promise {
+        Promise {
+            effect: Effect::Repeats,
+            why: "prints rows as they come; after a crash those since the last checkpoint are printed again".into(),
+            stronger: Some("a `file` shows each row once".into()),
+            early: true,
+        }
+    }
 
     fn templates(_: &Options) -> Vec<String> {
         Vec::new()
@@ -92,8 +102,11 @@ impl<W: Write + Send> Sink for Lines<W> {
         Box::pin(async move { self.write(rows).map_err(|e| failed(&e)) })
     }
 
-    fn finish(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move { self.write(&Encoded::default()).map_err(|e| failed(&e)) })
+    fn finish(&mut self, _: End) -> BoxFuture<'_, Result<Prepared, SinkError>> {
+        Box::pin(async move {
+            self.write(&Encoded::default()).map_err(|e| failed(&e))?;
+            Ok(Prepared::default())
+        })
     }
 }
 
@@ -107,7 +120,7 @@ mod tests {
         let mut lines = Lines { out: Vec::new(), table: None, header: Some(b"x\n".to_vec()) };
         block_on(lines.deliver(&encoded(&["1", "2"]))).unwrap();
         block_on(lines.deliver(&encoded(&["3"]))).unwrap();
-        block_on(lines.finish()).unwrap();
+        block_on(lines.finish(End::Complete)).unwrap();
         assert_eq!(lines.out, b"x\n1\n2\n3\n");
     }
 

@@ -1,6 +1,6 @@
 //! Hashes of keys, the same in every release: state is kept and shared among workers by them.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::column::{Cell, Column};
 use super::value::{Val, Value};
@@ -24,6 +24,11 @@ pub fn hash_key(parts: &[Val<'_>]) -> u64 {
 /// accident that no stream lives to see.
 pub fn digest(value: Val<'_>) -> [u64; 2] {
     [hash_val(value, SEED), hash_val(value, SECOND_SEED)]
+}
+
+/// 128 bits that stand for a row: for what it says and where it comes from.
+pub fn row_id(place: u64, text: &[u8]) -> u128 {
+    xxh3_128_with_seed(text, place)
 }
 
 /// Spreads hashes evenly and apart from what they otherwise decide, such as which worker has a key.

@@ -1,17 +1,21 @@
 //! Makes checkpoints while a run goes on. A barrier flows with the rows; when it has gone through every step and sink,
 //! what they handed out is made durable beside the flow, and sinks and sources are told. One is under way at a time.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::base::fault;
-use crate::connector::{Sink, SinkError};
+use crate::connector::{End, Sink, SinkError};
 use crate::plan::NodeId;
 use crate::store::rows::Status;
 
 use super::epoch::{Epoch, Keeper};
+use super::flow::FlowContext;
 use super::job::lock;
 use super::partition::PartitionState;
+use super::refused;
 use super::shared::{Shared, ToSink};
+use super::sink_task::SETTLED;
 
 /// How long the state is put in order at once, between looking whether there is something else to do.
 const TIDY: Duration = Duration::from_millis(20);
@@ -20,7 +24,7 @@ const TIDY: Duration = Duration::from_millis(20);
 /// leads back to that.
 pub(super) fn keep_first(
     partitions: Vec<PartitionState>,
-    nodes: &[NodeId],
+    (context, nodes): (&FlowContext, &[NodeId]),
     sinks: &mut [Box<dyn Sink>],
     keeper: &mut dyn Keeper,
 ) -> Result<(), String> {
@@ -28,8 +32,9 @@ pub(super) fn keep_first(
     let runtime = runtime.map_err(|e| format!("no runtime for the sinks: {e}"))?;
     let mut epoch = Epoch { partitions, ..Epoch::default() };
     for (node, sink) in nodes.iter().zip(sinks.iter_mut()) {
-        let marks = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
-        epoch.marks.push((*node, marks));
+        let mut prepared = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
+        let counted = refused::count(context, (0, *node), &mut prepared)?;
+        epoch.take_mark(*node, prepared, counted);
     }
     fault::point("checkpoint.first");
     keeper.commit(epoch, Status::Running)?;
@@ -88,7 +93,7 @@ fn commit(shared: &Shared, keeper: &mut dyn Keeper, epoch: Epoch, status: Status
 pub(super) fn keep_last(shared: &Shared, keeper: &mut dyn Keeper, complete: bool) {
     fault::point("checkpoint.last");
     let status = if complete { Status::Finishing } else { Status::Stopped };
-    let epoch = shared.job.take_epoch(u64::MAX - 1);
+    let epoch = shared.job.take_epoch(SETTLED);
     let words = shared.commits.words(&epoch.partitions);
     if let Err(why) = commit(shared, keeper, epoch, status) {
         lock(&shared.failure).get_or_insert(why);
@@ -97,7 +102,17 @@ pub(super) fn keep_last(shared: &Shared, keeper: &mut dyn Keeper, complete: bool
     fault::point("checkpoint.finishing");
     shared.tell_sinks(|| ToSink::Committed);
     shared.commits.tell(words);
-    if complete {
-        shared.tell_sinks(|| ToSink::Finish);
+    shared.tell_sinks(|| ToSink::Finish(if complete { End::Complete } else { End::Stopped }));
+}
+
+/// After the sinks have ended: what became of the rows that were on their way.
+pub(super) fn settle(shared: &Shared, keeper: &mut dyn Keeper) {
+    let epoch = shared.job.take_epoch(SETTLED);
+    // One that is stopped while its output becomes final has taken all its input.
+    let input_ended = shared.input_ended.load(Ordering::Acquire);
+    let status = if input_ended { Status::Finishing } else { Status::Stopped };
+    let changed = epoch.marks.iter().any(|(_, marks)| !marks.is_empty()) || !epoch.counted.is_empty();
+    if changed && let Err(why) = keeper.settle(epoch, status) {
+        lock(&shared.failure).get_or_insert(why);
     }
 }

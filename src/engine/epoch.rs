@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::base::time::Timestamp;
-use crate::connector::{self, Marks, Place};
+use crate::connector::{self, Marks, Place, Prepared};
 use crate::plan::NodeId;
 use crate::store::rows::{Item, Status};
 
@@ -28,7 +28,7 @@ pub struct Epoch {
     pub steps: BTreeMap<String, StateRows>,
     /// What became of rows.
     pub counted: Counted,
-    /// Rows that each step with state holds.
+    /// Rows that each step with state and each sink holds.
     pub held: HashMap<NodeId, u64>,
     /// What sinks have to remember.
     pub marks: Vec<(NodeId, Marks)>,
@@ -38,6 +38,13 @@ impl Epoch {
     /// How many rows changed, and their bytes.
     pub fn size(&self) -> (usize, usize) {
         self.steps.values().fold((0, 0), |(rows, bytes), of| (rows + of.len(), bytes + of.bytes()))
+    }
+
+    /// Takes in what a sink handed out, and what became of its rows.
+    pub(super) fn take_mark(&mut self, sink: NodeId, prepared: Prepared, counted: Counted) {
+        self.marks.push((sink, prepared.marks));
+        self.counted.add(counted);
+        self.held.insert(sink, prepared.held);
     }
 
     /// Takes in the epoch that follows.
@@ -60,6 +67,11 @@ pub trait Keeper: Kept + Send {
 
     /// How many rows each step holds after its state was read back: fewer than at the checkpoint if somebody took keys away.
     fn restored(&mut self, _held: &HashMap<NodeId, u64>) {}
+
+    /// Makes durable what sinks handed out after the last checkpoint, and what became of their rows.
+    fn settle(&mut self, _epoch: Epoch, _status: Status) -> Result<(), String> {
+        Ok(())
+    }
 
     /// The run has failed after the last checkpoint.
     fn failed(&mut self) {}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use crate::connector::Marks;
+use crate::connector::Prepared;
 use crate::plan::NodeId;
 
 use super::epoch::Epoch;
@@ -50,9 +50,11 @@ impl Epochs {
         of_tick.open = of_tick.open.saturating_sub(1);
     }
 
-    /// What a sink has to remember, asked for at a barrier.
-    pub(super) fn mark(&self, sequence: u64, sink: NodeId, marks: Marks) {
-        lock(&self.gathering).entry(sequence).or_default().epoch.marks.push((sink, marks));
+    /// What a sink handed out at a barrier, and what became of its rows.
+    pub(super) fn mark(&self, sequence: u64, sink: NodeId, prepared: Prepared, counted: Counted) {
+        let mut gathering = lock(&self.gathering);
+        let epoch = &mut gathering.entry(sequence).or_default().epoch;
+        epoch.take_mark(sink, prepared, counted);
     }
 
     /// Whether all shares that a barrier has come to have handed in what changed until then.

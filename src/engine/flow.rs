@@ -301,8 +301,8 @@ impl FlowRunner {
         let Some((_, batch)) = ports.into_iter().next() else { return };
         let exit = readers(&node.readers, &Port::Main).and_then(|r| r.first().copied());
         let Some(Target::Exit(exit)) = exit else { return };
-        if lines.is_some() {
-            // What a sink is given has arrived.
+        if lines.as_ref().is_some_and(|lines| lines.ids.is_empty()) {
+            // What a sink is given has arrived; one that sends says so itself.
             self.counted.of(node.node).tally.passed += batch.rows as u64;
         }
         if let Some(place) = exits.get_mut(exit).filter(|_| batch.rows > 0) {
@@ -471,6 +471,7 @@ pub fn weave_lines(parts: &[&Encoded], order: &[weave::Pick]) -> Encoded {
             texts.extend(from.get(row).cloned());
         }
         woven.times.extend(part.times.get(row));
+        woven.ids.extend(part.ids.get(row));
     }
     woven
 }

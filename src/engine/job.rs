@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::base::fault;
 use crate::base::limit::SLICE_KEYS;
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::connector::{Encoded, Marks};
+use crate::connector::{Encoded, Prepared};
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
 use crate::plan::NodeId;
@@ -24,6 +24,7 @@ use super::ledger::{Counted, Ledger, Total};
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, Mapped, PartitionSpec, PartitionState};
+use super::refused;
 use super::segment::rows_within;
 use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, make_alike, share};
 use super::state::StateRow;
@@ -345,9 +346,12 @@ impl Job {
         ticks.remove(&sequence)
     }
 
-    /// What a sink has to remember, asked for at a barrier.
-    pub fn mark(&self, sequence: u64, sink: NodeId, marks: Marks) {
-        self.epochs.mark(sequence, sink, marks);
+    /// What a sink handed out at a barrier. The error ends the run: its rows were refused, and it is not to go on then.
+    pub fn mark(&self, sequence: u64, sink: NodeId, mut prepared: Prepared) -> Result<(), String> {
+        let counted = refused::count(&self.graph.context, (sequence, sink), &mut prepared)?;
+        self.ledger.add(&counted);
+        self.epochs.mark(sequence, sink, prepared, counted);
+        Ok(())
     }
 
     /// What was handed out at barriers up to one that has gone through everything.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
+use crate::connector::Marks;
 use crate::plan::{NodeId, NodeKind, Plan, Port, meaning::meaning};
 use crate::store::rows::{
     Cause, Commit, DeadLetter, HandedRow, Imbalance, LedgerRow, Origin, PartitionRow, Status, StepRow, imbalances,
@@ -13,7 +14,7 @@ use crate::store::rows::{
 use crate::store::state::{Lock, StateFile};
 
 use super::epoch::{Epoch, Keeper, Kept, Part, Stood};
-use super::ledger::{Letter, Tally};
+use super::ledger::{Counted, Letter, Tally};
 use super::partition::PartitionState;
 use super::run::wall_clock;
 
@@ -145,8 +146,16 @@ impl StateKeeper {
         (moved, gone)
     }
 
-    /// Notes how far the run is, and nothing else.
-    fn mark(&mut self, status: Status) -> Result<(), String> {
+    /// Notes how far the run is, and what became of rows of sinks.
+    fn mark(&mut self, status: Status, epoch: Option<Epoch>) -> Result<(), String> {
+        let mut dead_letters = Vec::new();
+        let mut marks = Vec::new();
+        if let Some(epoch) = epoch {
+            dead_letters = self.count(epoch.counted);
+            self.hold(epoch.held);
+            marks = self.marks(epoch.marks);
+        }
+        let ledger = self.ledger();
         let Some(kept) = self.file.kept() else { return Ok(()) };
         let commit = Commit {
             status,
@@ -154,14 +163,49 @@ impl StateKeeper {
             gone: Vec::new(),
             steps: kept.steps.clone(),
             changes: Vec::new(),
-            marks: Vec::new(),
-            ledger: kept.ledger.clone(),
+            marks,
+            ledger,
             handed: Vec::new(),
-            dead_letters: Vec::new(),
+            dead_letters,
             sent_again: Vec::new(),
             now: wall_clock().0,
         };
         self.file.commit(&commit).map_err(|e| e.message)
+    }
+
+    /// Takes in what was counted; its dead letters.
+    fn count(&mut self, counted: Counted) -> Vec<DeadLetter> {
+        let mut dead_letters = Vec::new();
+        for (node, entry) in counted.into_entries() {
+            if let Some(total) = self.totals.get_mut(node.index()) {
+                total.add(&entry.tally);
+            }
+            for (from, port, rows) in entry.handed {
+                self.hand(node, from, &port, rows);
+            }
+            let mut letters = entry.letters;
+            letters.sort_by_key(|letter| letter.order);
+            let name = self.name(node);
+            dead_letters.extend(letters.into_iter().map(|letter| dead_letter(&name, letter)));
+        }
+        dead_letters
+    }
+
+    fn hold(&mut self, held: HashMap<NodeId, u64>) {
+        for (node, held) in held {
+            if let Some(place) = self.held.get_mut(node.index()) {
+                *place = held;
+            }
+        }
+    }
+
+    fn marks(&self, marks: Vec<(NodeId, Marks)>) -> Vec<(String, String, Option<String>)> {
+        let mut all = Vec::new();
+        for (node, of_sink) in marks {
+            let sink = self.name(node);
+            all.extend(of_sink.into_iter().map(|(key, value)| (sink.clone(), key, value)));
+        }
+        all
     }
 
     fn name(&self, node: NodeId) -> String {
@@ -238,25 +282,9 @@ impl Kept for StateKeeper {
 
 impl Keeper for StateKeeper {
     fn commit(&mut self, epoch: Epoch, status: Status) -> Result<(), String> {
-        let mut dead_letters = Vec::new();
-        for (node, entry) in epoch.counted.into_entries() {
-            if let Some(total) = self.totals.get_mut(node.index()) {
-                total.add(&entry.tally);
-            }
-            for (from, port, rows) in entry.handed {
-                self.hand(node, from, &port, rows);
-            }
-            let mut letters = entry.letters;
-            letters.sort_by_key(|letter| letter.order);
-            let name = self.name(node);
-            dead_letters.extend(letters.into_iter().map(|letter| dead_letter(&name, letter)));
-        }
+        let dead_letters = self.count(epoch.counted);
         self.held.iter_mut().for_each(|held| *held = 0);
-        for (node, held) in epoch.held {
-            if let Some(place) = self.held.get_mut(node.index()) {
-                *place = held;
-            }
-        }
+        self.hold(epoch.held);
         let watermark = |name: &str| epoch.watermarks.get(name).map_or(i64::MIN, |at| at.0);
         let step = |(name, meaning): &(String, String)| StepRow {
             name: name.clone(),
@@ -264,11 +292,7 @@ impl Keeper for StateKeeper {
             watermark: watermark(name),
         };
         let steps = self.steps.iter().map(step).collect();
-        let mut marks = Vec::new();
-        for (node, of_sink) in epoch.marks {
-            let sink = self.name(node);
-            marks.extend(of_sink.into_iter().map(|(key, value)| (sink.clone(), key, value)));
-        }
+        let marks = self.marks(epoch.marks);
         let (partitions, gone) = self.partitions(epoch.partitions);
         let changes = epoch.steps.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
         let (ledger, handed) = (self.ledger(), self.handed());
@@ -280,13 +304,19 @@ impl Keeper for StateKeeper {
     }
 
     fn complete(&mut self) -> Result<(), String> {
-        self.mark(Status::Complete)
+        self.mark(Status::Complete, None)
+    }
+
+    fn settle(&mut self, epoch: Epoch, status: Status) -> Result<(), String> {
+        self.mark(status, Some(epoch))
     }
 
     fn restored(&mut self, held: &HashMap<NodeId, u64>) {
         let nodes = self.totals.iter_mut().zip(&mut self.held).enumerate();
         for (index, (total, before)) in nodes {
-            let now = u16::try_from(index).ok().and_then(|index| held.get(&NodeId(index))).copied().unwrap_or(0);
+            let now = u16::try_from(index).ok().and_then(|index| held.get(&NodeId(index))).copied();
+            // What a sink holds is its own.
+            let Some(now) = now else { continue };
             total.dropped += before.saturating_sub(now);
             *before = now;
         }
@@ -294,7 +324,7 @@ impl Keeper for StateKeeper {
 
     fn failed(&mut self) {
         // It has failed already; that the state does not say so leads nobody astray.
-        let _ = self.mark(Status::Failed);
+        let _ = self.mark(Status::Failed, None);
     }
 
     fn tidy(&mut self, budget: Duration) -> Result<bool, String> {

@@ -27,6 +27,7 @@ pub mod map;
 pub mod missing;
 pub mod ops;
 pub mod partition;
+mod refused;
 pub mod rehearse;
 mod restore;
 pub mod retry;

@@ -105,6 +105,8 @@ fn watcher(inputs: &[Input]) -> Node {
             templates: Vec::new(),
             paths: false,
             timed: false,
+            identity: None,
+            promise: crate::base::promise::Promise::once("keeps nothing"),
         }),
     }
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::base::time::{TimeSpan, Timestamp};
-use crate::connector::{Encoded, Sink, SinkError};
+use crate::connector::{Encoded, End, Sink, SinkError};
 use crate::data::format::Format;
 use crate::data::framing::Block;
 use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Operator, Plan, Port, Source};
@@ -20,6 +20,7 @@ use super::epoch::{Epoch, Keeper, Resume, Stood};
 use super::keeper::StateKeeper;
 use super::lower::{Lowering, lower, tag_sides};
 use super::partition::PartitionSpec;
+use super::refused;
 use super::run::wall_clock;
 
 /// Rows at which a tick is cut; any number gives the same output.
@@ -196,12 +197,16 @@ impl Retry {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| format!("no runtime for the sinks: {e}"))?;
         let (mut epoch, lines) = self.collect()?;
-        let outcome = self.outcome(&epoch, &lines);
+        let mut outcome = self.outcome(&epoch, &lines);
+        let context = Arc::clone(&self.direct.job().graph.context);
+        let context = &*context;
         for ((sink, node), lines) in sinks.iter_mut().zip(&self.sinks).zip(&lines) {
             for rows in lines.iter().filter(|rows| !rows.ends.is_empty()) {
                 runtime.block_on(sink.deliver(rows)).map_err(SinkError::message)?;
             }
-            epoch.marks.push((*node, runtime.block_on(sink.prepare()).map_err(SinkError::message)?));
+            let mut prepared = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
+            let counted = refused::count(context, (0, *node), &mut prepared)?;
+            epoch.take_mark(*node, prepared, counted);
         }
         // The input stands where it stood.
         epoch.partitions.clone_from(&stood.partitions);
@@ -210,7 +215,15 @@ impl Retry {
             keeper.withdraw(*node, letters);
         }
         keeper.commit(epoch, Status::Stopped)?;
-        sinks.iter_mut().try_for_each(|sink| runtime.block_on(sink.committed())).map_err(SinkError::message)?;
+        let mut settled = Epoch::default();
+        for (sink, node) in sinks.iter_mut().zip(&self.sinks) {
+            runtime.block_on(sink.committed()).map_err(SinkError::message)?;
+            let mut prepared = runtime.block_on(sink.finish(End::Stopped)).map_err(SinkError::message)?;
+            let counted = refused::count(context, (1, *node), &mut prepared)?;
+            outcome.dead += counted.letters() as u64;
+            settled.take_mark(*node, prepared, counted);
+        }
+        keeper.settle(settled, Status::Stopped)?;
         Ok(outcome)
     }
 
@@ -239,6 +252,7 @@ fn again(nodes: &[Node], index: usize) -> Node {
         rows: true,
         time: None,
         schema: None,
+        replay: crate::base::promise::Replay::Seek,
     };
     Node {
         name: nodes.get(index).map(|node| node.name.clone()).unwrap_or_default(),

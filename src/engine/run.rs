@@ -10,13 +10,15 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::unbounded_channel;
+
 use crate::base::diag::Diagnostic;
 use crate::base::fault;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Partition, Place, Sink, Watch};
 
 use super::action::Action;
-use super::checkpoint::{keep, keep_first, keep_last};
+use super::checkpoint::{keep, keep_first, keep_last, settle};
 use super::epoch::{Keeper, Resume, Stood};
 use super::job::{Job, lock};
 use super::ledger::Entry;
@@ -158,14 +160,14 @@ pub fn run(
     let mut senders = Vec::new();
     let mut receivers = Vec::new();
     for reader in slots {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = unbounded_channel();
         let behind = Arc::new(Behind::default());
         receivers.push((receiver, Arc::clone(&behind)));
         senders.push(SinkSlot { reader, waiting: BTreeMap::new(), next: 0, sender: Some(sender), behind });
     }
     let mut sinks = sinks;
     if stood.is_none()
-        && let Err(why) = keep_first(job.partitions(), &graph_sinks, &mut sinks, keeper)
+        && let Err(why) = keep_first(job.partitions(), (&job.graph.context, &graph_sinks), &mut sinks, keeper)
     {
         return failed(&job, why);
     }
@@ -247,17 +249,36 @@ fn threads<'scope>(
     for worker in workers {
         let _ = worker.join();
     }
-    if let Ok(keeper) = keeping.join()
+    let complete = shared.complete.load(Ordering::Acquire);
+    let mut keeper = keeping.join().ok();
+    if let Some(keeper) = &mut keeper
         && lock(&shared.failure).is_none()
     {
-        keep_last(shared, keeper, shared.complete.load(Ordering::Acquire));
+        keep_last(shared, *keeper, complete);
     }
     shared.commits.close();
     lock(&shared.sinks).iter_mut().for_each(|slot| slot.sender = None);
+    // They say now and then how far they are, if they have much to send.
+    while sink_threads.iter().any(|sink| !sink.is_finished()) {
+        std::thread::sleep(SETTLED_WITHIN);
+        settle_if_well(shared, &mut keeper);
+    }
     for sink in sink_threads {
         let _ = sink.join();
     }
+    settle_if_well(shared, &mut keeper);
 }
+
+fn settle_if_well(shared: &Shared, keeper: &mut Option<&mut dyn Keeper>) {
+    if let Some(keeper) = keeper
+        && lock(&shared.failure).is_none()
+    {
+        settle(shared, *keeper);
+    }
+}
+
+/// How long after a sink has ended that is noticed at most.
+const SETTLED_WITHIN: Duration = Duration::from_micros(500);
 
 /// After the sources have stopped: waits until what they read is mapped, then ends the run without closing anything.
 fn stop_when_mapped(shared: &Shared) {

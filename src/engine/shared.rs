@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::base::limit::{LETTER_BYTES, SINK_BYTES};
 use crate::base::time::Timestamp;
-use crate::connector::Encoded;
+use crate::connector::{Encoded, End, Link};
 
 use super::commits::Commits;
 use super::job::{Job, Ready, lock};
@@ -71,7 +71,7 @@ pub(super) struct SinkSlot {
     pub(super) reader: usize,
     pub(super) waiting: BTreeMap<u64, (Encoded, bool)>,
     pub(super) next: u64,
-    pub(super) sender: Option<Sender<ToSink>>,
+    pub(super) sender: Option<UnboundedSender<ToSink>>,
     pub(super) behind: Arc<Behind>,
 }
 
@@ -100,7 +100,7 @@ pub(super) enum ToSink {
     /// The checkpoint is durable.
     Committed,
     /// There will be no more rows, and everything is durable.
-    Finish,
+    Finish(End),
 }
 
 /// How far checkpoints are.
@@ -113,12 +113,14 @@ pub(super) struct Barriers {
 }
 
 /// How a partition is read.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Polled {
     /// Its reader waits for the source.
     waits: bool,
     /// It brought something since the clock last looked, which may not be mapped yet.
     heard: bool,
+    /// Whether its source is connected to what it reads.
+    link: Link,
 }
 
 /// What all threads of a run share.
@@ -156,6 +158,8 @@ pub(super) struct Shared {
     /// It stops because whoever read its output has gone.
     pub(super) reader_gone: AtomicBool,
     pub(super) complete: AtomicBool,
+    /// Its input has ended, whether or not it is told to stop then.
+    pub(super) input_ended: AtomicBool,
     pub(super) over: AtomicBool,
 }
 
@@ -185,6 +189,8 @@ impl Shared {
             stopping: AtomicBool::new(false),
             reader_gone: AtomicBool::new(false),
             complete: AtomicBool::new(false),
+            input_ended: false.into(),
+
             over: AtomicBool::new(false),
         }
     }
@@ -269,11 +275,20 @@ impl Shared {
 
     /// Waits until the run is ending.
     pub(super) async fn until_ending(&self) {
+        self.until(|| self.is_ending()).await;
+    }
+
+    /// Waits until the run is told to stop, also while its sinks make their output final.
+    pub(super) async fn until_stopped(&self) {
+        self.until(|| self.stopping.load(Ordering::Acquire)).await;
+    }
+
+    async fn until(&self, ending: impl Fn() -> bool) {
         loop {
             let told = self.ending_told.notified();
             tokio::pin!(told);
             told.as_mut().enable();
-            if self.is_ending() {
+            if ending() {
                 return;
             }
             told.await;
@@ -304,14 +319,22 @@ impl Shared {
     /// Notes whether a partition's reader waits for the source; when it no longer does, it was heard.
     pub(super) fn polls(&self, partition: usize, waits: bool) {
         if let Some(polled) = lock(&self.polled).get_mut(partition) {
-            *polled = Polled { waits, heard: polled.heard || !waits };
+            polled.waits = waits;
+            polled.heard |= !waits;
         }
     }
 
-    /// By partition whether it was silent since the last call although it was polled.
+    /// A partition's source is connected as this says.
+    pub(super) fn linked(&self, partition: usize, link: &Link) {
+        if let Some(polled) = lock(&self.polled).get_mut(partition) {
+            polled.link = link.clone();
+        }
+    }
+
+    /// By partition whether it was silent since the last call although it was connected and polled.
     pub(super) fn silent(&self) -> Vec<bool> {
         let mut polled = lock(&self.polled);
-        polled.iter_mut().map(|p| !std::mem::take(&mut p.heard) && p.waits).collect()
+        polled.iter_mut().map(|p| !std::mem::take(&mut p.heard) && p.waits && p.link.is_up()).collect()
     }
 
     /// Waits until a checkpoint is due or asked for; false if the run is over.
@@ -362,7 +385,7 @@ impl Shared {
     }
 
     /// Tells every sink.
-    pub(super) fn tell_sinks(&self, message: fn() -> ToSink) {
+    pub(super) fn tell_sinks(&self, message: impl Fn() -> ToSink) {
         for sender in lock(&self.sinks).iter().filter_map(|slot| slot.sender.as_ref()) {
             // A sink that is gone has failed the run.
             let _ = sender.send(message());
@@ -452,6 +475,7 @@ impl Shared {
         }
         if info.last {
             self.complete.store(info.complete, Ordering::Release);
+            self.input_ended.store(info.complete, Ordering::Release);
             self.end();
         }
     }

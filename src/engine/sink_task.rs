@@ -1,18 +1,28 @@
 //! Feeds one sink. Rows that come between a checkpoint's barrier and its commit wait here, so that the flow does not wait
-//! for the disk.
+//! for the disk. A sink that has no room takes what was on its way to it, and what feeds it is held back until it has; so
+//! checkpoints go on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
-use crate::connector::{Encoded, Sink, SinkError};
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::connector::{Encoded, End, Sink, SinkError};
 use crate::plan::NodeId;
 
 use super::shared::{Behind, Shared, ToSink};
 
 /// What a sink's thread is told, and how far it is behind.
-pub(super) type Inbox = (Receiver<ToSink>, Arc<Behind>);
+pub(super) type Inbox = (UnboundedReceiver<ToSink>, Arc<Behind>);
+
+/// The tick at which sinks hand out what changed after the last checkpoint.
+pub(super) const SETTLED: u64 = u64::MAX - 1;
+
+/// How often a sink that is long in making its output final says how far it is.
+const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
 /// Rows that wait for a commit.
 struct Waiting {
@@ -26,12 +36,13 @@ struct Waiting {
 struct SinkTask<'a> {
     shared: &'a Shared,
     node: NodeId,
-    runtime: tokio::runtime::Runtime,
     /// `None` when whoever read the rows has gone.
     sink: Option<Box<dyn Sink>>,
     /// Whether a checkpoint is under way.
     prepared: bool,
     waiting: VecDeque<Waiting>,
+    /// Ticks that are not told that their rows are through, until there is room.
+    held_back: Vec<u64>,
     behind: Arc<Behind>,
 }
 
@@ -41,78 +52,129 @@ pub(super) fn deliver(shared: &Shared, node: NodeId, sink: Box<dyn Sink>, (inbox
         Ok(runtime) => runtime,
         Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
     };
-    let (sink, waiting) = (Some(sink), VecDeque::new());
-    let mut task = SinkTask { shared, node, runtime, sink, prepared: false, waiting, behind };
-    for message in inbox {
-        match task.take(message) {
-            Ok(()) => {}
-            Err(SinkError::Gone) => {
-                // What is under way still goes to the other sinks.
-                task.sink = None;
-                task.prepared = false;
-                for rows in task.waiting.drain(..).filter(|rows| !rows.told) {
-                    shared.done(rows.sequence);
-                }
-                shared.reader_gone.store(true, Ordering::Release);
-                shared.stop();
-            }
-            Err(e) => return shared.fail(e.message()),
-        }
+    let (waiting, held_back) = (VecDeque::new(), Vec::new());
+    let mut task = SinkTask { shared, node, sink: Some(sink), prepared: false, waiting, held_back, behind };
+    if let Err(e) = runtime.block_on(task.feed(inbox)) {
+        shared.fail(e.message());
     }
 }
 
 impl SinkTask<'_> {
-    fn take(&mut self, message: ToSink) -> Result<(), SinkError> {
+    async fn feed(&mut self, mut inbox: UnboundedReceiver<ToSink>) -> Result<(), SinkError> {
+        loop {
+            let message = match &mut self.sink {
+                Some(sink) if !self.held_back.is_empty() => tokio::select! {
+                    biased;
+                    message = inbox.recv() => message,
+                    () = self.shared.until_ending() => {
+                        self.let_go();
+                        continue;
+                    }
+                    () = sink.room() => {
+                        self.let_go();
+                        continue;
+                    }
+                },
+                _ => inbox.recv().await,
+            };
+            let Some(message) = message else { return Ok(()) };
+            match self.take(message).await {
+                Err(SinkError::Gone) => self.gone(),
+                other => other?,
+            }
+        }
+    }
+
+    /// What is under way still goes to the other sinks.
+    fn gone(&mut self) {
+        self.sink = None;
+        self.prepared = false;
+        self.let_go();
+        for rows in self.waiting.drain(..).filter(|rows| !rows.told) {
+            self.shared.done(rows.sequence);
+        }
+        self.shared.reader_gone.store(true, Ordering::Release);
+        self.shared.stop();
+    }
+
+    fn let_go(&mut self) {
+        self.held_back.drain(..).for_each(|sequence| self.shared.done(sequence));
+    }
+
+    async fn take(&mut self, message: ToSink) -> Result<(), SinkError> {
         match message {
             ToSink::Rows { sequence, lines, barrier, told } => {
                 let rows = Waiting { sequence, lines, barrier, told };
                 if !self.prepared {
-                    return self.rows(rows);
+                    return self.rows(rows).await;
                 }
                 self.waiting.push_back(rows);
                 Ok(())
             }
-            ToSink::Committed => self.committed(),
-            ToSink::Finish => match &mut self.sink {
-                Some(sink) => self.runtime.block_on(sink.finish()),
-                None => Ok(()),
-            },
+            ToSink::Committed => self.committed().await,
+            ToSink::Finish(end) => self.finish(end).await,
         }
     }
 
-    fn committed(&mut self) -> Result<(), SinkError> {
+    /// A sink that sends may take long: what it has sent meanwhile is handed out now and then, and it can be stopped.
+    async fn finish(&mut self, mut end: End) -> Result<(), SinkError> {
+        let (shared, node) = (self.shared, self.node);
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        let mark = |prepared| shared.job.mark(SETTLED, node, prepared).map_err(SinkError::Fatal);
+        loop {
+            tokio::select! {
+                biased;
+                settled = sink.finish(end) => return mark(settled?),
+                () = shared.until_stopped(), if end == End::Complete => {
+                    shared.complete.store(false, Ordering::Release);
+                    end = End::Stopped;
+                }
+                () = tokio::time::sleep(SETTLE_EVERY) => mark(sink.prepare().await?)?,
+            }
+        }
+    }
+
+    async fn committed(&mut self) -> Result<(), SinkError> {
         self.prepared = false;
         if let Some(sink) = &mut self.sink {
-            self.runtime.block_on(sink.committed())?;
+            sink.committed().await?;
         }
         self.behind.checkpoint.store(false, Ordering::Release);
         while !self.prepared
             && let Some(rows) = self.waiting.pop_front()
         {
-            self.rows(rows)?;
+            self.rows(rows).await?;
         }
         Ok(())
     }
 
-    fn rows(&mut self, rows: Waiting) -> Result<(), SinkError> {
+    async fn rows(&mut self, rows: Waiting) -> Result<(), SinkError> {
         if rows.told {
             self.behind.bytes.fetch_sub(rows.lines.text.len(), Ordering::AcqRel);
         }
-        let result = self.hand_over(&rows);
-        if !rows.told && (result.is_ok() || result == Err(SinkError::Gone)) {
-            self.shared.done(rows.sequence);
+        let result = self.hand_over(&rows).await;
+        match &result {
+            Ok(()) if !rows.told && !rows.barrier && !self.has_room() => self.held_back.push(rows.sequence),
+            Ok(()) | Err(SinkError::Gone) if !rows.told => self.shared.done(rows.sequence),
+            _ => {}
         }
         result
     }
 
-    fn hand_over(&mut self, rows: &Waiting) -> Result<(), SinkError> {
+    /// A barrier is not held back: everything before it is the sink's.
+    fn has_room(&mut self) -> bool {
+        let Some(sink) = &mut self.sink else { return true };
+        self.held_back.is_empty() && sink.room().now_or_never().is_some()
+    }
+
+    async fn hand_over(&mut self, rows: &Waiting) -> Result<(), SinkError> {
         let Some(sink) = &mut self.sink else { return Ok(()) };
         if !rows.lines.ends.is_empty() {
-            self.runtime.block_on(sink.deliver(&rows.lines))?;
+            sink.deliver(&rows.lines).await?;
         }
         if rows.barrier {
-            let marks = self.runtime.block_on(sink.prepare())?;
-            self.shared.job.mark(rows.sequence, self.node, marks);
+            let prepared = sink.prepare().await?;
+            self.shared.job.mark(rows.sequence, self.node, prepared).map_err(SinkError::Fatal)?;
             self.prepared = true;
         }
         Ok(())

@@ -259,6 +259,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
             }
         }
         reading.source = Some((reading.partition.open)(&reading.place)?);
+        shared.linked(at, &reading.partition.link);
         shared.commits.enter(source, &reading.name, at);
     }
     shared.polls(at, true);

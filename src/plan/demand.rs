@@ -66,6 +66,7 @@ pub fn demand(plan: &Plan) -> Demands {
                     names.filter_map(|n| plan.layout.find(&FieldPath::event([n]))).for_each(|f| needed.value(f));
                 }
                 sink.templates.iter().chain(&sink.line).flat_map(|t| &t.fields).for_each(|f| needed.value(*f));
+                sink.identity.iter().flatten().for_each(|f| needed.value(*f));
                 needed
             }
         };

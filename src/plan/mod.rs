@@ -7,6 +7,7 @@ pub mod demand;
 pub mod explain;
 pub mod explode;
 pub mod graph;
+pub mod guarantees;
 pub mod join;
 pub mod lookup;
 pub mod meaning;
@@ -19,6 +20,7 @@ pub mod types;
 pub mod validate;
 pub mod window;
 
+use crate::base::promise::{Promise, Replay};
 use crate::base::time::TimeSpan;
 use crate::data::format::{Format, TimeFormat};
 use crate::data::layout::{FieldId, Layout};
@@ -213,6 +215,8 @@ pub struct Source {
     pub time: Option<Time>,
     /// What its events hold, if the author says so.
     pub schema: Option<schema::Schema>,
+    /// What it does about events whose effect a crash undid.
+    pub replay: Replay,
 }
 
 /// How event time is found and how far it may be out of order.
@@ -368,6 +372,10 @@ pub struct Sink {
     pub paths: bool,
     /// Whether it needs the event time of rows.
     pub timed: bool,
+    /// Of a sink that sends: source, partition and position, which tell rows apart that come straight from a source.
+    pub identity: Option<[FieldId; 3]>,
+    /// How often a row has an effect.
+    pub promise: Promise,
 }
 
 /// A text with `{{ field }}` in it.

@@ -326,6 +326,7 @@ mod tests {
             rows: false,
             time: None,
             schema: None,
+            replay: crate::base::promise::Replay::Seek,
         };
         let sink = Sink {
             connector: "file".into(),
@@ -335,6 +336,8 @@ mod tests {
             templates: Vec::new(),
             paths: false,
             timed: false,
+            identity: None,
+            promise: crate::base::promise::Promise::once("keeps nothing"),
         };
         Plan {
             name: "p & q".into(),

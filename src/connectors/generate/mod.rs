@@ -16,7 +16,8 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    SourceError,
 };
 
 /// The first row's event time where none is written, 2026-01-01T00:00:00Z: fixed, so that runs agree.
@@ -163,7 +164,13 @@ impl SourceConnector for GenerateSource {
             let rules = std::sync::Arc::clone(&rules);
             Ok(Box::new(Generator { rules, next: place.position, begun: None }) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), start: Place::default(), open: Box::new(open) }].into())
+        Ok(vec![Partition {
+            name: String::new(),
+            start: Place::default(),
+            open: Box::new(open),
+            link: Link::default(),
+        }]
+        .into())
     }
 }
 

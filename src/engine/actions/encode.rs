@@ -9,6 +9,7 @@ use crate::data::column::as_u32;
 use crate::data::csv;
 use crate::data::format::Csv;
 use crate::data::formats::encode_logfmt;
+use crate::data::hash;
 use crate::data::layout::FieldId;
 use crate::data::msgpack;
 use crate::data::value::Val;
@@ -23,6 +24,8 @@ pub struct Encode {
     pub templates: Vec<RowText>,
     /// Whether the sink needs event times.
     pub timed: bool,
+    /// Of a sink that sends: source, partition and position.
+    pub identity: Option<[FieldId; 3]>,
 }
 
 /// The format of a sink's rows.
@@ -79,7 +82,7 @@ impl Encode {
             }
         }
         let line = if let Rows::Lines = self.format { rendered.pop() } else { None };
-        let times = if self.timed { std::mem::take(&mut batch.times) } else { Vec::new() };
+        let times = if self.timed || self.identity.is_some() { std::mem::take(&mut batch.times) } else { Vec::new() };
         let mut lines = Encoded { rendered, times, ..Encoded::default() };
         out.ports.push((
             Port::Main,
@@ -105,9 +108,25 @@ impl Encode {
                 msgpack::encode(tools.encoder.layout(), &batch, &mut lines.text, &mut lines.ends);
             }
         }
+        if let Some(identity) = &self.identity {
+            lines.ids = ids(&batch, identity, &lines);
+        }
         out.lines = Some(lines);
         out
     }
+}
+
+/// What tells rows apart: where they come from and what they say; of those that a step made, when and what.
+fn ids(batch: &Batch, identity: &[FieldId; 3], lines: &Encoded) -> Vec<u128> {
+    let starts = std::iter::once(0).chain(lines.ends.iter().copied());
+    let of_row = |(row, (from, to)): (usize, (u32, &u32))| {
+        let text = lines.text.get(from as usize..*to as usize).unwrap_or_default();
+        let place = identity.map(|field| batch.get(field, row));
+        let time = lines.times.get(row).map_or(i64::MIN, |at| at.0);
+        let place = if matches!(place, [.., Val::Unit]) { [Val::Unit, Val::Unit, Val::Int(time)] } else { place };
+        hash::row_id(hash::hash_key(&place), text)
+    };
+    starts.zip(&lines.ends).enumerate().map(of_row).collect()
 }
 
 /// Rows whose time is not known, where the sink needs it.

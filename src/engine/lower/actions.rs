@@ -150,6 +150,9 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
         let (template, _) = Template::parse(&line.text)?;
         templates.push(RowText { template, fields: line.fields.clone(), inside: None });
     }
-    let timed = sink.timed;
-    Ok(Box::new(move || Ok(Action::Encode(Encode { format: format.clone(), templates: templates.clone(), timed }))))
+    let (timed, identity) = (sink.timed, sink.identity);
+    Ok(Box::new(move || {
+        let (format, templates) = (format.clone(), templates.clone());
+        Ok(Action::Encode(Encode { format, templates, timed, identity }))
+    }))
 }

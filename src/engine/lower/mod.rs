@@ -272,7 +272,7 @@ impl Lower<'_> {
             timed: time.is_some()
                 || self.plan.nodes.iter().any(|n| match &n.kind {
                     NodeKind::Step(operator) => operator.has_state(),
-                    NodeKind::Sink(sink) => sink.timed,
+                    NodeKind::Sink(sink) => sink.timed || sink.identity.is_some(),
                     NodeKind::Source(_) => false,
                 }),
             time,

@@ -1,0 +1,162 @@
+//! Keeps everybody from knocking at a door that nobody opens: while the other side cannot be reached, one delivery at a time
+//! tries, after longer and longer waits; when it gets through, all go on.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// The longest wait that the other side is granted when it asks for one.
+const MOST_ASKED: Duration = Duration::from_secs(3600);
+
+/// Whether it may be tried.
+pub(super) struct Breaker {
+    pub(super) name: String,
+    first: Duration,
+    most: Duration,
+    door: Mutex<Door>,
+    told: Notify,
+}
+
+#[derive(Default)]
+struct Door {
+    /// When it may be tried again; closed if there is none.
+    open_until: Option<Instant>,
+    /// Somebody is trying.
+    probing: bool,
+    failures: u32,
+}
+
+/// Leave to try.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Leave {
+    /// Like everybody.
+    Plain,
+    /// Alone.
+    Probe,
+}
+
+impl Breaker {
+    pub(super) fn new(name: &str, first: Duration, most: Duration) -> Self {
+        Breaker { name: name.to_owned(), first, most, door: Mutex::default(), told: Notify::new() }
+    }
+
+    fn door(&self) -> std::sync::MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it may be tried.
+    pub(super) async fn leave(&self) -> Leave {
+        loop {
+            let told = self.told.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            let until = {
+                let mut door = self.door();
+                match door.open_until {
+                    None => return Leave::Plain,
+                    Some(at) if !door.probing && at <= Instant::now() => {
+                        door.probing = true;
+                        return Leave::Probe;
+                    }
+                    Some(at) => (!door.probing).then_some(at),
+                }
+            };
+            match until {
+                Some(at) => tokio::select! {
+                    () = told => {}
+                    () = tokio::time::sleep_until(at.into()) => {}
+                },
+                None => told.await,
+            }
+        }
+    }
+
+    /// Somebody answered.
+    pub(super) fn reached(&self, leave: Leave) {
+        let mut door = self.door();
+        if door.open_until.is_none() {
+            return;
+        }
+        if leave == Leave::Probe || !door.probing {
+            *door = Door::default();
+            drop(door);
+            self.told.notify_waiters();
+            tracing::info!(sink = self.name, "reached again");
+        }
+    }
+
+    /// Nobody did.
+    pub(super) fn unreachable(&self, leave: Leave, why: &str, after: Option<Duration>) {
+        let mut door = self.door();
+        if leave == Leave::Plain && door.open_until.is_some() {
+            // Others found out first.
+            return;
+        }
+        let news = door.open_until.is_none();
+        let wait = after.map_or_else(|| wait(self.first, self.most, door.failures), |after| after.min(MOST_ASKED));
+        door.failures = door.failures.saturating_add(1);
+        door.probing = false;
+        door.open_until = Some(Instant::now() + wait);
+        drop(door);
+        self.told.notify_waiters();
+        if news {
+            tracing::warn!(sink = self.name, why, "cannot be reached; rows wait, and it is tried again and again");
+        } else {
+            tracing::debug!(sink = self.name, why, again_in_ms = wait.as_millis() as u64, "still cannot be reached");
+        }
+    }
+
+    /// Whether it cannot be reached.
+    pub(super) fn is_open(&self) -> bool {
+        self.door().open_until.is_some()
+    }
+}
+
+/// The wait after so many failures: between half and all of what doubles each time, so that many who failed together do
+/// not come back together.
+pub(super) fn wait(first: Duration, most: Duration, failures: u32) -> Duration {
+    let whole = first.saturating_mul(1u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX)).min(most);
+    let chance = RandomState::new().hash_one(failures) as f64 / u64::MAX as f64;
+    whole.mul_f64(0.5 + chance / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connectors::conformance::block_on;
+    use futures_util::FutureExt as _;
+
+    #[test]
+    fn one_tries_while_the_others_wait() {
+        let breaker = Breaker::new("out", Duration::from_micros(1), Duration::from_micros(1));
+        block_on(async {
+            assert_eq!(breaker.leave().await, Leave::Plain);
+            breaker.unreachable(Leave::Plain, "gone", None);
+            assert!(breaker.is_open());
+            // Whoever was under way says the same.
+            breaker.unreachable(Leave::Plain, "gone", None);
+            assert_eq!(breaker.leave().await, Leave::Probe);
+            assert!(breaker.leave().now_or_never().is_none(), "another tries already");
+            breaker.reached(Leave::Plain);
+            assert!(breaker.is_open(), "an answer from before it was tried");
+            breaker.unreachable(Leave::Probe, "gone", None);
+            assert_eq!(breaker.leave().await, Leave::Probe);
+            breaker.reached(Leave::Probe);
+            assert!(!breaker.is_open());
+            assert_eq!(breaker.leave().await, Leave::Plain);
+        });
+    }
+
+    #[test]
+    fn waits_grow_and_have_an_end() {
+        let (first, most) = (Duration::from_millis(100), Duration::from_secs(1));
+        for (failures, whole) in [(0, 100), (1, 200), (3, 800), (4, 1_000), (40, 1_000), (u32::MAX, 1_000)] {
+            for _ in 0..50 {
+                let waits = wait(first, most, failures).as_millis();
+                assert!((whole / 2 - 1..=whole).contains(&waits), "{failures}: {waits}");
+            }
+        }
+    }
+}
