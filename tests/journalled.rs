@@ -100,6 +100,7 @@ fn sink(
         bounded: false,
         header: None,
         json: true,
+        meta: Vec::new(),
         journal: std::path::PathBuf::new(),
         marks: marks.map(|marks| marks.get(&node.name).cloned().unwrap_or_default()),
         stood: None,

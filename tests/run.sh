@@ -17,6 +17,9 @@ need ldd libc-bin
 need unshare util-linux
 need mount mount
 need faketime faketime
+# A broker to talk to; Debian keeps the program where only root looks for it.
+[ -x /usr/sbin/mosquitto ] || need mosquitto mosquitto
+need mosquitto_pub mosquitto-clients
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -14,11 +14,12 @@ use crate::connectors::{SINKS, SOURCES};
 use crate::data::csv;
 use crate::data::format::Format;
 use crate::data::hash::hash_key;
-use crate::data::layout::FieldId;
+use crate::data::layout::{FieldId, Root};
 use crate::data::value::Val;
 use crate::engine::epoch::Stood;
 use crate::engine::run::Input;
-use crate::plan::{Node, NodeId, NodeKind};
+use crate::plan::demand::demand;
+use crate::plan::{Node, NodeId, NodeKind, Port};
 
 use super::exit;
 
@@ -67,15 +68,17 @@ pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>, state: &Path) ->
     let mut inputs = Vec::new();
     let mut journal = state.as_os_str().to_owned();
     journal.push(".journal");
-    for node in &pipeline.plan.nodes {
+    let demands = demand(&pipeline.plan);
+    for (node, id) in pipeline.plan.nodes.iter().zip(0..) {
         let NodeKind::Source(source) = &node.kind else { continue };
         let kind = SOURCES.iter().find(|k| k.name == source.connector);
         let kind = kind.ok_or_else(|| format!("there is no source `{}`", source.connector))?;
         let stood = stood.map(|stood| stood.of_source(inputs.len()));
-        let opened = (kind.open)(
-            &source.options,
-            OpenContext { stood, journal: journal.clone().into(), ..context(pipeline, node, None) },
-        );
+        let read = demands.of(NodeId(id), &Port::Main).values.into_iter().filter_map(|f| pipeline.plan.layout.path(f));
+        let meta = read.filter(|path| path.root == Root::Meta).filter_map(|path| path.names.first());
+        let meta = meta.map(ToString::to_string).collect();
+        let own = OpenContext { stood, meta, journal: journal.clone().into(), ..context(pipeline, node, None) };
+        let opened = (kind.open)(&source.options, own);
         let mut opened = opened.map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
         opened.partitions.sort_by(|a, b| a.name.cmp(&b.name));
         let time = source.time.as_ref();
@@ -144,6 +147,7 @@ fn context(pipeline: &Pipeline, node: &Node, header: Option<Vec<u8>>) -> OpenCon
             NodeKind::Source(source) => source.format == Format::Json,
             NodeKind::Step(_) => false,
         },
+        meta: Vec::new(),
         journal: PathBuf::new(),
         bounded: !pipeline.plan.nodes.iter().any(is_live),
         marks: None,

@@ -56,6 +56,31 @@ pub struct Chunk {
     pub position: u64,
     /// When it arrived, of a source that says the same when it brings it again; otherwise it arrives as it is read.
     pub arrived: Option<Timestamp>,
+    /// With `ends`: what the source says of each record, if [`OpenContext::meta`] asks for it.
+    pub meta: Option<Metadata>,
+}
+
+/// What a source says of records: a JSON object each, on one line with its line feed. Its members are read as `meta.topic`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// The objects, one after the other.
+    pub text: Vec<u8>,
+    /// One past the end of each.
+    pub ends: Vec<u32>,
+}
+
+impl Metadata {
+    /// Adds what is said of one more record.
+    pub fn push(&mut self, object: &[u8]) {
+        self.text.extend_from_slice(object);
+        self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+    }
+
+    /// What is said of each record.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| self.text.get(from as usize..*to as usize).unwrap_or_default())
+    }
 }
 
 /// What a source answers.
@@ -284,6 +309,8 @@ pub struct OpenContext {
     pub header: Option<Vec<u8>>,
     /// Of a sink: whether its rows come as JSON, a row a line. Of a source: whether its records are to be JSON.
     pub json: bool,
+    /// Of a source: the names of metadata that the pipeline reads, `topic` for `meta.topic`.
+    pub meta: Vec<String>,
     /// Of a source: the directory in which it may keep what it was given until a checkpoint holds it.
     pub journal: PathBuf,
     /// Of a sink: what it remembered at the last checkpoint of the run that goes on; `None` if a run begins, in which the

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::gathered::{Gathered, apart};
 use crate::base::limit::{CHUNK_BYTES, JOURNAL_WAITING};
-use crate::connector::{BoxFuture, Chunk, Link, Partition, Place, Read, Source, SourceError};
+use crate::connector::{BoxFuture, Chunk, Link, Metadata, Partition, Place, Read, Source, SourceError};
 use crate::store::journal::{Journal, JournalError, Kind, Record, Records, SourceId, Ticket};
 
 /// Brings records to a journalled source. Its clones bring to the same one; the source ends when all of them are gone.
@@ -26,26 +27,52 @@ pub enum NotTaken {
     Unknown,
 }
 
+/// What is brought together.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Records, one after the other.
+    pub bytes: Vec<u8>,
+    /// One past the end of each.
+    pub ends: Vec<u32>,
+    /// What is said of each, if that is read.
+    pub meta: Option<Metadata>,
+    /// What whoever brings it has to know again after a restart, when the records are there ([`notes`]).
+    pub note: Option<Vec<u8>>,
+}
+
+impl Brought {
+    /// Bytes of its records and of what is said of them.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.len() + self.meta.as_ref().map_or(0, |meta| meta.text.len())
+    }
+}
+
 /// Records that somebody waits for.
-struct Offer {
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-    taken: oneshot::Sender<Answer>,
+pub(super) struct Offer {
+    /// The records.
+    pub brought: Brought,
+    /// Where the answer goes.
+    pub taken: oneshot::Sender<Answer>,
 }
 
 /// What whoever waits is told: the number of the record that comes after those that were taken.
-type Answer = Result<u64, NotTaken>;
+pub(super) type Answer = Result<u64, NotTaken>;
 
 impl Producer {
     /// Brings records, one after the other in `bytes` and each ending before its place in `ends`. When it returns they are
     /// durable, all of them, and will be processed: this is when whoever sent them may be told so. It waits for as long as
     /// the pipeline cannot take more. Returns the number of a record after them, for [`Producer::committed`].
     pub async fn offer(&self, bytes: Vec<u8>, ends: Vec<u32>) -> Answer {
-        if ends.is_empty() {
+        self.bring(Brought { bytes, ends, ..Brought::default() }).await
+    }
+
+    /// The same of records of which something is said.
+    pub async fn bring(&self, brought: Brought) -> Answer {
+        if brought.ends.is_empty() {
             return Ok(0);
         }
         let (taken, answer) = oneshot::channel();
-        if self.offers.send(Offer { bytes, ends, taken }).await.is_err() {
+        if self.offers.send(Offer { brought, taken }).await.is_err() {
             return Err(NotTaken::Refused("the pipeline is not running".to_owned()));
         }
         answer.await.unwrap_or(Err(NotTaken::Unknown))
@@ -94,6 +121,17 @@ pub fn journalled(journal: &Arc<Journal>, name: &str, partition: &str) -> Result
     ))
 }
 
+/// What was noted with the records of `name` that are in the journal, oldest first.
+pub fn notes(journal: &Journal, name: &str) -> Result<Vec<Vec<u8>>, SourceError> {
+    let records = journal.source(name).and_then(|source| journal.read_from(0).map(|records| records.of(source)));
+    let noted = |record: Result<Record, JournalError>| match record {
+        Ok(record) if record.kind == Kind::NOTE => Some(Ok(record.payload.to_vec())),
+        Ok(_) => None,
+        Err(why) => Some(Err(failed(why))),
+    };
+    records.map_err(failed)?.filter_map(noted).collect()
+}
+
 fn failed(why: JournalError) -> SourceError {
     SourceError { message: why.message().to_owned() }
 }
@@ -120,40 +158,6 @@ struct Journalled {
     covers: watch::Sender<u64>,
 }
 
-/// Offers put together.
-#[derive(Default)]
-struct Gathered {
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-    taken: Vec<oneshot::Sender<Answer>>,
-}
-
-impl Gathered {
-    fn fits(&self, offer: &Offer) -> bool {
-        self.taken.is_empty() || self.bytes.len() + offer.bytes.len() <= CHUNK_BYTES
-    }
-
-    fn add(&mut self, offer: Offer) {
-        // Chunks hold far less than 4 GiB.
-        let before = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(&offer.bytes);
-        self.ends.extend(offer.ends.iter().map(|end| before.saturating_add(*end)));
-        self.taken.push(offer.taken);
-    }
-
-    fn records(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(from, to)| self.bytes.get(from as usize..*to as usize).unwrap_or_default())
-    }
-
-    fn answer(&mut self, answer: &Answer) {
-        for taken in self.taken.drain(..) {
-            // Whoever gave up waiting needs no answer.
-            let _ = taken.send(answer.clone());
-        }
-    }
-}
-
 impl Journalled {
     /// Records of the journal that arrived together and whose numbers follow on each other, if there are any left to read.
     fn replayed(&mut self) -> Result<Option<Chunk>, SourceError> {
@@ -161,22 +165,29 @@ impl Journalled {
         let mut chunk: Option<Chunk> = None;
         while let Some(record) = self.ahead.take().map(Ok).or_else(|| replay.next()) {
             let record = record.map_err(failed)?;
-            if record.kind != Kind::EVENT {
+            let described = record.kind == Kind::DESCRIBED;
+            if record.kind != Kind::EVENT && !described {
                 continue;
             }
             let begun = chunk.get_or_insert_with(|| Chunk {
                 position: record.sequence,
                 arrived: Some(record.arrived),
+                meta: described.then(Metadata::default),
                 ..Chunk::default()
             });
             let ends = begun.ends.get_or_insert_default();
             let follows =
                 record.sequence == begun.position + ends.len() as u64 && Some(record.arrived) == begun.arrived;
+            let follows = follows && described == begun.meta.is_some();
             if !follows || (!ends.is_empty() && begun.bytes.len() + record.payload.len() > CHUNK_BYTES) {
                 self.ahead = Some(record);
                 return Ok(chunk);
             }
-            begun.bytes.extend_from_slice(&record.payload);
+            let (said, event) = if described { apart(&record.payload) } else { (&[][..], &record.payload[..]) };
+            if let Some(meta) = &mut begun.meta {
+                meta.push(said);
+            }
+            begun.bytes.extend_from_slice(event);
             ends.push(u32::try_from(begun.bytes.len()).unwrap_or(u32::MAX));
         }
         if chunk.is_none() {
@@ -211,7 +222,7 @@ impl Journalled {
     async fn append(&mut self) -> Result<(), SourceError> {
         loop {
             let room = self.journal.room();
-            match self.journal.append(self.source, Kind::EVENT, self.gathered.records()) {
+            match self.journal.append_all(self.source, self.gathered.entries()) {
                 Ok(ticket) => {
                     self.appended = Some((ticket, std::mem::take(&mut self.gathered)));
                     return Ok(());
@@ -246,11 +257,12 @@ impl Journalled {
                     }
                 };
                 gathered.answer(&Ok(appended.sequences.end));
-                let Gathered { bytes, ends, .. } = gathered;
+                let Gathered { bytes, ends, meta, notes, .. } = gathered;
                 return Ok(Read::Chunk(Chunk {
                     bytes,
                     ends: Some(ends),
-                    position: appended.sequences.start,
+                    meta,
+                    position: appended.sequences.start + notes.len() as u64,
                     arrived: Some(appended.arrived),
                     ..Chunk::default()
                 }));
@@ -282,176 +294,4 @@ impl Drop for Journalled {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::task::{Context, Poll, Waker};
-
-    use super::*;
-    use crate::connectors::conformance::block_on;
-    use crate::store::journal::Settings;
-
-    type Seen = Vec<(u64, String)>;
-
-    fn at(position: u64) -> Place {
-        Place { position, ..Place::default() }
-    }
-
-    fn records(chunk: Chunk) -> Seen {
-        let ends = chunk.ends.unwrap();
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let texts = starts.zip(&ends).map(|(from, to)| &chunk.bytes[from as usize..*to as usize]);
-        (chunk.position..).zip(texts.map(|text| String::from_utf8(text.to_vec()).unwrap())).collect()
-    }
-
-    async fn next(source: &mut dyn Source) -> Seen {
-        let Read::Chunk(chunk) = source.next().await.unwrap() else { panic!("it ended") };
-        records(chunk)
-    }
-
-    fn offer(producer: &Producer, texts: &[&str]) -> impl Future<Output = Answer> + use<> {
-        let ends = texts.iter().scan(0, |end, text| {
-            *end += text.len() as u32;
-            Some(*end)
-        });
-        let (producer, bytes, ends) = (producer.clone(), texts.concat().into_bytes(), ends.collect());
-        async move { producer.offer(bytes, ends).await }
-    }
-
-    fn seen(from: u64, texts: &[&str]) -> Seen {
-        (from..).zip(texts.iter().map(|text| text.to_string())).collect()
-    }
-
-    #[test]
-    fn what_is_acknowledged_is_read_again_from_anywhere() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(dir.path(), Settings::default()).unwrap());
-        let (a, mut of_a) = journalled(&journal, "a", "").unwrap();
-        let (b, mut of_b) = journalled(&journal, "b", "").unwrap();
-        let mut source = (of_a.open)(&at(0)).unwrap();
-        let mut other = (of_b.open)(&at(0)).unwrap();
-        assert_eq!((of_a.open)(&at(0)).err().unwrap().message, "`a` is read already");
-        let mut live = Vec::new();
-        let mut arrived = BTreeMap::new();
-        block_on(async {
-            for round in ["x", "y", "z"] {
-                let (taken, read) = tokio::join!(offer(&a, &[round, "", "a"]), source.next());
-                let Ok(Read::Chunk(chunk)) = read else { panic!("{read:?}") };
-                arrived.extend([0, 1, 2].map(|n| (chunk.position + n, chunk.arrived.unwrap())));
-                live.extend(records(chunk));
-                taken.unwrap();
-                let (taken, _) = tokio::join!(offer(&b, &["b"]), next(&mut *other));
-                taken.unwrap();
-            }
-        });
-        let expected = [seen(1, &["x", "", "a"]), seen(5, &["y", "", "a"]), seen(9, &["z", "", "a"])].concat();
-        assert_eq!(live, expected);
-        drop((source, other, of_a, of_b, a, b, journal));
-        for position in 0..=13 {
-            let journal = Arc::new(Journal::open(dir.path(), Settings::default()).unwrap());
-            let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
-            drop(producer);
-            let mut source = (partition.open)(&at(position)).unwrap();
-            let mut again = Vec::new();
-            while let Read::Chunk(chunk) = block_on(source.next()).unwrap() {
-                let at = chunk.arrived.unwrap();
-                again.extend(records(chunk));
-                assert_eq!(arrived[&again.last().unwrap().0], at, "it arrived when it did");
-            }
-            let rest: Seen = expected.iter().filter(|(at, _)| *at >= position).cloned().collect();
-            assert_eq!(again, rest, "{position}");
-        }
-    }
-
-    #[test]
-    fn a_read_that_is_given_up_loses_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(dir.path(), Settings::default()).unwrap());
-        let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
-        let mut source = (partition.open)(&at(0)).unwrap();
-        let texts: Vec<String> = (0..300).map(|n| n.to_string()).collect();
-        let read = block_on(async {
-            let offers = async {
-                for text in &texts {
-                    offer(&producer, &[text]).await.unwrap();
-                }
-            };
-            let reads = async {
-                let mut read = Vec::new();
-                while read.len() < 300 {
-                    // Polled once, and dropped if it is not ready.
-                    let polled = source.next().as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                    match polled {
-                        Poll::Ready(Ok(Read::Chunk(chunk))) => read.extend(records(chunk)),
-                        Poll::Ready(other) => panic!("{other:?}"),
-                        Poll::Pending => tokio::task::yield_now().await,
-                    }
-                }
-                read
-            };
-            tokio::join!(offers, reads).1
-        });
-        assert_eq!(read, seen(1, &texts.iter().map(String::as_str).collect::<Vec<_>>()));
-    }
-
-    #[test]
-    fn a_full_journal_holds_producers_until_a_checkpoint() {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { segment_bytes: 1 << 20, max_bytes: 4_000 };
-        let journal = Arc::new(Journal::open(dir.path(), settings).unwrap());
-        let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
-        let mut source = (partition.open)(&at(0)).unwrap();
-        let text = "x".repeat(700);
-        block_on(async {
-            for number in 1..=20 {
-                let offered = offer(&producer, &[&text]);
-                tokio::pin!(offered);
-                let read = tokio::select! {
-                    biased;
-                    read = next(&mut *source) => Some(read),
-                    // Everything that was read is in a checkpoint.
-                    () = full(&journal) => None,
-                    answer = &mut offered => panic!("{answer:?} before it was read"),
-                };
-                let read = match read {
-                    Some(read) => read,
-                    None => {
-                        source.committed(&at(number)).await.unwrap();
-                        tokio::join!(next(&mut *source), &mut offered).0
-                    }
-                };
-                assert_eq!(read, seen(number, &[&text]));
-            }
-        });
-        let large = "x".repeat(2_500);
-        block_on(async {
-            let refused = offer(&producer, &[&large]);
-            tokio::select! {
-                _ = source.next() => panic!("it was taken"),
-                answer = refused => assert!(matches!(answer, Err(NotTaken::Refused(_))), "{answer:?}"),
-            }
-        });
-    }
-
-    /// Waits until a journal has no room for 700 bytes.
-    async fn full(journal: &Journal) {
-        while journal.bytes() < 3_300 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[test]
-    fn nobody_is_told_that_something_was_taken_that_was_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(dir.path(), Settings::default()).unwrap());
-        let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
-        let source = (partition.open)(&at(0)).unwrap();
-        block_on(async {
-            let waiting = offer(&producer, &["x"]);
-            tokio::pin!(waiting);
-            assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            drop((source, partition));
-            assert_eq!(waiting.await, Err(NotTaken::Unknown));
-            assert!(matches!(offer(&producer, &["x"]).await, Err(NotTaken::Refused(_))));
-        });
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ pub mod file_source;
 mod file_stream;
 mod find_again;
 mod follow;
+mod gathered;
 pub mod generate;
 mod glob;
 mod http_answer;
@@ -21,6 +22,13 @@ pub mod http_server;
 pub mod http_sink;
 pub mod input_file;
 pub mod journalled;
+mod mqtt_known;
+mod mqtt_link;
+mod mqtt_options;
+mod mqtt_session;
+pub mod mqtt_source;
+mod mqtt_v4;
+mod mqtt_v5;
 mod output;
 mod output_file;
 mod output_files;
@@ -54,6 +62,7 @@ pub const SOURCES: &[SourceKind] = &[
     SourceKind::of::<sqlite_source::SqliteSource>(),
     SourceKind::of::<generate::GenerateSource>(),
     SourceKind::of::<http_server::HttpServerSource>(),
+    SourceKind::of::<mqtt_source::MqttSource>(),
 ];
 
 /// Every sink connector.

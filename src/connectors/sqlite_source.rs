@@ -388,7 +388,7 @@ impl<'a> Chunks<'a> {
         match (Stands { by: self.growing.columns().into(), after, last: Some(last), number, rows }).spell() {
             Ok(stream) => {
                 self.sum += bytes.len();
-                self.done.push(Chunk { stream, bytes, ends: Some(ends), position, arrived: None });
+                self.done.push(Chunk { stream, bytes, ends: Some(ends), position, ..Chunk::default() });
             }
             Err(why) => self.failed = Some(why),
         }

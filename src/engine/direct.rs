@@ -100,6 +100,7 @@ impl Direct {
             number: *number,
             arrived: now,
             now,
+            meta: None,
             decoded,
         };
         let at = (partition, *number);

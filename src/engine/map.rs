@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::time::{TimeSpan, Timestamp};
+use crate::connector::Metadata;
 use crate::data::batch::{Batch, RowError};
 use crate::data::clock::TimeReader;
 use crate::data::column::{Cell, Column, ColumnBuilder, as_u32};
 use crate::data::format::{Format, TimeFormat};
 use crate::data::formats::Decoder;
 use crate::data::framing::Block;
-use crate::data::layout::{Demand, FieldId, Layout};
+use crate::data::json;
+use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
 use crate::data::value::Value;
 use crate::expr::Program;
 use crate::plan::Port;
@@ -67,6 +69,8 @@ pub enum Meta {
     Path,
     /// The record's position in its partition: bytes, or records.
     Offset,
+    /// What the source says of the record, if it says it.
+    Said,
 }
 
 /// A block to map.
@@ -83,6 +87,8 @@ pub struct MapInput {
     pub arrived: Timestamp,
     /// When it was read, by the clock that silence is measured by.
     pub now: Timestamp,
+    /// What its source says of each record.
+    pub meta: Option<Metadata>,
     /// The records are JSON, whatever the source's format.
     pub decoded: bool,
 }
@@ -101,6 +107,7 @@ pub struct Mapper {
     layout: Arc<Layout>,
     decoder: Decoder,
     times: Option<TimeReader>,
+    said: Option<SaidMeta>,
     /// Runs what is behind the source, and counts.
     pub runner: FlowRunner,
     tools: super::action::Tools,
@@ -116,6 +123,7 @@ impl Mapper {
             layout: Arc::clone(&context.layout),
             decoder,
             times,
+            said: SaidMeta::of(&context.layout, &spec.meta),
             runner: FlowRunner::new(&spec.flow, context),
             tools: super::action::Tools::new(&context.layout, &spec.needed),
         })
@@ -146,6 +154,9 @@ impl Mapper {
         let mut batch = decoded.batch;
         self.spec.watch.look(&self.layout, &batch);
         self.meta(&mut batch, &input.partition, &starts);
+        if let Some(said) = &mut self.said {
+            said.put(&mut batch, input.meta);
+        }
         self.runner.counted.of(self.spec.flow.root).tally.taken += u64::from(records);
         let mut failed: Vec<Failed> = decoded
             .refused
@@ -253,7 +264,43 @@ impl Mapper {
                     let cells = batch.ordinals.iter().map(|o| Cell::Int(position(o))).collect();
                     Column { cells, ..Column::default() }
                 }
+                Meta::Said => continue,
             };
+            batch.put(*field, Arc::new(column));
+        }
+    }
+}
+
+/// Reads what a source says of its records, the members that something reads.
+struct SaidMeta {
+    decoder: json::Decoder,
+    /// A column of what is read there, and the one that it becomes.
+    fields: Vec<(FieldId, FieldId)>,
+}
+
+impl SaidMeta {
+    fn of(layout: &Layout, meta: &[(FieldId, Meta)]) -> Option<SaidMeta> {
+        let (mut own, mut needed, mut fields) = (Layout::default(), Demand::default(), Vec::new());
+        for (field, _) in meta.iter().filter(|(_, meta)| *meta == Meta::Said) {
+            let names = layout.path(*field).map(|path| path.names.clone()).unwrap_or_default();
+            let Some(read) = own.intern(FieldPath { root: Root::Event, names }) else { continue };
+            needed.value(read);
+            fields.push((read, *field));
+        }
+        (!fields.is_empty()).then(|| SaidMeta { decoder: json::Decoder::new(&own, &needed), fields })
+    }
+
+    fn put(&mut self, batch: &mut Batch, meta: Option<Metadata>) {
+        let Some(Metadata { text, ends }) = meta else { return };
+        let said = self.decoder.decode(Block::from_records(text, ends)).batch;
+        // Of every record there is an object; rows are records that could be read.
+        let rows = batch.ordinals.iter().map(|ordinal| said.ordinals.binary_search(ordinal).map_or(u32::MAX, as_u32));
+        let rows: Vec<u32> = rows.collect();
+        let cell = |column: &Column, row: &u32| column.cells.get(*row as usize).copied().unwrap_or(Cell::Missing);
+        for (read, field) in &self.fields {
+            let Some(column) = said.column(*read) else { continue };
+            let cells = rows.iter().map(|row| cell(column, row)).collect();
+            let column = Column { cells, places: Vec::new(), ..Column::clone(column) };
             batch.put(*field, Arc::new(column));
         }
     }

@@ -267,12 +267,14 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
     shared.polls(at, false);
     let now = steady_clock();
     let mut arrived = wall_clock();
-    let mut blocks = Vec::new();
+    let (mut blocks, mut meta) = (Vec::new(), None);
     let mut ended = false;
     match read {
         Read::Chunk(chunk) => {
             reading.place.stream = chunk.stream;
             arrived = chunk.arrived.unwrap_or(arrived);
+            // With `ends` a chunk is one block.
+            meta = chunk.meta.filter(|_| chunk.ends.is_some());
             match chunk.ends {
                 Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
                 None => blocks = reading.framer.push(chunk.bytes, chunk.position),
@@ -300,7 +302,8 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
     for block in blocks {
         let (partition, stream) = (Arc::clone(&reading.name), Arc::clone(&reading.place.stream));
         let number = reading.number;
-        let input = MapInput { block, partition, stream, number, arrived, now, decoded: false };
+        let meta = meta.take();
+        let input = MapInput { block, partition, stream, number, arrived, now, meta, decoded: false };
         shared.map(MapWork { source, at: (at, reading.number), input });
         reading.number += 1;
     }

@@ -262,7 +262,7 @@ impl Lower<'_> {
                 "source" => Meta::Source,
                 "path" => Meta::Path,
                 "offset" => Meta::Offset,
-                _ => return None,
+                _ => Meta::Said,
             };
             Some((*field, meta))
         };

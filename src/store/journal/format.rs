@@ -27,6 +27,25 @@ impl Kind {
     pub(super) const NAME: Kind = Kind(0);
     /// An event as its source received it.
     pub const EVENT: Kind = Kind(1);
+    /// An event with what its source says of it: a JSON object, a line feed, and the event as it was received.
+    pub const DESCRIBED: Kind = Kind(2);
+    /// What a source has to know again; no event.
+    pub const NOTE: Kind = Kind(3);
+}
+
+/// A record to be appended: its payload in two parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// What becomes its payload, one after the other.
+    pub parts: [&'a [u8]; 2],
+}
+
+impl Entry<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
+    }
 }
 
 /// The number that a source has within one journal.
@@ -181,19 +200,17 @@ fn salted(salt: u64, bytes: &[u8]) -> u32 {
 }
 
 /// Writes one record behind others.
-pub(super) fn encode_record(source: SourceId, kind: Kind, payload: &[u8], into: &mut Vec<u8>) {
-    into.push(kind.0);
+pub(super) fn encode_record(source: SourceId, entry: Entry<'_>, into: &mut Vec<u8>) {
+    into.push(entry.kind.0);
     into.extend_from_slice(&source.0.to_le_bytes());
     // What is appended was measured before.
-    into.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-    into.extend_from_slice(payload);
+    into.extend_from_slice(&u32::try_from(entry.len()).unwrap_or(u32::MAX).to_le_bytes());
+    entry.parts.iter().for_each(|part| into.extend_from_slice(part));
 }
 
 /// Writes the record that names a source, with the sequence number of the last record that it appended before.
 pub(super) fn encode_name(source: SourceId, name: &str, last: u64, into: &mut Vec<u8>) {
-    let mut payload = last.to_le_bytes().to_vec();
-    payload.extend_from_slice(name.as_bytes());
-    encode_record(source, Kind::NAME, &payload, into);
+    encode_record(source, Entry { kind: Kind::NAME, parts: [&last.to_le_bytes(), name.as_bytes()] }, into);
 }
 
 /// A source as a segment names it.

@@ -33,7 +33,7 @@
 //!
 //! | byte | | |
 //! |---|---|---|
-//! | 0 | 1 | kind ([`Kind`]): 0 names a source, 1 is an event |
+//! | 0 | 1 | kind ([`Kind`]): 0 names a source, 1 and 2 are events, 3 is a note of a source |
 //! | 1 | 2 | number of the source |
 //! | 3 | 4 | bytes of the payload |
 //! | 7 | | the payload |
@@ -72,7 +72,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 pub use error::JournalError;
-pub use format::{Kind, Record, SourceId};
+pub use format::{Entry, Kind, Record, SourceId};
 pub use queue::{Appended, Ticket};
 pub use read::Records;
 
@@ -215,7 +215,17 @@ impl Journal {
         kind: Kind,
         payloads: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Result<Ticket, JournalError> {
-        let lengths = payloads.clone().map(|payload| RECORD_HEADER + payload.len());
+        self.append_all(source, payloads.map(|payload| Entry { kind, parts: [payload, &[]] }))
+    }
+
+    /// The same of records of several kinds.
+    pub fn append_all<'a>(
+        &self,
+        source: SourceId,
+        entries: impl Iterator<Item = Entry<'a>> + Clone,
+    ) -> Result<Ticket, JournalError> {
+        let lengths = entries.clone().map(|entry| RECORD_HEADER + entry.len());
+        let names = entries.clone().any(|entry| entry.kind == Kind::NAME);
         let (count, bytes) =
             lengths.fold((0u64, 0usize), |(count, sum), length| (count + 1, sum.saturating_add(length)));
         let settings = &self.shared.settings;
@@ -229,7 +239,7 @@ impl Journal {
         if let Some(why) = &state.failed {
             return Err(why.clone());
         }
-        if kind == Kind::NAME || count == 0 || usize::from(source.0) >= state.sources.len() {
+        if names || count == 0 || usize::from(source.0) >= state.sources.len() {
             return Err(JournalError::Failed(
                 "a journal takes records of sources that it knows; this is a fault of Millstream's own".into(),
             ));
@@ -249,7 +259,7 @@ impl Journal {
             )));
         }
         self.start(&mut state)?;
-        payloads.for_each(|payload| encode_record(source, kind, payload, &mut state.waiting.bytes));
+        entries.for_each(|entry| encode_record(source, entry, &mut state.waiting.bytes));
         let sequences = state.next..state.next + count;
         state.next = sequences.end;
         if let Some(known) = state.sources.get_mut(usize::from(source.0)) {

@@ -33,7 +33,7 @@ impl Records {
     }
 
     /// Only those of one source.
-    pub(super) fn of(mut self, source: SourceId) -> Self {
+    pub fn of(mut self, source: SourceId) -> Self {
         self.source = Some(source);
         self
     }

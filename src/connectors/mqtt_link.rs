@@ -1,0 +1,119 @@
+//! A connection to an MQTT broker as the source and the sink see it: one small contract over the clients of both versions
+//! of the protocol, which differ in their types and not in what they do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+
+use super::mqtt_options::{Version, Will};
+use super::{mqtt_v4, mqtt_v5};
+use crate::connector::BoxFuture;
+
+/// Requests that wait for a client: acknowledgements and messages. Whoever makes more waits.
+pub(super) const REQUESTS: usize = 4_096;
+/// Messages on their way to the broker at once, if it takes as many.
+pub(super) const IN_FLIGHT: u16 = 256;
+
+/// How long a connection may take to be made.
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where the broker is, who comes to it, and what is asked of it.
+#[derive(Clone)]
+pub(super) struct Broker {
+    /// For people: without what is secret.
+    pub shown: String,
+    pub host: String,
+    pub port: u16,
+    /// The whole address if it is spoken to over WebSocket.
+    pub websocket: Option<String>,
+    pub tls: Option<Arc<ClientConfig>>,
+    pub version: Version,
+    pub client_id: String,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// Seconds.
+    pub keep_alive: u16,
+    pub will: Option<Will>,
+    /// Whether nothing is kept from one connection to the next.
+    pub clean: bool,
+    /// Seconds for which the broker keeps the session; version 5.
+    pub session_expiry: u32,
+    /// Messages that are on their way to us at once; version 5.
+    pub receive_maximum: Option<u16>,
+    /// Bytes of the largest message that is taken.
+    pub max_message: u32,
+}
+
+/// What happens on a connection.
+pub(super) enum Event {
+    /// It stands.
+    Connected {
+        /// Whether the broker knows who we are from before.
+        session: bool,
+    },
+    /// A message has come.
+    Message(Message),
+    /// The broker was told that a message of QoS 2 has come.
+    Received(u16),
+    /// The broker will not bring that message again.
+    Released(u16),
+    /// Something that is of no matter here.
+    Other,
+}
+
+/// A message as it came.
+pub(super) struct Message {
+    pub topic: Bytes,
+    pub payload: Bytes,
+    pub qos: u8,
+    /// What it is acknowledged by; 0 of QoS 0.
+    pub packet: u16,
+    /// Whether the broker may have brought it before.
+    pub again: bool,
+    pub retain: bool,
+    pub content_type: Option<String>,
+    pub properties: Vec<(String, String)>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// For people; the part of a sentence that follows a colon.
+    pub why: String,
+    /// Another client has come by our name.
+    pub taken_over: bool,
+    /// It was ended from here.
+    pub over: bool,
+}
+
+impl Lost {
+    pub fn because(why: impl ToString) -> Lost {
+        Lost { why: why.to_string(), taken_over: false, over: false }
+    }
+}
+
+/// Goes on only while it is asked for the next event; after one is lost, the next call makes another connection.
+pub(super) trait Link: Send {
+    fn next(&mut self) -> BoxFuture<'_, Result<Event, Lost>>;
+}
+
+/// What is asked of the broker. None of it may be awaited by whoever asks the [`Link`] for events.
+pub(super) trait Client: Send + Sync {
+    /// A message need not come again.
+    fn acknowledge(&self, packet: u16, qos: u8) -> BoxFuture<'_, ()>;
+    /// Of each filter what QoS it was granted, or why it was not.
+    fn subscribe(&self, filters: Vec<(String, u8)>) -> BoxFuture<'_, Result<Vec<Result<u8, String>>, String>>;
+    fn unsubscribe(&self, filters: Vec<String>) -> BoxFuture<'_, Result<(), String>>;
+    /// Says good-bye.
+    fn disconnect(&self);
+}
+
+/// A client of a broker; nothing is sent yet.
+pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Link>), String> {
+    match broker.version {
+        Version::V5 => mqtt_v5::client_of(broker),
+        Version::V311 => mqtt_v4::client_of(broker),
+    }
+}
