@@ -101,16 +101,18 @@ pub mod exit {
     ];
 }
 
-/// Names what is told on standard error of how a run goes inside: `debug` tells each checkpoint.
+/// Names what is told on standard error of how a run goes inside: `info` tells when peers come and go, `debug` each
+/// checkpoint. Without it only what somebody should look after: a peer that is not there.
 const LOG: &str = "MILLSTREAM_LOG";
 
 /// Tells what the environment asks for.
 fn log() {
-    if std::env::var_os(LOG).is_some() {
-        let told = tracing_subscriber::EnvFilter::from_env(LOG);
-        let colours = std::io::stderr().is_terminal();
-        tracing_subscriber::fmt().with_env_filter(told).with_ansi(colours).with_writer(std::io::stderr).init();
-    }
+    let told = match std::env::var_os(LOG) {
+        Some(_) => tracing_subscriber::EnvFilter::from_env(LOG),
+        None => tracing_subscriber::EnvFilter::new("millstream=warn"),
+    };
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(told).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// Runs the command line.
