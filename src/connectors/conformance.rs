@@ -196,7 +196,7 @@ fn each_partition(mut check: impl FnMut(&mut Tried<'_>)) {
         // Standard input is the process's own; its file tests what it can. What is sent by HTTP is read from a journal, and
         // the tests of `journalled` hold it to the same.
         assert!(
-            !examples.is_empty() || ["stdin", "http_server", "mqtt"].contains(&kind.name),
+            !examples.is_empty() || ["stdin", "http_server", "mqtt", "websocket"].contains(&kind.name),
             "{} has no example here",
             kind.name
         );

@@ -35,6 +35,7 @@ mod output_files;
 mod output_mark;
 mod pack;
 mod pending;
+mod reconnect;
 pub mod sent;
 pub mod sqlite_sink;
 pub mod sqlite_source;
@@ -44,6 +45,8 @@ mod table;
 pub mod tls;
 mod undo_log;
 pub mod unpack;
+mod websocket_link;
+pub mod websocket_source;
 mod writeback;
 mod written;
 
@@ -63,6 +66,7 @@ pub const SOURCES: &[SourceKind] = &[
     SourceKind::of::<generate::GenerateSource>(),
     SourceKind::of::<http_server::HttpServerSource>(),
     SourceKind::of::<mqtt_source::MqttSource>(),
+    SourceKind::of::<websocket_source::WebsocketSource>(),
 ];
 
 /// Every sink connector.

@@ -52,9 +52,13 @@ pub(super) enum Event {
     Connected {
         /// Whether the broker knows who we are from before.
         session: bool,
+        /// Bytes of the largest packet that the broker takes, if it says.
+        largest: Option<u32>,
     },
     /// A message has come.
     Message(Message),
+    /// The broker has a message that was sent.
+    Acknowledged,
     /// The broker was told that a message of QoS 2 has come.
     Received(u16),
     /// The broker will not bring that message again.
@@ -77,6 +81,16 @@ pub(super) struct Message {
     pub properties: Vec<(String, String)>,
 }
 
+/// A message to be sent.
+pub(super) struct Outgoing {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub qos: u8,
+    pub retain: bool,
+    pub content_type: Option<String>,
+    pub properties: Vec<(String, String)>,
+}
+
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lost {
@@ -89,9 +103,30 @@ pub(super) struct Lost {
 }
 
 impl Lost {
+    /// Why, with what is suspected if connections end again and again as soon as they stand: not every broker says that
+    /// another has come, and in 3.1.1 none can.
+    pub fn told(&self, ends_soon: bool) -> String {
+        match ends_soon && !self.taken_over {
+            true => format!(
+                "{}; it ends each connection soon: perhaps another client comes by the same `client_id`",
+                self.why
+            ),
+            false => self.why.clone(),
+        }
+    }
+
     pub fn because(why: impl ToString) -> Lost {
         Lost { why: why.to_string(), taken_over: false, over: false }
     }
+}
+
+/// Why a message was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotSent {
+    /// The connection went; it may have come or not.
+    Lost,
+    /// The broker refuses it.
+    Refused(String),
 }
 
 /// Goes on only while it is asked for the next event; after one is lost, the next call makes another connection.
@@ -106,6 +141,8 @@ pub(super) trait Client: Send + Sync {
     /// Of each filter what QoS it was granted, or why it was not.
     fn subscribe(&self, filters: Vec<(String, u8)>) -> BoxFuture<'_, Result<Vec<Result<u8, String>>, String>>;
     fn unsubscribe(&self, filters: Vec<String>) -> BoxFuture<'_, Result<(), String>>;
+    /// Comes back when the broker has the message; of QoS 0, when it is on its way. Messages go in the order of calls.
+    fn publish(&self, message: Outgoing) -> BoxFuture<'_, Result<(), NotSent>>;
     /// Says good-bye.
     fn disconnect(&self);
 }

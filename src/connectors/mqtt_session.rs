@@ -4,31 +4,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::journalled::{Brought, NotTaken, Producer};
 use super::mqtt_known::{Kept, Known, Seen, hash_of, note_of};
-use super::mqtt_link::{Broker, Client, Event, Link, Lost, Message, client_of};
+use super::mqtt_link::{Broker, Client, Event, Link, Message, client_of};
+use super::reconnect::Waits;
 use crate::base::limit::CHUNK_BYTES;
 use crate::connector::Metadata;
 
 /// Bytes of messages that wait for the journal; beyond it the connection is not read.
 const WAITING_BYTES: usize = 64 << 20;
-/// How long is waited after the first attempt that fails; twice as long after each that follows.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// How long at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How long at least, if another client goes by our name: whoever comes back at once only throws the other one out.
-const TAKEN_OVER_WAIT: Duration = Duration::from_secs(30);
-/// A connection that stood for so long was a good one.
-const GOOD: Duration = Duration::from_secs(10);
-/// So many connections that were accepted and ended at once, one after the other, look like another client of our name.
-const QUICK_ENDS: u32 = 3;
 /// How long it is until a subscription that was refused is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How long saying good-bye may take.
@@ -193,13 +183,13 @@ async fn listen(session: &Session, shared: &Shared, link: &mut dyn Link) {
     let mut waits = Waits::default();
     loop {
         match link.next().await {
-            Ok(Event::Connected { session: known }) => {
+            Ok(Event::Connected { session: known, .. }) => {
                 waits.stands();
                 if !known {
                     received.clear();
                     shared.inbox.push(Arrived::Anew);
                 }
-                tracing::info!(source = name, broker, session = known, "connected");
+                tracing::info!(entry = name, peer = broker, session = known, "connected");
                 shared.connected.send_modify(|connection| connection.session = Some(known));
             }
             Ok(Event::Message(message)) => {
@@ -211,73 +201,17 @@ async fn listen(session: &Session, shared: &Shared, link: &mut dyn Link) {
             }
             Ok(Event::Received(packet)) => drop(received.insert(packet)),
             Ok(Event::Released(packet)) => drop(received.remove(&packet)),
-            Ok(Event::Other) => {}
+            Ok(Event::Acknowledged | Event::Other) => {}
             Err(lost) if lost.over => return,
             Err(lost) => {
                 shared.connected.send_modify(|connection| {
                     connection.number += 1;
                     connection.session = None;
                 });
-                let wait = waits.after(&lost);
-                waits.say(name, broker, &lost, wait);
+                let wait = waits.after(lost.taken_over);
+                waits.say(name, broker, &lost.told(waits.ends_soon()), wait);
                 tokio::time::sleep(wait).await;
             }
-        }
-    }
-}
-
-/// How long is waited between connections.
-#[derive(Default)]
-struct Waits {
-    /// When the connection stood that is there.
-    since: Option<Instant>,
-    /// Attempts that failed, one after the other.
-    failed: u32,
-    /// Connections that ended as soon as they stood, one after the other.
-    quick: u32,
-    /// What was said last.
-    said: Option<String>,
-}
-
-impl Waits {
-    fn stands(&mut self) {
-        self.since = Some(Instant::now());
-        self.said = None;
-    }
-
-    fn brought(&mut self) {
-        self.failed = 0;
-    }
-
-    fn after(&mut self, lost: &Lost) -> Duration {
-        let stood = self.since.take().map(|since| since.elapsed());
-        match stood {
-            Some(stood) if stood >= GOOD => (self.failed, self.quick) = (0, 0),
-            Some(_) => self.quick += 1,
-            None => self.quick = 0,
-        }
-        let doubled = FIRST_WAIT.saturating_mul(1 << self.failed.min(16)).min(LONGEST_WAIT);
-        self.failed = self.failed.saturating_add(1);
-        // Not every broker says so, and in 3.1.1 none can.
-        let taken_over = lost.taken_over || self.quick >= QUICK_ENDS;
-        let wait = if taken_over { doubled.max(TAKEN_OVER_WAIT) } else { doubled };
-        // Many that lost the same broker do not come back at the same time.
-        let random = std::hash::RandomState::new().hash_one(()) as u32;
-        wait / 2 + wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
-    }
-
-    /// Says what has changed; the same again is of interest to whoever looks for it.
-    fn say(&mut self, name: &str, broker: &str, lost: &Lost, wait: Duration) {
-        let mut why = lost.why.clone();
-        if !lost.taken_over && self.quick >= QUICK_ENDS {
-            why.push_str("; it ends each connection soon: perhaps another client comes by the same `client_id`");
-        }
-        let ms = wait.as_millis();
-        if self.said.as_deref() == Some(why.as_str()) {
-            tracing::debug!(source = name, broker, why, ms, "not connected, trying again");
-        } else {
-            tracing::warn!(source = name, broker, why, ms, "not connected, trying again");
-            self.said = Some(why);
         }
     }
 }
@@ -298,7 +232,7 @@ async fn journal(session: &Session, shared: &Shared, client: &dyn Client) {
         match session.producer.bring(brought).await {
             Ok(_) => {}
             Err(NotTaken::Refused(why)) => {
-                tracing::error!(source = session.name, why, "messages are not taken any more");
+                tracing::error!(entry = session.name, why, "messages are not taken any more");
                 return;
             }
             Err(NotTaken::Unknown) => return,
@@ -331,7 +265,7 @@ fn sort(session: &Session, arrived: &[Arrived], known: &mut Known) -> (Brought, 
         if message.qos > 0 {
             let one = (message.packet, hash_of(&message.topic, &message.payload));
             if message.again && known.has(one) {
-                tracing::debug!(source = session.name, packet = message.packet, "came again");
+                tracing::debug!(entry = session.name, packet = message.packet, "came again");
                 continue;
             }
             known.add(one);
@@ -414,18 +348,18 @@ async fn settle(session: &Session, client: &dyn Client, known: bool) -> bool {
     let mut now = before;
     if !stale.is_empty() {
         if let Err(why) = client.unsubscribe(stale.clone()).await {
-            tracing::warn!(source = name, why, "what is no longer wanted is still subscribed to");
+            tracing::warn!(entry = name, why, "what is no longer wanted is still subscribed to");
             return false;
         }
         now.retain(|filter, _| !stale.contains(filter));
-        tracing::info!(source = name, topics = stale.join(" "), "unsubscribed");
+        tracing::info!(entry = name, topics = stale.join(" "), "unsubscribed");
     }
     let mut settled = true;
     if !missing.is_empty() {
         let granted = match client.subscribe(missing.clone()).await {
             Ok(granted) => granted,
             Err(why) => {
-                tracing::warn!(source = name, why, "not subscribed");
+                tracing::warn!(entry = name, why, "not subscribed");
                 return false;
             }
         };
@@ -433,13 +367,13 @@ async fn settle(session: &Session, client: &dyn Client, known: bool) -> bool {
             match granted {
                 Ok(qos) => {
                     if qos < asked {
-                        tracing::warn!(source = name, topic = filter, qos, "the broker grants a lower QoS");
+                        tracing::warn!(entry = name, topic = filter, qos, "the broker grants a lower QoS");
                     }
-                    tracing::info!(source = name, topic = filter, qos, "subscribed");
+                    tracing::info!(entry = name, topic = filter, qos, "subscribed");
                     now.insert(filter, asked);
                 }
                 Err(why) => {
-                    tracing::error!(source = name, topic = filter, why, "the broker refuses a subscription");
+                    tracing::error!(entry = name, topic = filter, why, "the broker refuses a subscription");
                     settled = false;
                 }
             }
@@ -450,7 +384,7 @@ async fn settle(session: &Session, client: &dyn Client, known: bool) -> bool {
         kept.subscribed = now;
         kept.changed = true;
         if let Err(why) = kept.store() {
-            tracing::error!(source = name, why, "what is subscribed to is not remembered");
+            tracing::error!(entry = name, why, "what is subscribed to is not remembered");
         }
     }
     settled

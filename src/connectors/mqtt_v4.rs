@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use rumqttc_v4::{
     AckMode, AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, ManualAck, MqttOptions,
-    NetworkOptions, Packet, PubAck, PubRec, QoS, StateError, SubscribeFilterInput, SubscribeReasonCode,
-    TlsConfiguration, Transport,
+    NetworkOptions, Packet, PubAck, PubRec, PublishNoticeError, PublishOptions, QoS, StateError, SubscribeFilterInput,
+    SubscribeReasonCode, TlsConfiguration, Transport,
 };
 
 use super::io_reason;
-use super::mqtt_link::{Broker, CONNECT_WITHIN, Client, Event, IN_FLIGHT, Link, Lost, Message, REQUESTS};
+use super::mqtt_link::{
+    Broker, CONNECT_WITHIN, Client, Event, IN_FLIGHT, Link, Lost, Message, NotSent, Outgoing, REQUESTS,
+};
 use crate::connector::BoxFuture;
 
 pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Link>), String> {
@@ -75,7 +77,9 @@ impl Link for Events {
     fn next(&mut self) -> BoxFuture<'_, Result<Event, Lost>> {
         Box::pin(async move {
             Ok(match self.0.poll().await.map_err(lost)? {
-                rumqttc_v4::Event::Incoming(Packet::ConnAck(ack)) => Event::Connected { session: ack.session_present },
+                rumqttc_v4::Event::Incoming(Packet::ConnAck(ack)) => {
+                    Event::Connected { session: ack.session_present, largest: None }
+                }
                 rumqttc_v4::Event::Incoming(Packet::Publish(publish)) => Event::Message(Message {
                     topic: publish.topic,
                     payload: publish.payload,
@@ -86,6 +90,7 @@ impl Link for Events {
                     content_type: None,
                     properties: Vec::new(),
                 }),
+                rumqttc_v4::Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => Event::Acknowledged,
                 rumqttc_v4::Event::Incoming(Packet::PubRel(release)) => Event::Released(release.pkid),
                 rumqttc_v4::Event::Outgoing(rumqttc_v4::Outgoing::PubRec(packet)) => Event::Received(packet),
                 _ => Event::Other,
@@ -143,6 +148,18 @@ impl Client for Hand {
         Box::pin(async move {
             let asked = self.0.unsubscribe_many_tracked(filters).await.map_err(|e| e.to_string())?;
             asked.wait_completion_async().await.map_err(|e| e.to_string())
+        })
+    }
+
+    fn publish(&self, message: Outgoing) -> BoxFuture<'_, Result<(), NotSent>> {
+        Box::pin(async move {
+            let options = PublishOptions::new(qos_of(message.qos)).retain(message.retain);
+            let sent = self.0.publish_tracked(message.topic, message.payload, options).await;
+            let sent = sent.map_err(|e| NotSent::Refused(e.to_string()))?;
+            sent.wait_completion_async().await.map_err(|why| match why {
+                PublishNoticeError::SessionPersistence(why) => NotSent::Refused(why),
+                _ => NotSent::Lost,
+            })
         })
     }
 

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use rumqttc::{
     AckMode, AsyncClient, ConnectReturnCode, ConnectionError, DisconnectReasonCode, EventLoop, LastWill, ManualAck,
-    MqttOptions, NetworkOptions, Packet, PersistedAckMode, PersistedSession, PubAck, PubRec, QoS, RetainForwardRule,
-    SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeFilterInput, SubscribeReasonCode,
-    TlsConfiguration, Transport,
+    MqttOptions, NetworkOptions, Packet, PersistedAckMode, PersistedSession, PubAck, PubRec, PublishNoticeError,
+    PublishOptions, PublishProperties, QoS, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey,
+    StateError, SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 
 use super::io_reason;
-use super::mqtt_link::{Broker, CONNECT_WITHIN, Client, Event, IN_FLIGHT, Link, Lost, Message, REQUESTS};
+use super::mqtt_link::{
+    Broker, CONNECT_WITHIN, Client, Event, IN_FLIGHT, Link, Lost, Message, NotSent, Outgoing, REQUESTS,
+};
 use crate::connector::BoxFuture;
 
 pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Link>), String> {
@@ -136,7 +138,8 @@ impl Link for Events {
                         // From here on it would be written with every request.
                         self.events.options.clear_session_store();
                     }
-                    Event::Connected { session: ack.session_present }
+                    let largest = ack.properties.and_then(|properties| properties.max_packet_size);
+                    Event::Connected { session: ack.session_present, largest }
                 }
                 Packet::Publish(publish) => {
                     let properties = publish.properties.unwrap_or_default();
@@ -151,6 +154,7 @@ impl Link for Events {
                         properties: properties.user_properties,
                     })
                 }
+                Packet::PubAck(_) | Packet::PubComp(_) => Event::Acknowledged,
                 Packet::PubRel(release) => Event::Released(release.pkid),
                 _ => Event::Other,
             })
@@ -217,6 +221,31 @@ impl Client for Hand {
         Box::pin(async move {
             let asked = self.0.unsubscribe_many_tracked(filters).await.map_err(|e| e.to_string())?;
             asked.wait_completion_async().await.map_err(|e| e.to_string())
+        })
+    }
+
+    fn publish(&self, message: Outgoing) -> BoxFuture<'_, Result<(), NotSent>> {
+        Box::pin(async move {
+            let mut options = PublishOptions::new(qos_of(message.qos)).retain(message.retain);
+            if message.content_type.is_some() || !message.properties.is_empty() {
+                options = options.properties(PublishProperties {
+                    content_type: message.content_type,
+                    user_properties: message.properties,
+                    ..PublishProperties::default()
+                });
+            }
+            let sent = self.0.publish_tracked(message.topic, message.payload, options).await;
+            let sent = sent.map_err(|e| NotSent::Refused(e.to_string()))?;
+            sent.wait_completion_async().await.map_err(|why| match why {
+                PublishNoticeError::Recv
+                | PublishNoticeError::SessionReset
+                | PublishNoticeError::Qos0NotFlushed
+                | PublishNoticeError::BrokerOnlySessionResume => NotSent::Lost,
+                PublishNoticeError::V5PubAck(code) => NotSent::Refused(format!("{code:?}")),
+                PublishNoticeError::V5PubRec(code) => NotSent::Refused(format!("{code:?}")),
+                PublishNoticeError::V5PubComp(code) => NotSent::Refused(format!("{code:?}")),
+                other => NotSent::Refused(other.to_string()),
+            })
         })
     }
 

@@ -1,0 +1,102 @@
+//! Messages by WebSocket, from and to a real server, with the program itself.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/broker.rs"]
+mod broker;
+#[path = "support/listening.rs"]
+mod listening;
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/websocket.rs"]
+mod websocket;
+
+use listening::Listening;
+use websocket::Server;
+
+const IN: &str = r#"
+name: t
+checkpoint: { every: 20ms }
+sources:
+  in:
+    websocket:
+      url: "ws://127.0.0.1:PORT/stream"
+      send: ['{"subscribe":"a"}', "and b"]
+      headers: { Authorization: "Bearer secret" }
+      max_message: 1KB
+sinks:
+  out: { file: { path: out.ndjson, visible: at_once } }
+"#;
+
+fn pipeline(port: u16) -> String {
+    IN.replace("PORT", &port.to_string())
+}
+
+fn numbers(listening: &Listening, least: usize) -> Vec<u64> {
+    listening.rows(least).iter().map(|row| row["n"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn what_a_server_says_is_taken_over_one_connection_after_the_other() {
+    let server = Server::start();
+    let listening = Listening::start(&pipeline(server.port));
+    let greeting = ["authorization: Bearer secret", "{\"subscribe\":\"a\"}", "and b"];
+    listening.until("it says what it wants", |_| server.heard() == greeting);
+    for n in 0..100 {
+        assert_eq!(server.say(format!("{{\"n\":{n}}}")), 1);
+    }
+    server.say("{\"n\":100}".as_bytes().to_vec());
+    assert_eq!(numbers(&listening, 101), (0..=100).collect::<Vec<_>>());
+    server.cut();
+    listening.until("it comes again", |_| server.heard() == [greeting, greeting].concat());
+    server.say("{\"n\":101}");
+    assert_eq!(numbers(&listening, 102).last(), Some(&101));
+    // Too large, which ends the connection.
+    server.say(format!("{{\"n\":\"{}\"}}", "x".repeat(2_000)));
+    listening.until_said("a message is larger than `max_message`");
+    assert!(!listening.said().contains("secret"), "{}", listening.said());
+}
+
+#[test]
+fn a_server_that_is_down_is_waited_for() {
+    let port = broker::free_port();
+    let listening = Listening::start(&pipeline(port));
+    listening.until_said("not connected, trying again");
+    let server = Server::at(port);
+    listening.until("it comes", |_| server.heard().len() == 3);
+    server.say("{\"n\":1}");
+    assert_eq!(numbers(&listening, 1), [1]);
+}
+
+/// What was seen of messages before the program is killed is there once after it is started again.
+#[test]
+fn what_was_taken_counts_once_over_kills() {
+    let server = Server::start();
+    let mut listening = Listening::start(&pipeline(server.port));
+    let mut greetings = 3;
+    let mut seen: Vec<u64> = Vec::new();
+    for round in 0..4 {
+        listening.until("it is there", |_| server.heard().len() >= greetings);
+        let before = seen.len();
+        for n in 0..200 {
+            server.say(format!("{{\"n\":{}}}", round * 1_000 + n));
+        }
+        let now = numbers(&listening, before + 100);
+        assert_eq!(now[..before], seen, "what was there stays");
+        listening.kill();
+        seen = numbers(&listening, before + 100);
+        listening.run();
+        greetings += 3;
+    }
+    listening.until("it is there", |_| server.heard().len() >= greetings);
+    server.say("{\"n\":9999}");
+    let mut all = Vec::new();
+    listening.until("the last is there", |_| {
+        all = numbers(&listening, 1);
+        all.last() == Some(&9_999)
+    });
+    assert!(seen.iter().all(|n| all.contains(n)), "nothing is gone");
+    let mut once = all.clone();
+    once.dedup();
+    assert_eq!(once, all, "and nothing is there twice");
+    assert!(all.is_sorted());
+}
