@@ -100,3 +100,48 @@ fn what_was_taken_counts_once_over_kills() {
     assert_eq!(once, all, "and nothing is there twice");
     assert!(all.is_sorted());
 }
+
+const OUT: &str = r#"
+name: t
+checkpoint: { every: 20ms }
+sources:
+  in: { file: { path: in.ndjson, follow: true, poll: 10ms } }
+sinks:
+  out:
+    websocket: { url: "ws://127.0.0.1:PORT/in", send: [hello], headers: { Authorization: "Bearer secret" } }
+"#;
+
+fn write(listening: &Listening, numbers: std::ops::Range<usize>) {
+    use std::io::Write as _;
+    let path = listening.home.path().join("in.ndjson");
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+    let rows: String = numbers.map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    file.write_all(rows.as_bytes()).unwrap();
+}
+
+/// Rows come in order; while there is no server they wait.
+#[test]
+fn rows_are_sent_over_one_connection_after_the_other() {
+    let port = broker::free_port();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("in.ndjson"), "").unwrap();
+    let mut listening = Listening::start_in(home, &OUT.replace("PORT", &port.to_string()));
+    write(&listening, 0..100);
+    listening.until_said("cannot be reached");
+    let row = |n: usize| format!("{{\"n\":{n}}}");
+    let server = Server::at(port);
+    let greeting = ["authorization: Bearer secret".to_owned(), "hello".to_owned()];
+    let first: Vec<String> = greeting.iter().cloned().chain((0..100).map(row)).collect();
+    listening.until("they come", |_| server.heard() == first);
+    // Nobody is there, also for another run.
+    drop(server);
+    listening.until("it is seen", |said| said.matches("not connected").count() > 1);
+    write(&listening, 100..200);
+    listening.kill();
+    write(&listening, 200..300);
+    listening.run();
+    let server = Server::at(port);
+    let last = || server.heard().into_iter().skip(2).collect::<Vec<_>>();
+    listening.until("the rest comes", |_| last().ends_with(&(100..300).map(row).collect::<Vec<_>>()));
+    listening.stop();
+}

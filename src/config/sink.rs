@@ -16,8 +16,7 @@ use super::interpolate::interpolate_all;
 /// Keys beside the kind of a sink.
 pub const SHARED: [&str; 4] = ["from", "format", "description", "on_error"];
 /// Kinds of later versions.
-pub const LATER: [&str; 10] =
-    ["alert", "mqtt", "webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
+pub const LATER: [&str; 9] = ["alert", "webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
 
 /// Reads an entry.
 pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {

@@ -78,6 +78,8 @@ fn sink_examples() -> Vec<(&'static str, Value)> {
         ("file", json!({"path": "out/rotated", "rotate": {"size": "1MB"}})),
         ("sqlite", json!({"path": "out/rows.db", "table": "rows"})),
         ("http", json!({"url": "http://127.0.0.1:9/in"})),
+        ("mqtt", json!({"url": "mqtt://127.0.0.1:9", "topic": "rows"})),
+        ("websocket", json!({"url": "ws://127.0.0.1:9/in"})),
         ("discard", json!({})),
     ]
 }

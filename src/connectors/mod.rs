@@ -26,6 +26,7 @@ mod mqtt_known;
 mod mqtt_link;
 mod mqtt_options;
 mod mqtt_session;
+pub mod mqtt_sink;
 pub mod mqtt_source;
 mod mqtt_v4;
 mod mqtt_v5;
@@ -46,6 +47,7 @@ pub mod tls;
 mod undo_log;
 pub mod unpack;
 mod websocket_link;
+pub mod websocket_sink;
 pub mod websocket_source;
 mod writeback;
 mod written;
@@ -75,5 +77,7 @@ pub const SINKS: &[SinkKind] = &[
     SinkKind::of::<file_sink::FileSink>(),
     SinkKind::of::<sqlite_sink::SqliteSink>(),
     SinkKind::of::<http_sink::HttpSink>(),
+    SinkKind::of::<mqtt_sink::MqttSink>(),
+    SinkKind::of::<websocket_sink::WebsocketSink>(),
     SinkKind::of::<discard::DiscardSink>(),
 ];

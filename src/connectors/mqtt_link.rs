@@ -130,11 +130,11 @@ pub(super) enum NotSent {
 }
 
 /// Goes on only while it is asked for the next event; after one is lost, the next call makes another connection.
-pub(super) trait Link: Send {
+pub(super) trait Wire: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Event, Lost>>;
 }
 
-/// What is asked of the broker. None of it may be awaited by whoever asks the [`Link`] for events.
+/// What is asked of the broker. None of it may be awaited by whoever asks the [`Wire`] for events.
 pub(super) trait Client: Send + Sync {
     /// A message need not come again.
     fn acknowledge(&self, packet: u16, qos: u8) -> BoxFuture<'_, ()>;
@@ -148,7 +148,7 @@ pub(super) trait Client: Send + Sync {
 }
 
 /// A client of a broker; nothing is sent yet.
-pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Link>), String> {
+pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Wire>), String> {
     match broker.version {
         Version::V5 => mqtt_v5::client_of(broker),
         Version::V311 => mqtt_v4::client_of(broker),

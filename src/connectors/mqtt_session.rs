@@ -12,10 +12,10 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::journalled::{Brought, NotTaken, Producer};
 use super::mqtt_known::{Kept, Known, Seen, hash_of, note_of};
-use super::mqtt_link::{Broker, Client, Event, Link, Message, client_of};
+use super::mqtt_link::{Broker, Client, Event, Message, Wire, client_of};
 use super::reconnect::Waits;
 use crate::base::limit::CHUNK_BYTES;
-use crate::connector::Metadata;
+use crate::connector::{Link, Metadata};
 
 /// Bytes of messages that wait for the journal; beyond it the connection is not read.
 const WAITING_BYTES: usize = 64 << 20;
@@ -37,6 +37,8 @@ pub(super) struct Session {
     /// Names of metadata that are read.
     pub wanted: Vec<String>,
     pub producer: Producer,
+    /// Tells whether it is connected and subscribed.
+    pub link: Link,
     pub kept: Arc<Mutex<Kept>>,
 }
 
@@ -49,12 +51,13 @@ pub(super) struct Running {
 
 impl Running {
     pub fn start(session: Session) -> Result<Running, String> {
-        let (client, link) = client_of(&session.broker)?;
+        let (client, wire) = client_of(&session.broker)?;
+        session.link.set(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| format!("no runtime for a connection: {e}"))?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("mqtt".into());
-        let hold = move || runtime.block_on(hold(&session, client, link, stopped));
+        let hold = move || runtime.block_on(hold(&session, client, wire, stopped));
         let thread = thread.spawn(hold).map_err(|e| format!("cannot start a thread for a connection: {e}"))?;
         Ok(Running { stop: Some(stop), thread: Some(thread) })
     }
@@ -71,17 +74,17 @@ impl Drop for Running {
 }
 
 /// Holds the connection until it is told to stop, or nobody takes messages any more.
-async fn hold(session: &Session, client: Arc<dyn Client>, mut link: Box<dyn Link>, stopped: oneshot::Receiver<()>) {
+async fn hold(session: &Session, client: Arc<dyn Client>, mut wire: Box<dyn Wire>, stopped: oneshot::Receiver<()>) {
     let (connected, connections) = watch::channel(Connection::default());
     let shared = Shared { inbox: Inbox::default(), connected };
     tokio::select! {
-        () = listen(session, &shared, &mut *link) => {}
+        () = listen(session, &shared, &mut *wire) => {}
         () = journal(session, &shared, &*client) => {}
         () = subscribe(session, &*client, connections) => {}
         _ = stopped => {}
     }
     client.disconnect();
-    let goodbye = async { while !matches!(link.next().await, Err(lost) if lost.over) {} };
+    let goodbye = async { while !matches!(wire.next().await, Err(lost) if lost.over) {} };
     // Nobody may be there to hear it.
     let _ = tokio::time::timeout(GOODBYE_WITHIN, goodbye).await;
 }
@@ -176,13 +179,13 @@ fn weight(arrived: &Arrived) -> usize {
 }
 
 /// Asks the connection for what happens, and makes another when it is lost, for ever.
-async fn listen(session: &Session, shared: &Shared, link: &mut dyn Link) {
+async fn listen(session: &Session, shared: &Shared, wire: &mut dyn Wire) {
     let (name, broker) = (session.name.as_str(), session.broker.shown.as_str());
     // Messages of QoS 2 of which the broker has heard that they came: the client answers them by itself.
     let mut received: HashSet<u16> = HashSet::new();
     let mut waits = Waits::default();
     loop {
-        match link.next().await {
+        match wire.next().await {
             Ok(Event::Connected { session: known, .. }) => {
                 waits.stands();
                 if !known {
@@ -204,6 +207,7 @@ async fn listen(session: &Session, shared: &Shared, link: &mut dyn Link) {
             Ok(Event::Acknowledged | Event::Other) => {}
             Err(lost) if lost.over => return,
             Err(lost) => {
+                session.link.set(false);
                 shared.connected.send_modify(|connection| {
                     connection.number += 1;
                     connection.session = None;
@@ -328,6 +332,9 @@ async fn subscribe(session: &Session, client: &dyn Client, mut connections: watc
             }
             None => true,
         };
+        if connection.session.is_some() {
+            session.link.set(true);
+        }
         tokio::select! {
             changed = connections.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(ASK_AGAIN), if !settled => {}

@@ -14,6 +14,7 @@ use super::tls::ClientTls;
 use super::written::{Duration, Names, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::JOURNAL_COVERED_BYTES;
+use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{
@@ -169,6 +170,10 @@ impl SourceConnector for MqttSource {
         false
     }
 
+    fn replay(options: &Options) -> Replay {
+        if options.qos == 0 { Replay::Taken } else { Replay::Journal }
+    }
+
     fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let failed = |message: String| SourceError { message };
         let mut broker = options.reach().broker(&context).map_err(failed)?;
@@ -199,16 +204,17 @@ impl SourceConnector for MqttSource {
             filters,
             wanted: context.meta,
             producer,
+            link: partition.link.clone(),
             kept: Arc::clone(&kept),
         };
-        let start = partition.start.clone();
+        let (start, link) = (partition.start.clone(), partition.link.clone());
         let open = move |place: &Place| {
             let source = (partition.open)(place)?;
             let running = Running::start(session.clone()).map_err(failed)?;
             let (journal, kept) = (Arc::clone(&journal), Arc::clone(&kept));
             Ok(Box::new(Reader { source, journal, kept, _running: running }) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), start, open: Box::new(open) }].into())
+        Ok(vec![Partition { name: String::new(), start, open: Box::new(open), link }].into())
     }
 }
 

@@ -10,11 +10,11 @@ use rumqttc_v4::{
 
 use super::io_reason;
 use super::mqtt_link::{
-    Broker, CONNECT_WITHIN, Client, Event, IN_FLIGHT, Link, Lost, Message, NotSent, Outgoing, REQUESTS,
+    Broker, CONNECT_WITHIN, Client, Event, IN_FLIGHT, Lost, Message, NotSent, Outgoing, REQUESTS, Wire,
 };
 use crate::connector::BoxFuture;
 
-pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Link>), String> {
+pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Wire>), String> {
     let options = options(broker)?;
     let built = AsyncClient::builder(options).capacity(REQUESTS).try_build();
     let (client, mut events) = built.map_err(|e| format!("the options of MQTT do not go together: {e}"))?;
@@ -73,7 +73,7 @@ fn qos_of(qos: u8) -> QoS {
 
 struct Events(EventLoop);
 
-impl Link for Events {
+impl Wire for Events {
     fn next(&mut self) -> BoxFuture<'_, Result<Event, Lost>> {
         Box::pin(async move {
             Ok(match self.0.poll().await.map_err(lost)? {

@@ -19,10 +19,11 @@ use super::websocket_link::{Connection, Target, bad_url, default_keep_alive, sai
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::CHUNK_BYTES;
+use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
 };
 use crate::store::journal::Journal;
 
@@ -91,6 +92,10 @@ impl SourceConnector for WebsocketSource {
         false
     }
 
+    fn replay(_: &Options) -> Replay {
+        Replay::Taken
+    }
+
     fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let failed = |message: String| SourceError { message };
         let most = usize::try_from(options.max_message.0).unwrap_or(usize::MAX);
@@ -103,14 +108,15 @@ impl SourceConnector for WebsocketSource {
             first: options.send,
             keep_alive: options.keep_alive.0.to_std(),
             producer,
+            link: partition.link.clone(),
         });
-        let start = partition.start.clone();
+        let (start, link) = (partition.start.clone(), partition.link.clone());
         let open = move |place: &Place| {
             let source = (partition.open)(place)?;
             let running = Running::start(Arc::clone(&taking)).map_err(failed)?;
             Ok(Box::new(Reader { source, _running: running }) as Box<dyn Source>)
         };
-        Ok(vec![Partition { name: String::new(), start, open: Box::new(open) }].into())
+        Ok(vec![Partition { name: String::new(), start, open: Box::new(open), link }].into())
     }
 }
 
@@ -174,6 +180,8 @@ struct Taking {
     first: Vec<String>,
     keep_alive: StdDuration,
     producer: Producer,
+    /// Tells whether it is connected.
+    link: Link,
 }
 
 /// Why a connection is read no more.
@@ -190,6 +198,7 @@ impl Taking {
         let (name, server) = (self.name.as_str(), self.target.shown.as_str());
         let mut waits = Waits::default();
         loop {
+            self.link.set(false);
             let ended = match self.target.connect().await {
                 Ok(mut connection) => {
                     waits.stands();
@@ -211,6 +220,7 @@ impl Taking {
                 return Ended::Lost(said(&e));
             }
         }
+        self.link.set(true);
         let (mut heard, mut asked) = (Instant::now(), false);
         loop {
             let next = tokio::select! {
