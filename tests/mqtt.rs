@@ -167,3 +167,52 @@ fn connections_that_are_ended_at_once_are_told_apart() {
     other.kill().unwrap();
     other.wait().unwrap();
 }
+
+/// A broker says for us that we are gone; what is published while we are is not seen with a clean start.
+#[test]
+fn a_will_is_published_and_a_clean_start_forgets() {
+    let broker = Broker::start("");
+    for version in ["5", "3.1.1"] {
+        let will = format!("will: {{ topic: gone/v{version}, payload: bye, qos: 1, retain: true }}");
+        let options = format!("version: {version}, client_id: \"v{version}\", clean_start: true, {will}");
+        let mut listening = Listening::start(&pipeline(broker.port, "a", &options));
+        listening.until_said("subscribed");
+        broker.publish("a", numbers(1, 2), &["-q", "1"]);
+        listening.rows(1);
+        listening.kill();
+        let mut hear = std::process::Command::new("mosquitto_sub");
+        hear.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-t", &format!("gone/v{version}"), "-C", "1"]);
+        assert_eq!(program::text(&hear.output().unwrap().stdout), "bye\n");
+        broker.publish("a", numbers(2, 3), &["-q", "1"]);
+        listening.run();
+        listening.until_said("subscribed");
+        broker.publish("a", numbers(3, 4), &["-q", "1"]);
+        let rows = listening.rows(2);
+        let seen: Vec<&Value> = rows.iter().map(|row| &row["n"]).collect();
+        assert_eq!(seen, [1, 3], "{version}");
+        listening.stop();
+    }
+}
+
+/// Of many messages each has what is said of it, also next to some that cannot be read.
+#[test]
+fn what_is_said_of_messages_stays_with_them() {
+    let broker = Broker::start("");
+    let mut listening = Listening::start(&pipeline(broker.port, "[a, b]", "qos: 1"));
+    listening.until_said("topic=\"b\"");
+    listening.stop();
+    // They come together when it is there again.
+    for n in 0..40 {
+        let topic = if n % 2 == 0 { "a" } else { "b" };
+        let text = if n % 5 == 0 { "{\"n\":".to_owned() } else { format!("{{\"n\":{n}}}") };
+        broker.publish(topic, [text], &["-q", "1"]);
+    }
+    listening.run();
+    let rows = listening.rows(32);
+    assert_eq!(rows.len(), 32);
+    for row in rows {
+        let n = row["n"].as_u64().unwrap();
+        assert_eq!(row["topic"], if n % 2 == 0 { "a" } else { "b" }, "{n}");
+    }
+    listening.stop();
+}

@@ -117,7 +117,7 @@ fn the_last_row_is_kept_and_what_cannot_be_a_topic_is_refused() {
 
 /// Each row comes, whoever is killed; those that come again have the id that they had.
 fn everything_comes(options: &str) {
-    const MANY: usize = 6_000;
+    const MANY: usize = 1_800;
     let mut broker = Broker::start("autosave_interval 1\nautosave_on_changes true\n");
     let heard = Subscriber::of(&broker, ("rows", "1"), "%P|%p");
     let mut listening = start(&pipeline(broker.port, &format!("topic: rows, {options}")));
