@@ -114,7 +114,7 @@ fn the_program_is_killed_while_messages_of_qos_2_come() {
 #[test]
 fn the_broker_is_restarted() {
     let mut broker = Broker::start("");
-    for options in ["qos: 1", "qos: 2, version: 3.1.1, client_id: old"] {
+    for options in ["qos: 1", "qos: 2, client_id: two", "qos: 2, version: 3.1.1, client_id: old"] {
         // Nobody takes them yet.
         let mut listening = Listening::start(&pipeline(broker.port, options));
         listening.until_said("subscribed");

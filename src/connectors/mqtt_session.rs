@@ -19,6 +19,8 @@ use crate::connector::{Link, Metadata};
 
 /// Bytes of messages that wait for the journal; beyond it the connection is not read.
 const WAITING_BYTES: usize = 64 << 20;
+/// Bytes of the properties of a message, written as JSON; of a message with more nothing is said of them.
+const MOST_PROPERTIES: usize = 256 << 10;
 /// How long it is until a subscription that was refused is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How long saying good-bye may take.
@@ -304,7 +306,12 @@ fn describe(message: &Message, wanted: &[String]) -> Vec<u8> {
             // Of properties of the same name the last one counts, as in JSON.
             "properties" => {
                 let properties = message.properties.iter();
-                properties.map(|(name, text)| (name.clone(), serde_json::Value::from(text.as_str()))).collect()
+                let properties: serde_json::Value =
+                    properties.map(|(name, text)| (name.clone(), serde_json::Value::from(text.as_str()))).collect();
+                if properties.to_string().len() > MOST_PROPERTIES {
+                    continue;
+                }
+                properties
             }
             _ => continue,
         };
@@ -395,4 +402,32 @@ async fn settle(session: &Session, client: &dyn Client, known: bool) -> bool {
         }
     }
     settled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_message_is_a_short_line() {
+        let mut message = Message {
+            topic: "a\nb".into(),
+            payload: "x".into(),
+            qos: 1,
+            packet: 1,
+            again: false,
+            retain: true,
+            content_type: None,
+            properties: vec![("p".into(), "1".into()), ("p".into(), "\n\"".into())],
+        };
+        let wanted: Vec<String> = DESCRIBED.iter().map(|name| name.to_string()).chain(["other".into()]).collect();
+        let said = |message: &Message| String::from_utf8(describe(message, &wanted)).unwrap();
+        assert_eq!(
+            said(&message),
+            "{\"topic\":\"a\\nb\",\"qos\":1,\"retain\":true,\"properties\":{\"p\":\"\\n\\\"\"}}\n"
+        );
+        // Six bytes for each.
+        message.properties = vec![("p".into(), "\u{1}".repeat(50_000))];
+        assert_eq!(said(&message), "{\"topic\":\"a\\nb\",\"qos\":1,\"retain\":true}\n");
+    }
 }

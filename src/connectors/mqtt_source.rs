@@ -35,7 +35,7 @@ pub struct MqttSource;
 /// Takes messages from an MQTT broker. A message of QoS 1 or 2 is acknowledged when it is on the disk: what happens to this
 /// program or its machine loses none, and what the broker then brings again counts once. It connects for as long as the
 /// pipeline runs, however often the broker goes. An event can read `meta.topic`, `meta.qos`, `meta.retain` and, in MQTT 5,
-/// `meta.content_type` and `meta.properties` (the user properties: a map of texts).
+/// `meta.content_type` and `meta.properties` (the user properties: a map of texts; none if they are beyond 256 KiB).
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
