@@ -145,3 +145,28 @@ fn rows_are_sent_over_one_connection_after_the_other() {
     listening.until("the rest comes", |_| last().ends_with(&(100..300).map(row).collect::<Vec<_>>()));
     listening.stop();
 }
+
+/// Both ways with TLS: a server that nobody knows is not spoken to.
+#[test]
+fn whom_it_speaks_to_has_to_be_known() {
+    let (server, pem) = Server::start_tls();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("ca.pem"), pem).unwrap();
+    let yaml = format!(
+        "name: t\nsources:\n  in:\n    websocket: {{ url: \"wss://localhost:{port}/in\", tls: {{ TLS }} }}\nsinks:\n  \
+         out: {{ file: {{ path: out.ndjson, visible: at_once }} }}\n  back:\n    \
+         websocket: {{ url: \"wss://localhost:{port}/out\", tls: {{ TLS }} }}\n",
+        port = server.port
+    );
+    let mut listening = Listening::start_in(home, &yaml.replace("TLS", ""));
+    listening.until_said("UnknownIssuer");
+    assert!(server.heard().is_empty());
+    listening.stop();
+    listening.write(&yaml.replace("TLS", "ca: ca.pem"));
+    listening.run();
+    listening.until("both are there", |said| said.matches(" connected").count() == 2);
+    server.say("{\"n\":1}");
+    assert_eq!(numbers(&listening, 1), [1]);
+    listening.until("it comes back", |_| server.heard().contains(&"{\"n\":1}".to_owned()));
+    listening.stop();
+}

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, oneshot};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
@@ -39,8 +41,24 @@ impl Server {
         Server::at(0)
     }
 
+    /// The same with TLS: shows a certificate for `localhost`, which is its own authority, in PEM.
+    pub fn start_tls() -> (Server, String) {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let shown = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config =
+            config.unwrap().with_no_client_auth().with_single_cert(vec![shown.der().clone()], private).unwrap();
+        (Server::listen(0, Some(TlsAcceptor::from(Arc::new(config)))), shown.pem())
+    }
+
     /// The same at a port, as soon as it is free.
     pub fn at(port: u16) -> Server {
+        Server::listen(port, None)
+    }
+
+    fn listen(port: u16, tls: Option<TlsAcceptor>) -> Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(async {
             loop {
@@ -57,7 +75,15 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let accept = async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(talk(stream, of_server.subscribe(), Arc::clone(&to_hear)));
+                let (say, heard) = (of_server.subscribe(), Arc::clone(&to_hear));
+                match tls.clone() {
+                    None => drop(tokio::spawn(talk(stream, say, heard))),
+                    Some(tls) => drop(tokio::spawn(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            talk(stream, say, heard).await;
+                        }
+                    })),
+                }
             }
         };
         let thread = std::thread::spawn(move || {
@@ -86,7 +112,10 @@ impl Server {
     }
 }
 
-async fn talk(stream: tokio::net::TcpStream, mut say: broadcast::Receiver<Say>, heard: Arc<Mutex<Vec<String>>>) {
+async fn talk<S>(stream: S, mut say: broadcast::Receiver<Say>, heard: Arc<Mutex<Vec<String>>>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let hear = Arc::clone(&heard);
     #[allow(clippy::result_large_err, reason = "the library's")]
     let look = move |request: &Request, response: Response| {
