@@ -102,6 +102,7 @@ fn sink(
         json: true,
         meta: Vec::new(),
         journal: std::path::PathBuf::new(),
+        link: Default::default(),
         marks: marks.map(|marks| marks.get(&node.name).cloned().unwrap_or_default()),
         stood: None,
     };

@@ -152,7 +152,7 @@ fn sent_by(start: impl FnOnce(u16) -> Result<Running, Failure>) -> Result<f64, F
 pub fn sent() -> Result<f64, Failure> {
     sent_by(|port| {
         let yaml = format!(
-            "name: p\nsources:\n  in: {{ file: {{ path: in.ndjson }} }}\nsinks:\n  out: {{ mqtt: {{ url: \"mqtt://127.0.0.1:{port}\", topic: bench/out, concurrency: {PARALLEL} }} }}\n"
+            "name: p\nsources:\n  in: {{ file: {{ path: in.ndjson }} }}\nsinks:\n  out: {{ mqtt: {{ url: \"mqtt://127.0.0.1:{port}\", topic: bench/out }} }}\n"
         );
         millstream(&yaml, MESSAGES)
     })

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::engine::run::Handle;
-use crate::store::control::{Control, Request};
+use crate::store::control::{Control, LINKS, Request};
 
 use super::exit;
+use super::links::{self, Links};
 use super::load::say;
 
 /// How long a run that is told to stop may take to bring what it has read to its sinks.
@@ -28,6 +29,8 @@ struct Shared {
     handle: Mutex<Option<Handle>>,
     /// A signal came.
     signalled: AtomicBool,
+    /// The connections of its sources and sinks.
+    links: Mutex<Links>,
 }
 
 impl Shared {
@@ -63,6 +66,10 @@ impl Interrupts {
         let (shared, asks) = (Arc::clone(&self.shared), self.asks.clone());
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
             while let Some(request) = control.next() {
+                if request.why == LINKS {
+                    request.answer(&links::line(&shared.links.lock().unwrap_or_else(|e| e.into_inner())));
+                    continue;
+                }
                 if asks.send(request).is_err() {
                     return;
                 }
@@ -70,6 +77,11 @@ impl Interrupts {
             }
         });
         thread.map(|_| ()).map_err(|e| format!("no thread for requests: {e}"))
+    }
+
+    /// These are the connections of the run that begins.
+    pub fn show(&self, links: Links) {
+        *self.shared.links.lock().unwrap_or_else(|e| e.into_inner()) = links;
     }
 
     /// There is a run; it is stopped at once if something interrupted before.

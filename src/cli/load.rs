@@ -9,7 +9,7 @@ use crate::base::render::{self, Style};
 use crate::base::system::reason;
 use crate::base::time::TimeSpan;
 use crate::config::{self, Pipeline, Registry};
-use crate::connector::{OpenContext, Sink};
+use crate::connector::{Link, OpenContext, Sink};
 use crate::connectors::{SINKS, SOURCES};
 use crate::data::csv;
 use crate::data::format::Format;
@@ -22,6 +22,7 @@ use crate::plan::demand::demand;
 use crate::plan::{Node, NodeId, NodeKind, Port};
 
 use super::exit;
+use super::links::Links;
 
 /// Every connector.
 pub const REGISTRY: Registry<'static> = Registry { sources: SOURCES, sinks: SINKS };
@@ -112,6 +113,7 @@ pub fn open_sinks(
     pipeline: &Pipeline,
     order: &[NodeId],
     marks: Option<&HashMap<String, BTreeMap<String, String>>>,
+    links: &mut Links,
 ) -> Result<Vec<Box<dyn Sink>>, String> {
     let mut sinks = Vec::new();
     for id in order {
@@ -129,7 +131,9 @@ pub fn open_sinks(
             _ => None,
         };
         let marks = marks.map(|marks| marks.get(&node.name).cloned().unwrap_or_default());
-        let opened = (kind.open)(&sink.options, OpenContext { marks, ..context(pipeline, node, header) });
+        let own = OpenContext { marks, ..context(pipeline, node, header) };
+        links.push((node.name.clone(), own.link.clone()));
+        let opened = (kind.open)(&sink.options, own);
         sinks.push(opened.map_err(|e| format!("sink `{}`: {}", node.name, e.message()))?);
     }
     Ok(sinks)
@@ -150,6 +154,7 @@ fn context(pipeline: &Pipeline, node: &Node, header: Option<Vec<u8>>) -> OpenCon
         meta: Vec::new(),
         journal: PathBuf::new(),
         bounded: !pipeline.plan.nodes.iter().any(is_live),
+        link: Link::default(),
         marks: None,
         stood: None,
     }

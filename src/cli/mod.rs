@@ -9,6 +9,7 @@ mod files;
 mod graph;
 mod infer;
 mod interrupts;
+mod links;
 mod load;
 mod new;
 mod output;

@@ -8,12 +8,13 @@ use crate::config::Pipeline;
 use crate::engine::keeper::{Resumed, StateKeeper};
 use crate::engine::kept::{Fate, fates, sources_gone};
 use crate::engine::lower::{Lowering, lower};
-use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job, wall_clock};
+use crate::engine::run::{Handle, Input, Options, Outcome, Summary, run as run_job, wall_clock};
 use crate::plan::{Node, NodeKind};
 use crate::store::rows::Imbalance;
 use crate::store::state::{Holder, Lock, StateFile};
 
 use super::interrupts::Interrupts;
+use super::links::Links;
 use super::load::{ended_sources, load, open_sinks, open_sources, say, show};
 use super::progress::{EVERY, Progress};
 use super::state_path::{DataDirectory, state_path};
@@ -119,7 +120,10 @@ fn run_on(
     if !quiet && !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
         say(&format!("{}: there is nothing to read yet; the run waits for what comes", pipeline.plan.name));
     }
-    let sinks = open_sinks(pipeline, &graph.sink_nodes(), resumed.as_ref().map(|resumed| &resumed.marks))?;
+    let mut links = links_of(pipeline, &inputs);
+    let marks = resumed.as_ref().map(|resumed| &resumed.marks);
+    let sinks = open_sinks(pipeline, &graph.sink_nodes(), marks, &mut links)?;
+    interrupts.show(links);
     if let Some(resumed) = resumed.as_ref().filter(|_| !quiet) {
         say(&format!("{}: goes on from checkpoint {}", pipeline.plan.name, resumed.epoch));
     }
@@ -152,6 +156,15 @@ fn run_on(
     unbalanced.iter().for_each(|wrong| say(&summary::imbalance(wrong)));
     let code = report(pipeline, &summary, &progress, quiet);
     Ok((if unbalanced.is_empty() { code } else { exit::FAILED }, summary.outcome, lock))
+}
+
+/// The connections of sources.
+fn links_of(pipeline: &Pipeline, inputs: &[Input]) -> Links {
+    let sources = pipeline.plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Source(_)));
+    let of_source = |(node, input): (&Node, &Input)| -> Links {
+        input.partitions.iter().map(|partition| (node.name.clone(), partition.link.clone())).collect()
+    };
+    sources.zip(inputs).flat_map(of_source).collect()
 }
 
 /// A run that has ended, and closed its state.

@@ -8,10 +8,12 @@ use crate::base::time::{TimeSpan, Timestamp};
 use crate::config::Pipeline;
 use crate::inspect::spelling::count;
 use crate::plan::NodeKind;
+use crate::store::control;
 use crate::store::rows::{Imbalance, LedgerRow, PartitionRow, Status, imbalances};
 use crate::store::state::{Held, Kept, StateReader};
 
 use super::exit;
+use super::links;
 use super::load::print;
 use super::state_path::{Target, failed};
 use super::summary::imbalance;
@@ -83,12 +85,22 @@ impl Shown<'_> {
             text.push_str(&format!("\n{}", ledger(&self.ledger_rows(kept))));
             self.imbalances(kept).iter().for_each(|wrong| text.push_str(&format!("{}\n", imbalance(wrong))));
         }
+        let links = self.links();
+        if !links.is_empty() {
+            text.push_str(&format!("\n{}", links::shown(&links)));
+        }
         let steps = steps(reader, kept);
         if !steps.is_empty() {
             text.push_str(&format!("\n{steps}"));
         }
         text.push_str(&format!("\n{}\n", letters(reader)));
         text
+    }
+
+    /// The connections of a run that goes on.
+    fn links(&self) -> Vec<links::Told> {
+        let line = self.held.as_ref().and_then(|_| control::links(self.path));
+        line.map(|line| links::read(&line)).unwrap_or_default()
     }
 
     fn how_far(&self, kept: &Kept) -> String {
@@ -174,6 +186,7 @@ impl Shown<'_> {
             "file_bytes": file, "log_bytes": log,
             "partitions": kept.partitions.iter().map(partition).collect::<Vec<_>>(),
             "ledger": self.ledger_rows(kept).into_iter().map(|row| ledger_json(row, kept, &wrong)).collect::<Vec<_>>(),
+            "connections": self.links(),
             "steps": steps_json(reader, kept),
             "dead_letters": { "letters": totals.letters, "bytes": totals.bytes, "let_go": totals.let_go },
         });

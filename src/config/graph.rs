@@ -177,6 +177,7 @@ pub fn connect(drafts: Vec<Draft>, context: &mut Context<'_>) -> Option<Vec<Node
         checks::unread(&graph, context);
         checks::repeated(&graph, context);
         checks::errors_in_windows(&graph, context);
+        checks::errors_of_senders(&graph, context);
         checks::windows_that_never_meet(&graph, context);
         types::check(&graph, context);
     }

@@ -1,6 +1,7 @@
 //! What a connector is: the contracts between the engine, which owns every loop, and the files under `connectors`, each
 //! of which brings rows in or takes them out. Knows no engine and no connector.
 
+mod link;
 pub mod path;
 pub mod registry;
 pub mod template;
@@ -10,11 +11,12 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use link::{Link, LinkState};
 
 use crate::base::diag::Diagnostics;
 use crate::base::promise::{Promise, Replay};
@@ -130,22 +132,6 @@ pub struct Partition {
     pub open: Box<dyn FnMut(&Place) -> Result<Box<dyn Source>, SourceError> + Send>,
     /// Whether it is connected to what it reads: while it is not, its silence means nothing.
     pub link: Link,
-}
-
-/// Whether a source is connected to what it reads. One that never says otherwise is.
-#[derive(Clone, Debug, Default)]
-pub struct Link(Arc<AtomicBool>);
-
-impl Link {
-    /// It is connected, or no longer.
-    pub fn set(&self, up: bool) {
-        self.0.store(!up, Ordering::Release);
-    }
-
-    /// Whether it is connected.
-    pub fn is_up(&self) -> bool {
-        !self.0.load(Ordering::Acquire)
-    }
 }
 
 /// What opening a source gives.
@@ -313,6 +299,8 @@ pub struct OpenContext {
     pub meta: Vec<String>,
     /// Of a source: the directory in which it may keep what it was given until a checkpoint holds it.
     pub journal: PathBuf,
+    /// Of a sink: where it says whether it reaches what it sends to.
+    pub link: Link,
     /// Of a sink: what it remembered at the last checkpoint of the run that goes on; `None` if a run begins, in which the
     /// output of earlier runs counts as complete.
     pub marks: Option<BTreeMap<String, String>>,

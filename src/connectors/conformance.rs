@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{SINKS, SOURCES};
-use crate::connector::{BoxFuture, Encoded, End, OpenContext, Partition, Place, Read, Source, SourceError};
+use crate::connector::{BoxFuture, Encoded, End, Link, OpenContext, Partition, Place, Read, Source, SourceError};
 use crate::store::target::made;
 
 /// What a connector opens with in tests: a bounded run in `directory`.
@@ -24,6 +24,7 @@ pub fn context(directory: &Path) -> OpenContext {
         json: true,
         meta: Vec::new(),
         journal: directory.join("journal"),
+        link: Link::default(),
         marks: None,
         stood: None,
     }

@@ -272,6 +272,7 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
     match read {
         Read::Chunk(chunk) => {
             reading.place.stream = chunk.stream;
+            reading.partition.link.hear();
             arrived = chunk.arrived.unwrap_or(arrived);
             // With `ends` a chunk is one block.
             meta = chunk.meta.filter(|_| chunk.ends.is_some());

@@ -29,7 +29,11 @@ const LINE_WITHIN: Duration = Duration::from_secs(5);
 const PAUSED_WITHIN: Duration = Duration::from_secs(60);
 /// More than any line has.
 const LINE_BYTES: u64 = 4 << 10;
+/// More than the connections of a pipeline take.
+const LINKS_BYTES: u64 = 4 << 20;
 const PAUSED: &str = "paused";
+/// What is asked by whoever wants to know how the run's connections are, and changes nothing.
+pub const LINKS: &str = "links";
 const REFUSED: &str = "refused: ";
 
 /// Takes requests to pause.
@@ -119,6 +123,12 @@ impl Request {
         }
     }
 
+    /// Answers who wanted to know something, with one line.
+    pub fn answer(mut self, line: &str) {
+        // Who no longer listens needs no answer.
+        let _ = writeln!(self.stream, "{line}");
+    }
+
     /// The run cannot pause.
     pub fn refuse(mut self, why: &str) {
         // Who no longer listens needs no answer.
@@ -162,6 +172,15 @@ fn answer(stream: &UnixStream) -> io::Result<(String, Option<Lock>)> {
         }
     }
     Ok((String::from_utf8_lossy(&text).trim_end().to_owned(), lock))
+}
+
+/// Asks whoever runs with a state how its connections are: one line, if it answers.
+pub fn links(state: &Path) -> Option<String> {
+    let mut stream = UnixStream::connect(socket_path(state)).ok()?;
+    stream.set_read_timeout(Some(LINE_WITHIN)).and_then(|()| writeln!(stream, "{LINKS}")).ok()?;
+    let mut text = String::new();
+    BufReader::new(stream.take(LINKS_BYTES)).read_line(&mut text).ok()?;
+    Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Asks whoever runs with a state to pause; `None` if nobody listens beside it.

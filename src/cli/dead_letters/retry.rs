@@ -74,7 +74,7 @@ fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String>
         retry.rehearse()?
     } else {
         let graph = lower(plan, Lowering { shares: 1, track: false })?;
-        let sinks = open_sinks(pipeline, &graph.sink_nodes(), Some(&resumed.marks))?;
+        let sinks = open_sinks(pipeline, &graph.sink_nodes(), Some(&resumed.marks), &mut Vec::new())?;
         retry.commit(&resumed.stood, &mut keeper, sinks)?
     };
     text.push_str(&said(outcome, args.dry_run));

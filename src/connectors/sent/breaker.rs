@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::connector::Link;
+
 /// The longest wait that the other side is granted when it asks for one.
 const MOST_ASKED: Duration = Duration::from_secs(3600);
 
 /// Whether it may be tried.
 pub(super) struct Breaker {
     pub(super) name: String,
+    link: Link,
     first: Duration,
     most: Duration,
     door: Mutex<Door>,
@@ -38,8 +41,8 @@ pub(super) enum Leave {
 }
 
 impl Breaker {
-    pub(super) fn new(name: &str, first: Duration, most: Duration) -> Self {
-        Breaker { name: name.to_owned(), first, most, door: Mutex::default(), told: Notify::new() }
+    pub(super) fn new(name: &str, link: Link, first: Duration, most: Duration) -> Self {
+        Breaker { name: name.to_owned(), link, first, most, door: Mutex::default(), told: Notify::new() }
     }
 
     fn door(&self) -> std::sync::MutexGuard<'_, Door> {
@@ -75,6 +78,10 @@ impl Breaker {
 
     /// Somebody answered.
     pub(super) fn reached(&self, leave: Leave) {
+        self.link.hear();
+        if leave == Leave::Probe || !self.is_open() {
+            self.link.set(true);
+        }
         let mut door = self.door();
         if door.open_until.is_none() {
             return;
@@ -94,6 +101,7 @@ impl Breaker {
             // Others found out first.
             return;
         }
+        self.link.set(false);
         let news = door.open_until.is_none();
         let wait = after.map_or_else(|| wait(self.first, self.most, door.failures), |after| after.min(MOST_ASKED));
         door.failures = door.failures.saturating_add(1);
@@ -130,7 +138,7 @@ mod tests {
 
     #[test]
     fn one_tries_while_the_others_wait() {
-        let breaker = Breaker::new("out", Duration::from_micros(1), Duration::from_micros(1));
+        let breaker = Breaker::new("out", Link::default(), Duration::from_micros(1), Duration::from_micros(1));
         block_on(async {
             assert_eq!(breaker.leave().await, Leave::Plain);
             breaker.unreachable(Leave::Plain, "gone", None);

@@ -277,7 +277,7 @@ impl Sent {
         let exact = sending.latency == Latency::Exact;
         let nothing = BTreeMap::new();
         let marks = context.marks.as_ref().unwrap_or(&nothing);
-        let shared = Shared::new(sending, &context.name, marks).map_err(SinkError::Fatal)?;
+        let shared = Shared::new(sending, (&context.name, &context.link), marks).map_err(SinkError::Fatal)?;
         let shared = Arc::new(shared);
         let pump = network().map_err(SinkError::Fatal)?.spawn(pump::pump(Arc::clone(&shared), sender));
         Ok(Sent { shared, pump, exact, json: context.json, seed: context.seed, prepared_to: 0 })

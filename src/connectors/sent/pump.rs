@@ -12,7 +12,7 @@ use super::breaker::{Breaker, wait};
 use super::outbox::Outbox;
 use super::texts::key_of;
 use super::{Delivery, NotSent, Row, Sender, Sending};
-use crate::connector::{BoxFuture, Prepared, Refused};
+use crate::connector::{BoxFuture, Link, Prepared, Refused};
 use crate::data::hash::row_id;
 
 /// What the sink and its pump share.
@@ -60,7 +60,11 @@ enum Fate {
 type Fates = (usize, Vec<(u64, Fate)>);
 
 impl Shared {
-    pub(super) fn new(sending: Sending, name: &str, marks: &BTreeMap<String, String>) -> Result<Shared, String> {
+    pub(super) fn new(
+        sending: Sending,
+        (name, link): (&str, &Link),
+        marks: &BTreeMap<String, String>,
+    ) -> Result<Shared, String> {
         let outbox = Outbox::restore(marks)?;
         let mut state = State { released: outbox.end(), laid: outbox.base(), outbox, ..State::default() };
         let changed = |row: &Arc<Row>| row.rendered.len() != sending.templates;
@@ -74,7 +78,7 @@ impl Shared {
         let lanes = if sending.key.is_some() { sending.concurrency } else { 1 };
         state.lanes.resize_with(lanes, Lane::default);
         let (first, most) = (sending.retry.first.0.to_std(), sending.retry.most.0.to_std());
-        let breaker = Breaker::new(name, first, most);
+        let breaker = Breaker::new(name, link.clone(), first, most);
         Ok(Shared {
             sending,
             breaker,
