@@ -63,6 +63,9 @@
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
 //! | what is durable before its sender is told so | `store::journal`, `connectors::journalled` |
 //! | what is taken by HTTP, and from whom | `connectors::http_server`, `connectors::http_port` (addresses), `connectors::http_auth`, `connectors::http_body` |
+//! | what is asked for by HTTP | `connectors::http_client`, `connectors::http_ask` (requests, pages), `connectors::http_poll`, `connectors::http_stream`, `connectors::http_standing` (the cursor) |
+//! | how HTTP servers are called | `connectors::http_call`, `connectors::http_login`; certificates: `connectors::tls` |
+//! | requests that are sent again | `connectors::answered` |
 //! | what is taken from an MQTT broker, and published | `connectors::mqtt_source`, `connectors::mqtt_sink`, `connectors::mqtt_session` (the connection), `connectors::mqtt_known` (what comes again), `connectors::mqtt_link` (over the clients `mqtt_v5` and `mqtt_v4`) |
 //! | what is taken and sent by WebSocket | `connectors::websocket_source`, `connectors::websocket_sink`, `connectors::websocket_link` |
 //! | how long is waited between connections | `connectors::reconnect` |

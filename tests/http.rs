@@ -2,124 +2,20 @@
 //! is lost, however often it is killed.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/server.rs"]
+mod server;
+
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Server {
-    home: tempfile::TempDir,
-    port: u16,
-    child: Option<Child>,
-}
-
-/// An answer: its status, its head, its body.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-/// A port that nobody has at the moment.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-impl Server {
-    /// Runs a pipeline; `PORT` in it is a free one.
-    fn start(yaml: &str) -> Server {
-        let (home, port) = (tempfile::tempdir().unwrap(), free_port());
-        fs::write(home.path().join("t.yaml"), yaml.replace("PORT", &port.to_string())).unwrap();
-        let mut server = Server { home, port, child: None };
-        server.run();
-        server
-    }
-
-    /// Starts the program and waits until it listens.
-    fn run(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-        command.args(["run", "--quiet", "t.yaml"]).current_dir(self.home.path());
-        self.child = Some(command.stderr(Stdio::inherit()).spawn().unwrap());
-        let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(started.elapsed() < PATIENCE, "it does not listen");
-            assert!(self.child.as_mut().unwrap().try_wait().unwrap().is_none(), "it ended");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    fn stop(&mut self) {
-        let mut child = self.child.take().unwrap();
-        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(130));
-    }
-
-    fn send(&self, head: &str, body: &[u8]) -> Answer {
-        send(self.port, head, body).unwrap()
-    }
-
-    /// Sends to `/in` as curl does.
-    fn post(&self, body: &str) -> Answer {
-        self.send("POST /in HTTP/1.1", body.as_bytes())
-    }
-
-    /// Waits until a file of the pipeline's directory holds what it should.
-    fn until(&self, file: &str, is: impl Fn(&str) -> bool) {
-        let started = Instant::now();
-        loop {
-            let found = fs::read_to_string(self.home.path().join(file)).unwrap_or_default();
-            if is(&found) {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "{file} holds:\n{found}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Sends one request over a connection of its own; `head` is its first line and what headers it has.
-fn send(port: u16, head: &str, body: &[u8]) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let length = body.len();
-    stream
-        .write_all(format!("{head}\r\nHost: t\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
-    // It may be refused before all of it is sent.
-    let _ = stream.write_all(body);
-    let mut text = Vec::new();
-    let read = stream.read_to_end(&mut text);
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return Err(read.err().unwrap_or_else(|| std::io::ErrorKind::UnexpectedEof.into()));
-    };
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
-    Ok(Answer { status, head: head.to_lowercase(), body: body.to_owned() })
-}
+use program::until;
+use server::{Answer, PATIENCE, Server, numbers, send};
 
 const PLAIN: &str = r#"
 name: t
@@ -195,6 +91,17 @@ sinks:
   out: { from: [known, few], discard: {} }
 "#,
     );
+    // Until its source is there, a path says so.
+    let status = |path: &str| server.send(&format!("GET {path} HTTP/1.1"), b"").status;
+    until("both paths", || {
+        ["/known", "/few"].iter().all(|path| match status(path) {
+            405 => true,
+            early => {
+                assert_eq!(early, 503, "{path}");
+                false
+            }
+        })
+    });
     let told = server.send("POST /known HTTP/1.1", b"{}");
     assert_eq!(told.status, 401);
     assert!(told.head.contains("www-authenticate: bearer"), "{}", told.head);
@@ -233,12 +140,6 @@ fn a_port_that_is_taken_is_said() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("another program does"), "{said}");
-}
-
-/// Numbers of the rows of a file, in their order.
-fn numbers(home: &Path) -> Vec<u64> {
-    let text = fs::read_to_string(home.join("out.ndjson")).unwrap_or_default();
-    text.lines().map(|line| line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()).collect()
 }
 
 #[test]

@@ -113,3 +113,7 @@ pub const JOURNAL_WAITING: usize = 4_096;
 pub const JOURNAL_SOURCES: usize = 4_096;
 /// Bytes of a source's name in a journal.
 pub const JOURNAL_NAME_BYTES: usize = 4_096;
+/// Requests whose keys one source knows again: a day of one a second. Beyond, the oldest go.
+pub const ANSWERED_KEYS: usize = 100_000;
+/// Bytes of the keys and answers of such requests.
+pub const ANSWERED_BYTES: usize = 32 << 20;

@@ -18,7 +18,7 @@ use super::time::{self, TimeOptions};
 /// Keys beside the kind of a source.
 pub const SHARED: [&str; 5] = ["time", "format", "schema", "description", "on_error"];
 /// Kinds of later versions.
-pub const LATER: [&str; 7] = ["http", "http_client", "udp", "sse", "kafka", "nats", "redis"];
+pub const LATER: [&str; 6] = ["http", "udp", "sse", "kafka", "nats", "redis"];
 
 /// Reads an entry.
 pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {

@@ -196,10 +196,10 @@ fn each_partition(mut check: impl FnMut(&mut Tried<'_>)) {
     std::fs::create_dir(dir.path().join("in")).unwrap();
     for kind in SOURCES {
         let examples: Vec<_> = source_examples().into_iter().filter(|(name, _)| *name == kind.name).collect();
-        // Standard input is the process's own; its file tests what it can. What is sent by HTTP is read from a journal, and
-        // the tests of `journalled` hold it to the same.
+        // Standard input is the process's own; its file tests what it can. What is sent by HTTP or asked for is read from a
+        // journal, and the tests of `journalled` hold it to the same.
         assert!(
-            !examples.is_empty() || ["stdin", "http_server", "mqtt", "websocket"].contains(&kind.name),
+            !examples.is_empty() || ["stdin", "http_server", "http_client", "mqtt", "websocket"].contains(&kind.name),
             "{} has no example here",
             kind.name
         );

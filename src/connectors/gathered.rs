@@ -1,8 +1,11 @@
 //! What producers bring, put together: what is appended to a journal at once.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
-use super::journalled::{Answer, Brought, Offer};
+use super::answered::{Answered, Before, Keyed};
+use super::journalled::{Brought, NotTaken, Offer, Taken, With, wall_clock};
 use crate::base::limit::CHUNK_BYTES;
 use crate::connector::Metadata;
 use crate::store::journal::{Entry, Kind};
@@ -21,8 +24,16 @@ pub(super) struct Gathered {
     pub meta: Option<Metadata>,
     /// What is noted with them.
     pub notes: Vec<Vec<u8>>,
+    /// Where whoever brings them stands then.
+    pub stands: Option<Arc<str>>,
+    /// By which their senders know them.
+    pub keys: Vec<Keyed>,
+    /// Both, as records of a journal; made by [`Gathered::seal`].
+    heads: Vec<(Kind, Vec<u8>)>,
     /// Whoever waits for them.
-    pub taken: Vec<oneshot::Sender<Answer>>,
+    pub taken: Vec<oneshot::Sender<Result<Taken, NotTaken>>>,
+    /// Who brought the same as one of `keys`.
+    again: Vec<(usize, oneshot::Sender<Result<Taken, NotTaken>>)>,
 }
 
 impl Gathered {
@@ -32,12 +43,35 @@ impl Gathered {
 
     /// Whether an offer fits in with those that are there.
     pub fn fits(&self, offer: &Offer) -> bool {
-        self.taken.is_empty() || self.weight() + offer.brought.weight() <= CHUNK_BYTES
+        let stands = self.stands.is_some() || matches!(offer.with, With::Stands(_));
+        self.taken.is_empty() || (!stands && self.weight() + offer.brought.weight() <= CHUNK_BYTES)
+    }
+
+    /// Adds an offer, unless it came before or nobody waits for it any more.
+    pub fn take(&mut self, offer: Offer, answered: Option<&mut Answered>) {
+        if offer.taken.is_closed() {
+            return;
+        }
+        if let (With::Key(keyed), Some(answered)) = (&offer.with, answered)
+            && let Some(before) = answered.get(&keyed.key, wall_clock())
+        {
+            let _ = offer.taken.send(Ok(Taken::Before(before.clone())));
+            return;
+        }
+        self.add(offer);
     }
 
     /// Puts an offer behind them.
-    pub fn add(&mut self, offer: Offer) {
-        let Offer { brought: Brought { bytes, ends, meta, note }, taken } = offer;
+    fn add(&mut self, offer: Offer) {
+        let Offer { brought: Brought { bytes, ends, meta, note }, with, taken } = offer;
+        match with {
+            With::Nothing => {}
+            With::Stands(stands) => self.stands = Some(stands),
+            With::Key(keyed) => match self.keys.iter().position(|other| other.key == keyed.key) {
+                Some(index) => return self.again.push((index, taken)),
+                None => self.keys.push(keyed),
+            },
+        }
         if let Some(meta) = meta {
             let all = self.meta.get_or_insert_default();
             let silent = self.ends.len().saturating_sub(all.ends.len());
@@ -66,14 +100,39 @@ impl Gathered {
             Some(object) => Entry { kind: Kind::DESCRIBED, parts: [object, record] },
             None => Entry { kind: Kind::EVENT, parts: [record, &[]] },
         });
-        self.notes.iter().map(|note| Entry { kind: Kind::NOTE, parts: [note, &[]] }).chain(records)
+        let heads = self.heads.iter().map(|(kind, payload)| Entry { kind: *kind, parts: [payload, &[]] });
+        heads.chain(self.notes.iter().map(|note| Entry { kind: Kind::NOTE, parts: [note, &[]] })).chain(records)
     }
 
-    /// Tells everybody who waits.
-    pub fn answer(&mut self, answer: &Answer) {
+    /// Nothing is put behind them any more.
+    pub fn seal(&mut self) {
+        let stands = self.stands.iter().map(|stands| (Kind::STANDS, stands.as_bytes().to_vec()));
+        let keys = self.keys.iter().enumerate();
+        self.heads = stands.chain(keys.map(|(index, keyed)| (Kind::KEY, keyed.encode(self.behind(index))))).collect();
+    }
+
+    /// How far after the record of a key the record after all of them comes.
+    pub fn behind(&self, key: usize) -> u32 {
+        u32::try_from(self.keys.len() - key + self.notes.len() + self.ends.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Tells everybody who waits that they are durable.
+    pub fn taken(&mut self, end: u64) {
+        for (index, again) in self.again.drain(..) {
+            let Some(Keyed { body, answer, .. }) = self.keys.get(index).cloned() else { continue };
+            let _ = again.send(Ok(Taken::Before(Before { body, answer, end })));
+        }
         for taken in self.taken.drain(..) {
             // Whoever gave up waiting needs no answer.
-            let _ = taken.send(answer.clone());
+            let _ = taken.send(Ok(Taken::Now(end)));
+        }
+    }
+
+    /// Tells everybody who waits that they are not.
+    pub fn refuse(&mut self, why: &str) {
+        let again = self.again.drain(..).map(|(_, again)| again);
+        for taken in self.taken.drain(..).chain(again) {
+            let _ = taken.send(Err(NotTaken::Refused(why.to_owned())));
         }
     }
 }

@@ -8,17 +8,20 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::answered::{Before, Keyed};
 use super::http_auth::Auth;
 use super::http_body::{Packed, Records, records_of, unpack};
-use super::http_port::{Endpoint, Mounted, address_of};
-use super::journalled::{NotTaken, Producer, journalled};
+use super::http_port::{Address, Endpoint, Expected, Mounted, address_of};
+use super::journalled::{NotTaken, Producer, Taken, journalled_with_keys};
+use super::tls::ServerTls;
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Replay;
@@ -30,14 +33,17 @@ use crate::store::journal::Journal;
 /// The largest body that may be allowed.
 const MOST_BODY: u64 = 256 << 20;
 
+/// Bytes of a key that a caller gives a request.
+const KEY_BYTES: usize = 255;
+
 /// The source `http_server`.
 pub struct HttpServerSource;
 
 /// Takes events that others send by HTTP: `curl -d '{"device":"a"}' http://localhost:8080/events`. A body is one JSON
 /// object, a list of them, one a line, or a form; it may be packed (gzip, deflate, zstd). With another `format` every line of
 /// a body is an event. The answer is `202 Accepted` with `{"accepted":1,"rejected":0}`, and comes when the events are on the
-/// disk: whoever has it need not send again, whatever happens to this machine's processes or power. Without it, sending
-/// again may bring an event twice.
+/// disk: whoever has it need not send again, whatever happens to this machine's processes or power. Whoever has it not sends
+/// again; with a key of its own in the header `Idempotency-Key` no event comes twice by that.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
@@ -65,9 +71,42 @@ pub struct Options {
     /// When it is answered.
     #[serde(default)]
     pub ack: Ack,
+    /// How a request that is sent again is known.
+    #[serde(default)]
+    pub idempotency: Idempotency,
+    /// Encryption, and clients that have to show a certificate. Files that are changed are read again. Sources that share an
+    /// address have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
+    /// Connections at a time; more wait. Sources that share an address have the same.
+    #[serde(default = "default_connections")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: u32,
     /// Origins whose pages may send: `[https://example.org]`, or `["*"]` for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cors: Vec<String>,
+}
+
+/// How a request that is sent again is known: by a key that its sender made for it, and has in a header. It is answered like
+/// the first one, also after the pipeline was killed, and its events are not taken again; with another body it is answered
+/// with `422`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Idempotency {
+    /// The header that has the key; at most 255 bytes.
+    #[serde(default = "default_key")]
+    #[schemars(length(min = 1))]
+    pub header: String,
+    /// How long a key is known: as long as its sender may try again. Of one source the last 100,000 are, and they are in the
+    /// journal with the events: the older ones go when that holds more than 256 MiB.
+    #[serde(default = "default_keep")]
+    pub keep: Duration,
+}
+
+impl Default for Idempotency {
+    fn default() -> Self {
+        Idempotency { header: default_key(), keep: default_keep() }
+    }
 }
 
 /// A method of HTTP.
@@ -122,6 +161,18 @@ fn default_timeout() -> Duration {
     Duration(TimeSpan::seconds(10))
 }
 
+fn default_key() -> String {
+    "Idempotency-Key".to_owned()
+}
+
+fn default_keep() -> Duration {
+    Duration(TimeSpan::seconds(3_600))
+}
+
+fn default_connections() -> u32 {
+    4_096
+}
+
 fn default_per() -> Duration {
     Duration(TimeSpan::seconds(1))
 }
@@ -156,6 +207,17 @@ impl SourceConnector for HttpServerSource {
         if options.rate.is_some_and(|rate| rate.limit == 0 || rate.per.0 <= TimeSpan::ZERO) {
             wrong("rate", "this rate lets nothing in".to_owned(), "write for example `rate: { limit: 100, per: 1s }`");
         }
+        if HeaderName::from_bytes(options.idempotency.header.as_bytes()).is_err() {
+            let message = format!("`{}` is no header", options.idempotency.header);
+            wrong("idempotency", message, "leave `header` out for `Idempotency-Key`");
+        }
+        if options.idempotency.keep.0 <= TimeSpan::ZERO {
+            wrong("idempotency", "keys are kept for no time".to_owned(), "write for example `keep: 1h`");
+        }
+        if options.connections == 0 || options.connections > 1_000_000 {
+            let message = "there are between 1 and 1,000,000 connections".to_owned();
+            wrong("connections", message, "the default is `4096`");
+        }
         if let Some(auth) = &options.auth {
             auth.check(node.get("auth").unwrap_or(node), found);
         }
@@ -172,17 +234,22 @@ impl SourceConnector for HttpServerSource {
     fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let failed = |message: String| SourceError { message };
         let (listen, path) = (options.listen.clone(), options.path.clone());
-        address_of(&listen).map_err(failed)?;
+        // Until it is mounted, and from then on until this source is gone.
+        let expected = Expected::new(address_of(&listen).map_err(failed)?, &path);
+        let address = Address { listen, connections: options.connections, tls: options.tls.clone() };
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
-        let (producer, mut partition) = journalled(&journal, &context.name, "")?;
+        let (producer, mut partition) =
+            journalled_with_keys(&journal, &context.name, "", Some(options.idempotency.keep.0))?;
+        let directory = context.directory;
         let receiver = Arc::new(Receiver::new(options, producer, context.json));
         // Nobody is answered before the partition is read, and after it is dropped.
         let mut mounted = None;
         let open = move |place: &_| {
+            let _ = &expected;
             let source = (partition.open)(place)?;
             if mounted.is_none() {
                 let endpoint = Arc::clone(&receiver) as Arc<dyn Endpoint>;
-                mounted = Some(Mounted::new(&listen, &path, endpoint).map_err(failed)?);
+                mounted = Some(Mounted::new(&address, &directory, &path, endpoint).map_err(failed)?);
             }
             Ok(source)
         };
@@ -270,7 +337,13 @@ impl Receiver {
             }
             Packed::Damaged => refuse(StatusCode::BAD_REQUEST, "the packed body is damaged"),
         })?;
-        self.take(records_of(&body, text(CONTENT_TYPE), self.json)).await
+        let key = head.headers.get(&self.options.idempotency.header).map(|key| (key.as_bytes(), xxh3_64(&body)));
+        if key.is_some_and(|(key, _)| key.is_empty() || key.len() > KEY_BYTES) {
+            let header = &self.options.idempotency.header;
+            let why = format!("`{header}` has between 1 and {KEY_BYTES} bytes");
+            return Err(refuse(StatusCode::BAD_REQUEST, &why));
+        }
+        self.take(records_of(&body, text(CONTENT_TYPE), self.json), key).await
     }
 
     /// Why a request is not taken, if that can be said before its body is read.
@@ -314,37 +387,42 @@ impl Receiver {
         Ok(bytes)
     }
 
-    /// Makes records durable and says so.
-    async fn take(&self, records: Records) -> Result<Response, Response> {
-        let Records { bytes, ends, rejected, reasons } = records;
-        let accepted = ends.len();
-        let told = |status: StatusCode| {
-            let errors: Vec<_> = reasons.iter().map(|(at, why)| json!({ "record": at, "reason": why })).collect();
-            let mut answer = json!({ "accepted": accepted, "rejected": rejected });
-            if let Some(answer) = answer.as_object_mut().filter(|_| !errors.is_empty()) {
-                answer.insert("errors".to_owned(), errors.into());
-            }
-            reply(status, &answer)
-        };
-        if accepted == 0 && rejected > 0 {
-            return Err(told(StatusCode::BAD_REQUEST));
+    /// Makes records durable and says so; those that came before under the same key are so already.
+    async fn take(&self, records: Records, key: Option<(&[u8], u64)>) -> Result<Response, Response> {
+        let told = told(&records);
+        let Records { bytes, ends, rejected, .. } = records;
+        if ends.is_empty() && rejected > 0 {
+            return Err(reply(StatusCode::BAD_REQUEST, &told));
         }
         let within = self.options.timeout.0.to_std();
-        let offered = tokio::time::timeout(within, self.producer.offer(bytes, ends)).await;
+        let offer = async {
+            match key {
+                None => self.producer.offer(bytes, ends).await.map(Taken::Now),
+                Some((key, body)) => {
+                    let keyed = Keyed { key: key.to_vec(), body, answer: told.as_str().into() };
+                    self.producer.offer_once(bytes, ends, keyed).await
+                }
+            }
+        };
         let busy = |why: &str| later(StatusCode::SERVICE_UNAVAILABLE, why, StdDuration::from_secs(1));
-        let end = match offered {
-            Ok(Ok(end)) => end,
+        let (end, told) = match tokio::time::timeout(within, offer).await {
+            Ok(Ok(Taken::Now(end))) => (end, Arc::from(told)),
+            Ok(Ok(Taken::Before(Before { body, .. }))) if key.is_some_and(|(_, sent)| sent != body) => {
+                let why = "this key came with another body before; a request of its own has a key of its own";
+                return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, why));
+            }
+            Ok(Ok(Taken::Before(Before { answer, end, .. }))) => (end, answer),
             Ok(Err(NotTaken::Refused(why))) => return Err(busy(&why)),
             Ok(Err(NotTaken::Unknown)) => return Err(busy("the pipeline stopped while the events were taken")),
-            // Given up before it was appended or while it was: it may come twice when it is sent again.
+            // Given up while it was appended, perhaps: without a key it may come twice when it is sent again.
             Err(_) => return Err(busy("the pipeline cannot take more at the moment")),
         };
         if self.options.ack == Ack::Processed
             && tokio::time::timeout(within, self.producer.committed(end)).await.is_ok_and(|done| done)
         {
-            return Ok(told(StatusCode::OK));
+            return Ok(reply(StatusCode::OK, &told));
         }
-        Ok(told(StatusCode::ACCEPTED))
+        Ok(reply(StatusCode::ACCEPTED, &told))
     }
 
     fn most(&self) -> usize {
@@ -373,7 +451,8 @@ impl Receiver {
     fn preflight(&self) -> Response {
         let mut response = StatusCode::NO_CONTENT.into_response();
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, self.methods());
-        let headers = HeaderValue::from_static("authorization, content-type, content-encoding");
+        let known = format!("authorization, content-type, content-encoding, {}", self.options.idempotency.header);
+        let headers = HeaderValue::from_str(&known).unwrap_or(HeaderValue::from_static("authorization, content-type"));
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
         response
     }
@@ -389,12 +468,23 @@ impl Verb {
     }
 }
 
-fn reply(status: StatusCode, body: &serde_json::Value) -> Response {
+/// What the answer says became of records.
+fn told(records: &Records) -> String {
+    let errors = records.reasons.iter().map(|(at, why)| json!({ "record": at, "reason": why }));
+    let errors: Vec<_> = errors.collect();
+    let mut answer = json!({ "accepted": records.ends.len(), "rejected": records.rejected });
+    if let Some(answer) = answer.as_object_mut().filter(|_| !errors.is_empty()) {
+        answer.insert("errors".to_owned(), errors.into());
+    }
+    answer.to_string()
+}
+
+fn reply(status: StatusCode, body: &str) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
 fn refuse(status: StatusCode, why: &str) -> Response {
-    reply(status, &json!({ "accepted": 0, "error": why }))
+    reply(status, &json!({ "accepted": 0, "error": why }).to_string())
 }
 
 /// Refuses for now: whole seconds, as the header has them, and at least one.

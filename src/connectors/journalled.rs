@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::answered::{Answered, Before, Keyed};
 use super::gathered::{Gathered, apart};
 use crate::base::limit::{CHUNK_BYTES, JOURNAL_WAITING};
+use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{BoxFuture, Chunk, Link, Metadata, Partition, Place, Read, Source, SourceError};
 use crate::store::journal::{Journal, JournalError, Kind, Record, Records, SourceId, Ticket};
 
@@ -51,12 +53,33 @@ impl Brought {
 pub(super) struct Offer {
     /// The records.
     pub brought: Brought,
+    /// What becomes durable together with them.
+    pub with: With,
     /// Where the answer goes.
-    pub taken: oneshot::Sender<Answer>,
+    pub taken: oneshot::Sender<Result<Taken, NotTaken>>,
+}
+
+/// What becomes durable together with records.
+pub(super) enum With {
+    /// Nothing else.
+    Nothing,
+    /// Where whoever brings them stands then.
+    Stands(Arc<str>),
+    /// The key by which their sender knows them.
+    Key(Keyed),
+}
+
+/// What became of records that were brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// They are durable; the number of the record that comes after them.
+    Now(u64),
+    /// They came before under the same key, and are not taken again.
+    Before(Before),
 }
 
 /// What whoever waits is told: the number of the record that comes after those that were taken.
-pub(super) type Answer = Result<u64, NotTaken>;
+type Answer = Result<u64, NotTaken>;
 
 impl Producer {
     /// Brings records, one after the other in `bytes` and each ending before its place in `ends`. When it returns they are
@@ -68,11 +91,27 @@ impl Producer {
 
     /// The same of records of which something is said.
     pub async fn bring(&self, brought: Brought) -> Answer {
+        self.bring_with(brought, With::Nothing).await.map(number)
+    }
+
+    /// The same with where whoever brings them stands then: both are durable, or neither. It is what the position of a
+    /// [`Place`] behind them counts in, and [`stands`] finds it again.
+    pub async fn offer_from(&self, bytes: Vec<u8>, ends: Vec<u32>, stands: Arc<str>) -> Answer {
+        self.bring_with(Brought { bytes, ends, ..Brought::default() }, With::Stands(stands)).await.map(number)
+    }
+
+    /// The same under a key of the sender's; what came under it before is not taken again. Of a source that
+    /// [knows](journalled_with_keys) keys.
+    pub async fn offer_once(&self, bytes: Vec<u8>, ends: Vec<u32>, keyed: Keyed) -> Result<Taken, NotTaken> {
+        self.bring_with(Brought { bytes, ends, ..Brought::default() }, With::Key(keyed)).await
+    }
+
+    async fn bring_with(&self, brought: Brought, with: With) -> Result<Taken, NotTaken> {
         if brought.ends.is_empty() {
-            return Ok(0);
+            return Ok(Taken::Now(0));
         }
         let (taken, answer) = oneshot::channel();
-        if self.offers.send(Offer { brought, taken }).await.is_err() {
+        if self.offers.send(Offer { brought, with, taken }).await.is_err() {
             return Err(NotTaken::Refused("the pipeline is not running".to_owned()));
         }
         answer.await.unwrap_or(Err(NotTaken::Unknown))
@@ -84,19 +123,39 @@ impl Producer {
     }
 }
 
+fn number(taken: Taken) -> u64 {
+    match taken {
+        Taken::Now(end) | Taken::Before(Before { end, .. }) => end,
+    }
+}
+
 /// Where offers wait while nobody reads the source.
 type Inbox = Arc<Mutex<Option<mpsc::Receiver<Offer>>>>;
 
 /// A partition whose events come from a [`Producer`], and are in the journal under `name`, which must be the same in every
 /// run: the names of the source and of its partition.
 pub fn journalled(journal: &Arc<Journal>, name: &str, partition: &str) -> Result<(Producer, Partition), SourceError> {
+    journalled_with_keys(journal, name, partition, None)
+}
+
+/// The same; what is brought under a key is known again for `keys`.
+pub fn journalled_with_keys(
+    journal: &Arc<Journal>,
+    name: &str,
+    partition: &str,
+    keys: Option<TimeSpan>,
+) -> Result<(Producer, Partition), SourceError> {
     let source = journal.source(name).map_err(failed)?;
     let (offers, receiver) = mpsc::channel(JOURNAL_WAITING);
     let inbox: Inbox = Arc::new(Mutex::new(Some(receiver)));
     let (journal, name) = (Arc::clone(journal), name.to_owned());
     let (covers, covered) = watch::channel(0);
     let open = move |place: &Place| {
-        let replay = Some(journal.resume(source, place.position).map_err(failed)?);
+        let replay = match keys {
+            None => journal.resume(source, place.position),
+            Some(_) => journal.resume_with_older(source, place.position),
+        };
+        let replay = Some(replay.map_err(failed)?);
         let Some(offers) = inbox.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Err(SourceError { message: format!("`{name}` is read already") });
         };
@@ -105,6 +164,9 @@ pub fn journalled(journal: &Arc<Journal>, name: &str, partition: &str) -> Result
             journal,
             source,
             replay,
+            from: place.position,
+            stands: Arc::clone(&place.stream),
+            answered: keys.map(Answered::new),
             ahead: None,
             offers: Some(offers),
             inbox,
@@ -132,8 +194,30 @@ pub fn notes(journal: &Journal, name: &str) -> Result<Vec<Vec<u8>>, SourceError>
     records.map_err(failed)?.filter_map(noted).collect()
 }
 
+/// Where whoever brings records of a source stood with the last that are durable, behind its `place` or at it.
+pub fn stands(journal: &Journal, name: &str, place: &Place) -> Result<Arc<str>, SourceError> {
+    let source = journal.source(name).map_err(failed)?;
+    let mut stands = Arc::clone(&place.stream);
+    for record in journal.read_from(place.position).map_err(failed)?.of(source) {
+        let record = record.map_err(failed)?;
+        if record.kind == Kind::STANDS {
+            stands = text(&record.payload);
+        }
+    }
+    Ok(stands)
+}
+
+fn text(payload: &[u8]) -> Arc<str> {
+    // It was text when it was appended, and its checksum is right.
+    String::from_utf8_lossy(payload).into()
+}
+
 fn failed(why: JournalError) -> SourceError {
     SourceError { message: why.message().to_owned() }
+}
+
+pub(super) fn wall_clock() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 /// A partition being read: first what the journal has, then what producers bring.
@@ -142,6 +226,12 @@ struct Journalled {
     source: SourceId,
     /// What was there when it was opened, until it is read.
     replay: Option<Records>,
+    /// The first event that is wanted.
+    from: u64,
+    /// Where whoever brings records stood with the last that were read or are durable.
+    stands: Arc<str>,
+    /// Keys that are known, if any are to be.
+    answered: Option<Answered>,
     /// The record of it that did not go into the chunk before.
     ahead: Option<Record>,
     /// `None` only while it is dropped.
@@ -166,10 +256,27 @@ impl Journalled {
         while let Some(record) = self.ahead.take().map(Ok).or_else(|| replay.next()) {
             let record = record.map_err(failed)?;
             let described = record.kind == Kind::DESCRIBED;
-            if record.kind != Kind::EVENT && !described {
-                continue;
+            match record.kind {
+                Kind::EVENT | Kind::DESCRIBED if record.sequence >= self.from => {}
+                Kind::STANDS if chunk.is_some() => {
+                    self.ahead = Some(record);
+                    return Ok(chunk);
+                }
+                Kind::STANDS => {
+                    self.stands = text(&record.payload);
+                    continue;
+                }
+                Kind::KEY => {
+                    let keyed = Keyed::decode(&record.payload);
+                    if let (Some(answered), Some((keyed, behind))) = (&mut self.answered, keyed) {
+                        answered.insert(keyed, record.sequence, behind, record.arrived);
+                    }
+                    continue;
+                }
+                _ => continue,
             }
             let begun = chunk.get_or_insert_with(|| Chunk {
+                stream: Arc::clone(&self.stands),
                 position: record.sequence,
                 arrived: Some(record.arrived),
                 meta: described.then(Metadata::default),
@@ -200,26 +307,29 @@ impl Journalled {
     /// the first is received.
     async fn gather(&mut self) -> bool {
         let Some(offers) = &mut self.offers else { return false };
-        let first = match self.behind.take() {
-            Some(offer) => offer,
-            None => match offers.recv().await {
+        while self.gathered.taken.is_empty() {
+            let offer = match self.behind.take() {
                 Some(offer) => offer,
-                None => return false,
-            },
-        };
-        self.gathered.add(first);
+                None => match offers.recv().await {
+                    Some(offer) => offer,
+                    None => return false,
+                },
+            };
+            self.gathered.take(offer, self.answered.as_mut());
+        }
         while let Ok(offer) = offers.try_recv() {
             if !self.gathered.fits(&offer) {
                 self.behind = Some(offer);
                 break;
             }
-            self.gathered.add(offer);
+            self.gathered.take(offer, self.answered.as_mut());
         }
         true
     }
 
     /// Appends what was gathered, when the journal has room for it.
     async fn append(&mut self) -> Result<(), SourceError> {
+        self.gathered.seal();
         loop {
             let room = self.journal.room();
             match self.journal.append_all(self.source, self.gathered.entries()) {
@@ -229,16 +339,38 @@ impl Journalled {
                 }
                 Err(JournalError::Full(_)) => room.await,
                 Err(JournalError::TooLarge(why)) => {
-                    self.gathered.answer(&Err(NotTaken::Refused(why)));
+                    self.gathered.refuse(&why);
                     self.gathered = Gathered::default();
                     return Ok(());
                 }
                 Err(why) => {
-                    self.gathered.answer(&Err(NotTaken::Refused(why.message().to_owned())));
+                    self.gathered.refuse(why.message());
                     return Err(failed(why));
                 }
             }
         }
+    }
+
+    /// Takes note of what became durable with records, from this number on.
+    fn remember(&mut self, gathered: &mut Gathered, first: u64, arrived: Timestamp) {
+        if let Some(stands) = gathered.stands.take() {
+            self.stands = stands;
+        }
+        let Some(answered) = &mut self.answered else { return };
+        let behind: Vec<u32> = (0..gathered.keys.len()).map(|index| gathered.behind(index)).collect();
+        for ((number, keyed), behind) in (first..).zip(gathered.keys.drain(..)).zip(behind) {
+            answered.insert(keyed, number, behind, arrived);
+        }
+    }
+
+    /// Up to where the journal is not needed when everything before `position` is in a checkpoint.
+    fn needless(&mut self, position: u64) -> u64 {
+        let Some(answered) = &mut self.answered else { return position };
+        answered.forget(wall_clock());
+        if self.journal.crowded() {
+            answered.halve();
+        }
+        position.min(answered.oldest().unwrap_or(position))
     }
 
     async fn read(&mut self) -> Result<Read, SourceError> {
@@ -252,19 +384,20 @@ impl Journalled {
                 let appended = match durable {
                     Ok(appended) => appended,
                     Err(why) => {
-                        gathered.answer(&Err(NotTaken::Refused(why.message().to_owned())));
+                        gathered.refuse(why.message());
                         return Err(failed(why));
                     }
                 };
-                gathered.answer(&Ok(appended.sequences.end));
-                let Gathered { bytes, ends, meta, notes, .. } = gathered;
+                gathered.taken(appended.sequences.end);
+                self.remember(&mut gathered, appended.sequences.start, appended.arrived);
+                let Gathered { bytes, ends, meta, .. } = gathered;
                 return Ok(Read::Chunk(Chunk {
+                    stream: Arc::clone(&self.stands),
+                    position: appended.sequences.end - ends.len() as u64,
                     bytes,
                     ends: Some(ends),
                     meta,
-                    position: appended.sequences.start + notes.len() as u64,
                     arrived: Some(appended.arrived),
-                    ..Chunk::default()
                 }));
             }
             if self.gathered.taken.is_empty() && !self.gather().await {
@@ -283,7 +416,8 @@ impl Source for Journalled {
 
     fn committed(&mut self, place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
         self.covers.send_replace(place.position);
-        Box::pin(std::future::ready(self.journal.cover(self.source, place.position).map_err(failed)))
+        let needless = self.needless(place.position);
+        Box::pin(std::future::ready(self.journal.cover(self.source, needless).map_err(failed)))
     }
 }
 

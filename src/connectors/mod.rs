@@ -1,6 +1,7 @@
 //! The connectors that Millstream has, one file each, listed by hand. Nothing else names one of them: the engine and the
 //! configuration get these lists.
 
+pub mod answered;
 mod appended_file;
 pub mod discard;
 pub mod file_sink;
@@ -12,16 +13,23 @@ mod gathered;
 pub mod generate;
 mod glob;
 mod http_answer;
+mod http_ask;
 mod http_auth;
 mod http_body;
 pub mod http_call;
+pub mod http_client;
 pub mod http_login;
+mod http_poll;
 mod http_port;
 mod http_reach;
+mod http_schedule;
 pub mod http_server;
 pub mod http_sink;
+mod http_standing;
+mod http_stream;
 pub mod input_file;
 pub mod journalled;
+mod json_path;
 mod mqtt_known;
 mod mqtt_link;
 mod mqtt_options;
@@ -67,6 +75,7 @@ pub const SOURCES: &[SourceKind] = &[
     SourceKind::of::<sqlite_source::SqliteSource>(),
     SourceKind::of::<generate::GenerateSource>(),
     SourceKind::of::<http_server::HttpServerSource>(),
+    SourceKind::of::<http_client::HttpClientSource>(),
     SourceKind::of::<mqtt_source::MqttSource>(),
     SourceKind::of::<websocket_source::WebsocketSource>(),
 ];

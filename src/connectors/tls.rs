@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -119,6 +120,13 @@ impl ClientTls {
 }
 
 impl ServerTls {
+    /// I/O: when its files were written last, of those that are there.
+    pub fn written(&self, directory: &Path) -> Vec<Option<SystemTime>> {
+        let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        let at = |path: &String| std::fs::metadata(directory.join(path)).and_then(|file| file.modified()).ok();
+        files.into_iter().flatten().map(at).collect()
+    }
+
     /// I/O: reads the files. The error is a sentence that names the file.
     pub fn config(&self, directory: &Path) -> Result<Arc<ServerConfig>, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());

@@ -228,3 +228,70 @@ fn nobody_is_told_that_something_was_taken_that_was_not() {
         assert!(matches!(offer(&producer, &["x"]).await, Err(NotTaken::Refused(_))));
     });
 }
+
+fn noted_at(position: u64, note: &str) -> Place {
+    Place { position, stream: note.into() }
+}
+
+#[test]
+fn a_note_is_known_with_the_records_that_it_came_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Arc::new(Journal::open(dir.path(), Settings::default()).unwrap());
+    let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
+    let mut source = (partition.open)(&noted_at(0, "begin")).unwrap();
+    let mut places = vec![(0, "begin".to_owned())];
+    block_on(async {
+        for round in ["x", "y"] {
+            let offered = producer.offer_from(b"12".to_vec(), vec![1, 2], round.into());
+            let (taken, read) = tokio::join!(offered, source.next());
+            let Ok(Read::Chunk(chunk)) = read else { panic!("{read:?}") };
+            assert_eq!(taken.unwrap(), chunk.position + 2);
+            places.extend((0..=2).map(|n| (chunk.position + n, chunk.stream.to_string())));
+        }
+    });
+    assert_eq!(places[1..].iter().map(|(at, _)| *at).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7]);
+    drop((source, producer, partition));
+    // From every place that a checkpoint can have had, the same follows, with the same notes.
+    for (at, note) in places {
+        let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
+        drop(producer);
+        let place = noted_at(at, &note);
+        assert_eq!(&*stands(&journal, "a", &place).unwrap(), "y");
+        let mut source = (partition.open)(&place).unwrap();
+        let mut again = Vec::new();
+        while let Read::Chunk(chunk) = block_on(source.next()).unwrap() {
+            let note = chunk.stream.to_string();
+            again.extend(records(chunk).into_iter().map(|(at, _)| (at, note.clone())));
+        }
+        let all = [(2, "x"), (3, "x"), (5, "y"), (6, "y")].map(|(at, note)| (at, note.to_owned()));
+        assert_eq!(again, all.into_iter().filter(|(of, _)| *of >= at).collect::<Vec<_>>(), "{at}");
+    }
+}
+
+#[test]
+fn keys_give_way_when_the_journal_is_crowded() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { segment_bytes: 1_000, max_bytes: 20_000 };
+    let journal = Arc::new(Journal::open(dir.path(), settings).unwrap());
+    let keep = Some(TimeSpan::seconds(3_600));
+    let (producer, mut partition) = journalled_with_keys(&journal, "a", "", keep).unwrap();
+    let mut source = (partition.open)(&at(0)).unwrap();
+    let once = |n: u32| {
+        let keyed = Keyed { key: n.to_string().into(), body: 0, answer: "told".into() };
+        producer.offer_once(vec![b'x'; 300], vec![300], keyed)
+    };
+    block_on(async {
+        for n in 0..200 {
+            let (taken, read) = tokio::join!(once(n), source.next());
+            let (Ok(Taken::Now(end)), Ok(Read::Chunk(_))) = (taken, read) else { panic!("it was known") };
+            source.committed(&at(end)).await.unwrap();
+            assert!(journal.bytes() < 12_000, "{} bytes after {n}", journal.bytes());
+        }
+        let again = tokio::select! {
+            again = once(199) => again,
+            read = source.next() => panic!("{read:?}"),
+        };
+        let before = Before { body: 0, answer: "told".into(), end: journal.next() };
+        assert_eq!(again, Ok(Taken::Before(before)), "the newest are known");
+    });
+}

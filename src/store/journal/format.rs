@@ -31,6 +31,10 @@ impl Kind {
     pub const DESCRIBED: Kind = Kind(2);
     /// What a source has to know again; no event.
     pub const NOTE: Kind = Kind(3);
+    /// Where its source stands when the events that follow it in the same append are taken.
+    pub const STANDS: Kind = Kind(4);
+    /// The key by which the sender of events that follow it in the same append knows them.
+    pub const KEY: Kind = Kind(5);
 }
 
 /// A record to be appended: its payload in two parts.

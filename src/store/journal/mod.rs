@@ -33,7 +33,7 @@
 //!
 //! | byte | | |
 //! |---|---|---|
-//! | 0 | 1 | kind ([`Kind`]): 0 names a source, 1 and 2 are events, 3 is a note of a source |
+//! | 0 | 1 | kind ([`Kind`]): 0 names a source, 1 and 2 are events, the others are notes of a source |
 //! | 1 | 2 | number of the source |
 //! | 3 | 4 | bytes of the payload |
 //! | 7 | | the payload |
@@ -296,21 +296,41 @@ impl Journal {
     /// it is covered.
     pub fn resume(&self, source: SourceId, position: u64) -> Result<Records, JournalError> {
         let records = self.read_from(position)?.of(source);
+        self.stands(source, position, true)?;
+        Ok(records)
+    }
+
+    /// The same with whatever is still there of the source before that position, none of which is covered until
+    /// [`Journal::cover`] says so.
+    pub fn resume_with_older(&self, source: SourceId, position: u64) -> Result<Records, JournalError> {
+        self.read_from(position)?;
+        self.stands(source, position, false)?;
+        Ok(self.read_from(0)?.of(source))
+    }
+
+    /// A source goes on from a position, if the journal has what comes then.
+    fn stands(&self, source: SourceId, position: u64, covered: bool) -> Result<(), JournalError> {
         let mut state = lock(&self.shared.state);
-        if let Some(known) = state.sources.get_mut(usize::from(source.0)) {
-            if position > 0 && known.cut >= position {
-                return Err(JournalError::Missing(format!(
-                    "the journal `{}` no longer has records {position} to {} of `{}`: a later checkpoint than the one this \
-                     state is of has covered them. Put the state back that belongs to the journal; or move both away, and \
-                     the pipeline begins anew",
-                    self.shared.directory.display(),
-                    known.cut,
-                    known.name
-                )));
-            }
+        let Some(known) = state.sources.get_mut(usize::from(source.0)) else { return Ok(()) };
+        if position > 0 && known.cut >= position {
+            return Err(JournalError::Missing(format!(
+                "the journal `{}` no longer has records {position} to {} of `{}`: a later checkpoint than the one this \
+                 state is of has covered them. Put the state back that belongs to the journal; or move both away, and \
+                 the pipeline begins anew",
+                self.shared.directory.display(),
+                known.cut,
+                known.name
+            )));
+        }
+        if covered {
             known.covered = known.covered.max(position);
         }
-        Ok(records)
+        Ok(())
+    }
+
+    /// Whether it holds so much that what is kept in it without need has to go.
+    pub fn crowded(&self) -> bool {
+        self.bytes() > self.shared.settings.max_bytes / 4
     }
 
     /// A checkpoint holds everything that a source appended before `position`. When no source of this run needs a segment
