@@ -249,8 +249,9 @@ fn what_is_signed_and_packed_is_taken_by_the_source_of_the_same_name() {
     let there = with_texts(&[("t.yaml", &server)]);
     let listening = start(there.path());
     for packing in ["gzip", "zstd"] {
+        // Under one name the same rows would have the same ids, and count once.
         let client = format!(
-            "name: c\nsources:\n  in: {{ file: {{ path: in.ndjson }} }}\nsinks:\n  out:\n    http:\n      url: http://localhost:{port}/in\n      sign: {{ scheme: slack, secret: x }}\n      compression: {packing}\n      batch: {{ count: 10 }}\n      retry: {{ first: 5ms, most: 50ms }}\n"
+            "name: {packing}\nsources:\n  in: {{ file: {{ path: in.ndjson }} }}\nsinks:\n  out:\n    http:\n      url: http://localhost:{port}/in\n      sign: {{ scheme: slack, secret: x }}\n      compression: {packing}\n      batch: {{ count: 10 }}\n      retry: {{ first: 5ms, most: 50ms }}\n"
         );
         let here = with_texts(&[("t.yaml", &client), ("in.ndjson", &rows(100))]);
         let output = run(here.path(), &["run", "t.yaml"]);

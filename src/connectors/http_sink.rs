@@ -86,7 +86,8 @@ pub struct Options {
     /// When rows are sent.
     #[serde(default)]
     pub latency: Latency,
-    /// The header that tells requests apart; empty for none.
+    /// The header that tells requests apart; empty for none. The same row of the same pipeline has the same key, also in a
+    /// new run over the same input.
     #[serde(default = "default_idempotency")]
     pub idempotency_header: String,
     /// Whether a name of the public kind may lead to a private address.
