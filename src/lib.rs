@@ -36,6 +36,8 @@
 //!   at a barrier and encoded in slices between ticks; a key that changes before its slice has come is encoded first.
 //! * A checkpoint is cut at one point of the stream: a barrier flows with the rows, and what every source, step and sink
 //!   hands out at it is one transaction ([`engine::epoch`], [`engine::keeper`]). The flow does not wait for it.
+//! * A sink takes what comes to it: one that has no room holds back what feeds it by leave, not by waiting, so that
+//!   checkpoints go on ([`connector::Sink::room`]).
 //! * A start is a restart: a run that begins makes its first checkpoint before its first row.
 //!
 //! # Where does it live?
@@ -65,6 +67,11 @@
 //! | what is taken by HTTP, and from whom | `connectors::http_server`, `connectors::http_port` (addresses), `connectors::http_auth`, `connectors::http_body` |
 //! | what is asked for by HTTP | `connectors::http_client`, `connectors::http_ask` (requests, pages), `connectors::http_poll`, `connectors::http_stream`, `connectors::http_standing` (the cursor) |
 //! | how HTTP servers are called | `connectors::http_call`, `connectors::http_login`; certificates: `connectors::tls` |
+//! | how rows are sent until they are taken | `connectors::sent`: the outbox, batches and lanes (`pump`), the breaker; `connectors::http_sink`, `connectors::http_answer` (what a status means), `connectors::http_reach` (which addresses) |
+//! | what a row that is sent is told apart by | `engine::actions::encode`, `connectors::sent` |
+//! | what becomes of rows that are refused | `engine::refused` |
+//! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |
+//! | whether a connector is connected | `connector::link`; `cli::links` shows it |
 //! | requests that are sent again | `connectors::answered` |
 //! | what is taken from an MQTT broker, and published | `connectors::mqtt_source`, `connectors::mqtt_sink`, `connectors::mqtt_session` (the connection), `connectors::mqtt_known` (what comes again), `connectors::mqtt_link` (over the clients `mqtt_v5` and `mqtt_v4`) |
 //! | what is taken and sent by WebSocket | `connectors::websocket_source`, `connectors::websocket_sink`, `connectors::websocket_link` |
@@ -83,7 +90,8 @@
 //! *partition*: what has an order of its own, a file of a glob; *block*: whole records of one partition; *chunk*: bytes
 //! as a source brings them; *tick*: a piece of the one order of all input; *ordinal*: a row's place in its block or tick;
 //! *share*: the part of a step's keys that one worker has; *flow*: stateless steps between two exchanges; *place*: where
-//! something stands in a file or a row's text.
+//! something stands in a file or a row's text; *delivery*: rows that are sent together; *outbox*: rows that are not taken yet;
+//! *link*: a connector's connection.
 
 pub mod base;
 pub mod cli;

@@ -102,15 +102,15 @@ pub mod exit {
     ];
 }
 
-/// Names what is told on standard error of how a run goes inside: `info` tells when peers come and go, `debug` each
-/// checkpoint. Without it only what somebody should look after: a peer that is not there.
+/// Names what is told on standard error of how a run goes inside: `debug` tells each checkpoint. Without it only when peers
+/// come and go: who is told that one is not there wants to know when it is back.
 const LOG: &str = "MILLSTREAM_LOG";
 
 /// Tells what the environment asks for.
 fn log() {
     let told = match std::env::var_os(LOG) {
         Some(_) => tracing_subscriber::EnvFilter::from_env(LOG),
-        None => tracing_subscriber::EnvFilter::new("millstream=warn"),
+        None => tracing_subscriber::EnvFilter::new("millstream=warn,millstream::connectors=info"),
     };
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(told).with_ansi(colours).with_writer(std::io::stderr).init();
