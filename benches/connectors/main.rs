@@ -48,7 +48,7 @@ fn main() -> Result<(), Failure> {
         compare("MQTT out, QoS 1", mqtt::sent, mqtt::sent_bare)?;
     }
     if chosen("latency") {
-        let most = [in_rate, out_rate].into_iter().flatten().fold(4_000.0, f64::min);
+        let most = [in_rate, out_rate].into_iter().flatten().reduce(f64::min).unwrap_or(4_000.0);
         println!("\n| from publish (MQTT, QoS 1) to webhook | p50 ms | p99 ms |\n|---|---:|---:|");
         for (name, rate) in [("quiet: 50 a second", 50.0), ("half load", most / 2.0)] {
             let (p50, p99) = mqtt::latency(rate)?;
