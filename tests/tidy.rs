@@ -42,6 +42,15 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["connectors"]),
     ("hyper", &["connectors"]),
     ("hyper_util", &["connectors"]),
+    ("reqwest", &["connectors"]),
+    ("rumqttc", &["connectors"]),
+    ("rumqttc_v4", &["connectors"]),
+    ("tokio_tungstenite", &["connectors"]),
+    ("tokio_rustls", &["connectors"]),
+    ("rustls", &["connectors"]),
+    ("rustls_native_certs", &["connectors"]),
+    ("webpki_roots", &["connectors"]),
+    ("croner", &["connectors"]),
 ];
 
 const FILE_LINES: usize = 500;
