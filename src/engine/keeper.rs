@@ -148,15 +148,17 @@ impl StateKeeper {
 
     /// Notes how far the run is, and what became of rows of sinks.
     fn mark(&mut self, status: Status, epoch: Option<Epoch>) -> Result<(), String> {
-        let mut dead_letters = Vec::new();
-        let mut marks = Vec::new();
+        let (mut dead_letters, mut marks) = (Vec::new(), Vec::new());
+        let epoch_given = epoch.is_some();
         if let Some(epoch) = epoch {
             dead_letters = self.count(epoch.counted);
             self.hold(epoch.held);
             marks = self.marks(epoch.marks);
         }
-        let ledger = self.ledger();
+        // What an epoch counted that could not be kept is not part of any checkpoint.
+        let settled = epoch_given.then(|| self.ledger());
         let Some(kept) = self.file.kept() else { return Ok(()) };
+        let ledger = settled.unwrap_or_else(|| kept.ledger.clone());
         let commit = Commit {
             status,
             partitions: Vec::new(),
