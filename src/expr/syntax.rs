@@ -77,7 +77,9 @@ pub(super) fn bodies(ast: &AST, name: &str) -> Vec<(Vec<String>, Vec<Stmt>)> {
     let named = ast.iter_functions().filter(|f| f.name == name);
     let parameters: Vec<Vec<String>> = named.map(|f| f.params.iter().map(ToString::to_string).collect()).collect();
     let with_body = |parameters: Vec<String>| {
-        let alone = ast.clone_functions_only_filtered(|_, _, _, n, count| n == name && count == parameters.len());
+        // To clone with a filter gives every function, whatever the filter says.
+        let mut alone = ast.clone_functions_only();
+        alone.retain_functions(|_, _, n, count| n == name && count == parameters.len());
         let mut body = Vec::new();
         alone.walk(&mut |path| {
             if let [ASTNode::Stmt(statement)] = path {

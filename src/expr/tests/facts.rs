@@ -22,7 +22,7 @@ fn names(list: &[FieldId], layout: &Layout) -> Vec<String> {
 
 #[test]
 fn fields_are_free_variables() {
-    let cases: [(&str, &[&str], &[&str]); 12] = [
+    let cases: [(&str, &[&str], &[&str]); 13] = [
         ("a = b + site.floor;", &["b", "site.floor"], &["a"]),
         ("a += 1;", &["a"], &["a"]),
         ("let x = a; x += 1; b = x;", &["a"], &["b"]),
@@ -30,6 +30,7 @@ fn fields_are_free_variables() {
         ("tags.push(a);", &["tags", "a"], &["tags"]),
         ("a = tags[0]; b = tags.len();", &["tags"], &["a", "b"]),
         ("let f = |x| x + limit; a = f.call(1);", &["limit"], &["a"]),
+        ("a = tags.map(|x| x + n); b = tags.filter(|y| y > a);", &["tags", "n", "a"], &["a", "b"]),
         ("fn f(x) { x * 2 } a = f(b);", &["b"], &["a"]),
         ("for x in list { total += x; }", &["list", "total"], &["total"]),
         ("a = meta.path;", &["meta.path"], &["a"]),

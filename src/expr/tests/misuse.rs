@@ -48,6 +48,8 @@ fn closures_within_closures_are_read_to_their_end() {
         problems(text, Kind::Expression, &Scope::default());
         script(&format!("let it = {text}; x = 1;"), EVENT);
     }
+    // Each is walked once, however many are around it.
+    problems(&format!("f(8, {} 16)", "||".repeat(40)), Kind::Expression, &Scope::default());
     let nested = script("x = tags.map(|a| [1, 2].map(|b| b * 2));", EVENT);
     assert!(nested.ends_with(",\"x\":[[2,4]]}"), "{nested}");
 }

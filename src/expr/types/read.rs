@@ -228,7 +228,7 @@ impl Reader<'_> {
 
     /// The body of a closure, whose first parameters are what it captures.
     fn closure(&mut self, name: &str, captured: usize) {
-        // Rhai may name a closure like the one around it.
+        // Closures are named by a hash of what they do: should two share a name, this must not go round for ever.
         if self.closures.iter().any(|around| around == name) {
             return;
         }
