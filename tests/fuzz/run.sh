@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sends random bytes at whatever reads them: `tests/fuzz/run.sh [SECONDS [TARGET…]]`. SECONDS are shared by the targets,
 # 120 unless said (`.ci/run` takes fewer); what is found is kept in target/fuzz/found and fails the run. Inputs that led somewhere new stay in
-# target/fuzz/inputs, and the next run begins with them.
+# target/fuzz/inputs, and the next run begins with them. MILLSTREAM_FUZZ_SEED is where chance begins (0: elsewhere each
+# time); it is always the same unless said, so that a change is not refused for what another brought.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -99,7 +100,7 @@ for target in "${targets[@]}"; do
     log=target/fuzz/$target.log
     export MILLSTREAM_FUZZ_LAST=$MILLSTREAM_FUZZ_DIRECTORY/last
     if ! MILLSTREAM_FUZZ=$target "$program" -max_total_time=$((seconds / ${#targets[@]})) -timeout=20 -rss_limit_mb=2048 \
-        -max_len=8192 -artifact_prefix="target/fuzz/found/$target-" "target/fuzz/inputs/$target" "$seeds/$target" >"$log" 2>&1
+        -seed="${MILLSTREAM_FUZZ_SEED:-1}" -max_len=8192 -artifact_prefix="target/fuzz/found/$target-" "target/fuzz/inputs/$target" "$seeds/$target" >"$log" 2>&1
     then
         failed+=("$target")
         compgen -G "target/fuzz/found/$target-*" >/dev/null || cp "$MILLSTREAM_FUZZ_LAST" "target/fuzz/found/$target-overflow"
