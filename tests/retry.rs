@@ -251,6 +251,61 @@ fn letters_of_an_earlier_run_are_handed_to_this_one() {
     assert_eq!((read(home, "all.ndjson").lines().count(), unbalanced(home, "3")), (3, None));
 }
 
+/// What is final stays as it is; what can grow takes the rows.
+const GROWS: &str = r#"
+name: t
+vars:
+  factor: ${FACTOR:-text}
+sources:
+  events:
+    file: { path: in.ndjson }
+    time: { field: ts, format: unix }
+steps:
+  scaled:
+    script: |
+      weight = v * vars.factor;
+  checked:
+    from: events
+    script: |
+      checked = v * vars.factor;
+sinks:
+  rows: { from: scaled, sqlite: { path: out.db, table: rows, mode: append } }
+  all: { from: events, file: { path: all.ndjson } }
+  final: { from: checked, file: { path: final.ndjson } }
+"#;
+
+#[test]
+fn rows_of_a_run_that_is_over_go_where_output_can_grow() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    fs::write(home.join("t.yaml"), GROWS).unwrap();
+    write(home, &[(1, "a", "1"), (2, "b", "\"x\"")]);
+    said(home, &["run", "--quiet", "t.yaml"], "text");
+    assert_eq!(letters(home).lines().count(), 4);
+    let dry = said(home, &["dead-letters", "retry", "--dry-run", "t.yaml"], "2");
+    assert!(dry.contains("it would come to `final`, and its output is final") && dry.contains("run it again"), "{dry}");
+    assert!(
+        dry.ends_with("2 dead letters would be sent again: 1 row for sinks, 1 row would be dead letters\n"),
+        "{dry}"
+    );
+    fs::write(home.join("all.ndjson"), "somebody else's by now").unwrap();
+    let sent = said(home, &["dead-letters", "retry", "t.yaml"], "2");
+    assert!(sent.ends_with("2 dead letters sent again: 1 row for sinks, 1 row became dead letters\n"), "{sent}");
+    let rows = || {
+        let database = rusqlite::Connection::open(home.join("out.db")).unwrap();
+        let mut rows = database.prepare("SELECT k, weight FROM rows").unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<(String, i64)>>()
+    };
+    assert_eq!(rows(), [("a".to_owned(), 2)]);
+    assert_eq!((read(home, "all.ndjson").as_str(), unbalanced(home, "2")), ("somebody else's by now", None));
+    assert_eq!(letters(home).lines().count(), 3);
+    assert!(said(home, &["status", "t.yaml"], "2").contains("complete"));
+    // Once more: the row that is no number is refused again, and the other does not come again.
+    said(home, &["dead-letters", "retry", "t.yaml"], "2");
+    assert_eq!((rows().len(), letters(home).lines().count(), unbalanced(home, "2")), (1, 3, None));
+}
+
 #[test]
 fn a_run_that_is_over_says_what_to_do_instead() {
     let home = tempfile::tempdir().unwrap();
@@ -259,7 +314,8 @@ fn a_run_that_is_over_says_what_to_do_instead() {
     write(home, &[(1, "a", "1")]);
     said(home, &["run", "t.yaml"], "text");
     let sent = said(home, &["dead-letters", "retry", "t.yaml"], "2");
-    assert!(sent.contains("the last run is complete") && sent.contains("run it again"), "{sent}");
+    assert!(sent.contains("it would come to `sums`, and what it remembered is done with"), "{sent}");
+    assert!(sent.contains("run it again") && sent.ends_with("nothing to send again\n"), "{sent}");
     // The dead letter of the run before stays: whether it was mended is for people to say.
     said(home, &["run", "t.yaml"], "2");
     assert_eq!((read(home, "all.ndjson").lines().count(), letters(home).lines().count()), (1, 1));

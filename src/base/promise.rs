@@ -38,11 +38,19 @@ pub struct Promise {
     pub stronger: Option<String>,
     /// Whether rows leave before a checkpoint holds what they were made of.
     pub early: bool,
+    /// Whether rows can join its output when the run is complete: nothing of it is final.
+    pub grows: bool,
 }
 
 impl Promise {
     /// Each row has its effect once, and not before a checkpoint holds it.
     pub fn once(why: &str) -> Self {
-        Promise { effect: Effect::Once, why: why.to_owned(), stronger: None, early: false }
+        Promise { effect: Effect::Once, why: why.to_owned(), stronger: None, early: false, grows: false }
+    }
+
+    /// The same of a sink whose output is never final.
+    #[must_use]
+    pub fn grows(self) -> Self {
+        Promise { grows: true, ..self }
     }
 }

@@ -23,7 +23,7 @@ impl SinkConnector for DiscardSink {
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
 
     fn promise(_: &Options) -> Promise {
-        Promise::once("keeps nothing")
+        Promise::once("keeps nothing").grows()
     }
 
     fn templates(_: &Options) -> Vec<String> {

@@ -88,8 +88,13 @@ impl SinkConnector for SqliteSink {
         }
     }
 
-    fn promise(_: &Options) -> Promise {
-        Promise::once("writes each row once, with a note of the checkpoint in the same transaction")
+    fn promise(options: &Options) -> Promise {
+        let once = Promise::once("writes each row once, with a note of the checkpoint in the same transaction");
+        match options.mode {
+            Some(TableMode::Append) => once.grows(),
+            None if !options.key.is_empty() => once.grows(),
+            _ => once,
+        }
     }
 
     fn templates(_: &Options) -> Vec<String> {

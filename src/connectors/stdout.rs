@@ -50,6 +50,7 @@ impl SinkConnector for StdoutSink {
             why: "prints rows as they come; after a crash those since the last checkpoint are printed again".into(),
             stronger: Some("a `file` shows each row once".into()),
             early: true,
+            grows: true,
         }
     }
 

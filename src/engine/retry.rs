@@ -1,7 +1,8 @@
 //! Sends dead letters again: each enters at the entry that refused it, in a pipeline that stands still at its last
 //! checkpoint, and what comes of it is part of the next one. Nothing else moves: no input is read, no watermark goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -11,12 +12,14 @@ use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Encoded, End, Sink, SinkError};
 use crate::data::format::Format;
 use crate::data::framing::Block;
+use crate::plan::graph::readers;
+use crate::plan::meaning::meaning;
 use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Operator, Plan, Port, Source};
 use crate::store::rows::{Cause, DeadLetter, Origin, Status};
 use crate::store::state::Letter;
 
 use super::direct::Direct;
-use super::epoch::{Epoch, Keeper, Resume, Stood};
+use super::epoch::{Epoch, Keeper, Kept, Part, Resume, Stood};
 use super::keeper::StateKeeper;
 use super::lower::{Lowering, lower, tag_sides};
 use super::partition::PartitionSpec;
@@ -28,6 +31,15 @@ const TICK_ROWS: u32 = 1024;
 /// Further than any two events are apart: what is sent again moves no watermark.
 const NEVER: TimeSpan = TimeSpan(i64::MAX / 4);
 
+/// The run that letters are sent again in.
+#[derive(Clone, Copy, Debug)]
+pub struct Again {
+    /// Its number.
+    pub run: u64,
+    /// Whether it is over: nothing that a step remembers is gone on with.
+    pub over: bool,
+}
+
 /// What came of sending letters again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -37,16 +49,68 @@ pub struct Outcome {
     pub dead: u64,
     /// How many rows sinks were given.
     pub delivered: u64,
+    /// How many of them are still on their way to whoever a sink sends to.
+    pub waiting: u64,
 }
 
 /// Letters that stand still, ready to be sent.
 pub struct Retry {
     direct: Direct,
+    over: bool,
     sinks: Vec<NodeId>,
     /// Rows that steps held before.
     held: HashMap<NodeId, u64>,
     /// By entry: ids, and causes of those that the run's ledger counts.
     sent: BTreeMap<NodeId, Vec<(u64, Option<Cause>)>>,
+}
+
+/// Why a letter cannot be sent again in a run that is over; one sentence.
+pub fn refusal_of_complete(plan: &Plan, letter: &Letter) -> Option<String> {
+    below(plan, letter).into_iter().find_map(|id| {
+        let node = plan.node(id)?;
+        let why = match &node.kind {
+            NodeKind::Sink(sink) if !sink.promise.grows => "its output is final",
+            NodeKind::Step(_) if meaning(plan, node).is_some() => "what it remembered is done with",
+            _ => return None,
+        };
+        Some(format!("the last run is complete; it would come to `{}`, and {why}", node.name))
+    })
+}
+
+/// The entry that refused a letter, and all that is below it.
+fn below(plan: &Plan, letter: &Letter) -> Vec<NodeId> {
+    let entry = plan.nodes.iter().position(|node| node.name == letter.letter.entry);
+    let mut found: Vec<NodeId> = entry.map(number).into_iter().collect();
+    let mut at = 0;
+    while let Some(id) = found.get(at).copied() {
+        for (_, reader) in readers(plan, id) {
+            if !found.contains(&reader) {
+                found.push(reader);
+            }
+        }
+        at += 1;
+    }
+    found
+}
+
+/// The sinks that letters may come to, in the plan's order.
+pub fn sinks_of(plan: &Plan, letters: &[Letter]) -> Vec<NodeId> {
+    let reached: BTreeSet<NodeId> = letters.iter().flat_map(|letter| below(plan, letter)).collect();
+    let is_sink = |id: &NodeId| plan.node(*id).is_some_and(|node| matches!(node.kind, NodeKind::Sink(_)));
+    reached.into_iter().filter(is_sink).collect()
+}
+
+/// Nothing that a step remembers.
+struct Nothing;
+
+impl Kept for Nothing {
+    fn size(&self, _: &str) -> u64 {
+        0
+    }
+
+    fn part(&self, _: &str, _: Range<u64>) -> Result<Part<'_>, String> {
+        Ok(Box::new(|_| Ok(())))
+    }
 }
 
 /// Why a letter cannot be sent again; one sentence.
@@ -153,14 +217,19 @@ impl Retry {
     /// Feeds letters into a pipeline that goes on from where it `stood`.
     pub fn feed(
         plan: &Plan,
-        run: u64,
+        again: Again,
         letters: &[Letter],
         stood: &Stood,
         keeper: &StateKeeper,
     ) -> Result<Self, String> {
         let Ways { plan: plan_again, sources, partition_of, partitions } = Ways::of(plan, letters)?;
         let graph = lower(&plan_again, Lowering { shares: 1, track: true })?;
-        let from = Resume { stood, rows: keeper };
+        // What a run that is over has kept may be of another pipeline than the one that takes its letters.
+        let nothing = Stood::default();
+        let from = match again.over {
+            true => Resume { stood: &nothing, rows: &Nothing },
+            false => Resume { stood, rows: keeper },
+        };
         let sinks = graph.sink_nodes();
         let mut direct = Direct::resume(graph, partitions, TICK_ROWS, wall_clock(), Some(from))?;
         let held = direct.held();
@@ -175,10 +244,10 @@ impl Retry {
                 _ => None,
             };
             feed_one(&mut direct, partition, letter, format)?;
-            let counted = (letter.run == run).then_some(letter.letter.cause);
+            let counted = (letter.run == again.run).then_some(letter.letter.cause);
             sent.entry(number(way.0)).or_default().push((letter.id, counted));
         }
-        Ok(Retry { direct, sinks, held, sent })
+        Ok(Retry { direct, over: again.over, sinks, held, sent })
     }
 
     /// What would come of it, and nothing is changed.
@@ -187,12 +256,12 @@ impl Retry {
         Ok(self.outcome(&epoch, &lines))
     }
 
-    /// Gives sinks what came of it and makes it all durable.
+    /// Gives sinks what came of it and makes it all durable. Sinks that it does not come to may be left out.
     pub fn commit(
         mut self,
         stood: &Stood,
         keeper: &mut StateKeeper,
-        mut sinks: Vec<Box<dyn Sink>>,
+        mut sinks: Vec<(NodeId, Box<dyn Sink>)>,
     ) -> Result<Outcome, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| format!("no runtime for the sinks: {e}"))?;
@@ -200,7 +269,9 @@ impl Retry {
         let mut outcome = self.outcome(&epoch, &lines);
         let context = Arc::clone(&self.direct.job().graph.context);
         let context = &*context;
-        for ((sink, node), lines) in sinks.iter_mut().zip(&self.sinks).zip(&lines) {
+        let mut lines: HashMap<NodeId, Vec<Encoded>> = self.sinks.iter().copied().zip(lines).collect();
+        for (node, sink) in &mut sinks {
+            let lines = lines.remove(node).unwrap_or_default();
             for rows in lines.iter().filter(|rows| !rows.ends.is_empty()) {
                 runtime.block_on(sink.deliver(rows)).map_err(SinkError::message)?;
             }
@@ -210,20 +281,28 @@ impl Retry {
         }
         // The input stands where it stood.
         epoch.partitions.clone_from(&stood.partitions);
-        keeper.restored(&self.held);
+        if !self.over {
+            keeper.restored(&self.held);
+        }
         for (node, letters) in &self.sent {
             keeper.withdraw(*node, letters);
         }
-        keeper.commit(epoch, Status::Stopped)?;
+        let status = if self.over { Status::Finishing } else { Status::Stopped };
+        keeper.commit(epoch, status)?;
         let mut settled = Epoch::default();
-        for (sink, node) in sinks.iter_mut().zip(&self.sinks) {
+        for (node, sink) in &mut sinks {
             runtime.block_on(sink.committed()).map_err(SinkError::message)?;
             let mut prepared = runtime.block_on(sink.finish(End::Stopped)).map_err(SinkError::message)?;
             let counted = refused::count(context, (1, *node), &mut prepared)?;
             outcome.dead += counted.letters() as u64;
+            outcome.waiting += prepared.held;
             settled.take_mark(*node, prepared, counted);
         }
-        keeper.settle(settled, Status::Stopped)?;
+        keeper.settle(settled, status)?;
+        // What is on its way still is what the next run begins with.
+        if self.over && outcome.waiting == 0 {
+            keeper.complete()?;
+        }
         Ok(outcome)
     }
 
@@ -238,6 +317,7 @@ impl Retry {
             sent: self.sent.values().map(|letters| letters.len() as u64).sum(),
             dead: epoch.counted.letters() as u64,
             delivered: lines.iter().flatten().map(|rows| rows.ends.len() as u64).sum(),
+            waiting: 0,
         }
     }
 }

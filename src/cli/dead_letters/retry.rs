@@ -10,7 +10,7 @@ use crate::config::Pipeline;
 use crate::engine::keeper::StateKeeper;
 use crate::engine::kept::{Fate, fates};
 use crate::engine::lower::{Lowering, lower};
-use crate::engine::retry::{Outcome, Retry, refusal};
+use crate::engine::retry::{Again, Outcome, Retry, refusal, refusal_of_complete, sinks_of};
 use crate::inspect::spelling::counted;
 use crate::plan::{Node, NodeKind, Plan};
 use crate::store::state::{Filter, Letter, StateFile};
@@ -40,21 +40,23 @@ pub fn run(args: &Args) -> Result<u8, u8> {
     send(&pipeline, file, args).map_err(|why| failed(&why))
 }
 
-fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String> {
+fn send(pipeline: &Pipeline, mut file: StateFile, args: &Args) -> Result<u8, String> {
     let plan = &pipeline.plan;
+    let over = file.reopen();
     let Some(kept) = file.kept().filter(|kept| kept.epoch > 0) else {
-        return Err(complete(plan));
+        return Err("no run of the pipeline has come to a checkpoint yet; `run` it first".into());
     };
     let changed = fates(plan, kept).into_iter().find(|fate| matches!(fate.fate, Fate::Changed(_) | Fate::Gone));
-    if let Some(changed) = changed {
+    if let Some(changed) = changed.filter(|_| !over) {
         return Err(format!(
             "`{}` keeps something else now; `millstream plan` says what, and what can be done",
             changed.step
         ));
     }
-    let run = kept.run;
+    let again = Again { run: kept.run, over };
     let letters = chosen(&file, args)?;
-    let (letters, refused): (Vec<Letter>, Vec<(Letter, String)>) = sorted(pipeline, letters);
+    let (letters, refused): (Vec<Letter>, Vec<(Letter, String)>) = sorted(plan, letters, over);
+    let final_rows = over && !refused.is_empty();
     let mut text = String::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for (letter, why) in refused {
@@ -63,19 +65,26 @@ fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String>
     for (why, number) in reasons {
         text.push_str(&format!("{} cannot be sent again: {why}\n", counted(number, "dead letter")));
     }
+    if final_rows {
+        text.push_str(&instead(plan));
+    }
     if letters.is_empty() {
         text.push_str("nothing to send again\n");
         return Ok(print(&text));
     }
     let (mut keeper, resumed) = StateKeeper::open(file, plan)?;
     let Some(resumed) = resumed else { return Err("there is no run to go on with".into()) };
-    let retry = Retry::feed(plan, run, &letters, &resumed.stood, &keeper)?;
+    let retry = Retry::feed(plan, again, &letters, &resumed.stood, &keeper)?;
     let outcome = if args.dry_run {
         retry.rehearse()?
     } else {
-        let graph = lower(plan, Lowering { shares: 1, track: false })?;
-        let sinks = open_sinks(pipeline, &graph.sink_nodes(), Some(&resumed.marks), &mut Vec::new())?;
-        retry.commit(&resumed.stood, &mut keeper, sinks)?
+        // The output of a run that is over is not touched where nothing comes to it.
+        let nodes = match over {
+            true => sinks_of(plan, &letters),
+            false => lower(plan, Lowering { shares: 1, track: false })?.sink_nodes(),
+        };
+        let sinks = open_sinks(pipeline, &nodes, Some(&resumed.marks), &mut Vec::new())?;
+        retry.commit(&resumed.stood, &mut keeper, nodes.into_iter().zip(sinks).collect())?
     };
     text.push_str(&said(outcome, args.dry_run));
     Ok(match (print(&text), outcome.dead) {
@@ -84,30 +93,31 @@ fn send(pipeline: &Pipeline, file: StateFile, args: &Args) -> Result<u8, String>
     })
 }
 
-/// Why the dead letters of a run that is over cannot be sent again, and what can be done instead.
-fn complete(plan: &Plan) -> String {
+/// What can be done about rows that can join nothing, because their run is over.
+fn instead(plan: &Plan) -> String {
     let again = |node: &Node| match &node.kind {
         NodeKind::Source(source) => source.bounded && source.connector != "stdin",
         _ => true,
     };
     let export = "`dead-letters export` writes the rows, and a pipeline of their own can take them";
-    let instead = match plan.nodes.iter().all(again) {
+    match plan.nodes.iter().all(again) {
         true => format!(
-            "put the pipeline right and run it again, which reads its input anew; where that would write rows twice (`mode: append`), {export}"
+            "put the pipeline right and run it again, which reads its input anew; where that would write rows twice (`mode: append`), {export}\n"
         ),
-        false => export.to_owned(),
-    };
-    format!(
-        "the last run is complete: its windows are closed and its output is final, nothing can join them; {instead}"
-    )
+        false => format!("{export}\n"),
+    }
 }
 
 fn said(outcome: Outcome, dry: bool) -> String {
-    let Outcome { sent, dead, delivered } = outcome;
+    let Outcome { sent, dead, delivered, waiting } = outcome;
+    let still = match waiting {
+        0 => String::new(),
+        _ => format!("; {} still on the way, which the next `run` goes on to send", counted(waiting, "row")),
+    };
     let (sent, dead, delivered) = (counted(sent, "dead letter"), counted(dead, "row"), counted(delivered, "row"));
     match dry {
         true => format!("{sent} would be sent again: {delivered} for sinks, {dead} would be dead letters\n"),
-        false => format!("{sent} sent again: {delivered} for sinks, {dead} became dead letters\n"),
+        false => format!("{sent} sent again: {delivered} for sinks, {dead} became dead letters{still}\n"),
     }
 }
 
@@ -130,10 +140,11 @@ fn all(file: &StateFile, filter: &Filter) -> Result<Vec<Letter>, String> {
 }
 
 /// Those that can be sent again, and those that cannot with the reason.
-fn sorted(pipeline: &Pipeline, letters: Vec<Letter>) -> (Vec<Letter>, Vec<(Letter, String)>) {
+fn sorted(plan: &Plan, letters: Vec<Letter>, over: bool) -> (Vec<Letter>, Vec<(Letter, String)>) {
     let (mut can, mut cannot) = (Vec::new(), Vec::new());
     for letter in letters {
-        match refusal(&pipeline.plan, &letter) {
+        let why = refusal(plan, &letter);
+        match why.or_else(|| refusal_of_complete(plan, &letter).filter(|_| over)) {
             None => can.push(letter),
             Some(why) => cannot.push((letter, why)),
         }

@@ -190,7 +190,7 @@ pub fn default_buffer() -> Size {
 pub fn promise(why: String, latency: Latency) -> Promise {
     let early = latency == Latency::Immediate;
     let stronger = "`latency: exact` sends when a checkpoint holds what a row was made of, so that it never changes";
-    Promise { effect: Effect::Repeats, why, stronger: early.then(|| stronger.to_owned()), early }
+    Promise { effect: Effect::Repeats, why, stronger: early.then(|| stronger.to_owned()), early, grows: true }
 }
 
 /// How a sink sends.

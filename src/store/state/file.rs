@@ -28,6 +28,8 @@ pub struct StateFile {
     bounds: Bounds,
     /// Whether a run that is not complete is gone on with.
     resumes: bool,
+    /// Whether one that is complete is, too.
+    reopened: bool,
     /// Outlives the connection: fields are dropped in this order.
     lock: Lock,
 }
@@ -98,7 +100,7 @@ impl StateFile {
             Err(error) => Err((error, lock)),
             Ok((connection, content, packer)) => {
                 let (path, bounds) = (path.to_owned(), Bounds::default());
-                Ok(StateFile { path, connection, content, packer, bounds, resumes: true, lock })
+                Ok(StateFile { path, connection, content, packer, bounds, resumes: true, reopened: false, lock })
             }
         }
     }
@@ -106,7 +108,14 @@ impl StateFile {
     /// What the last checkpoint holds; `None` if there is no run to go on with: it is new, or the last run is complete. Of
     /// a run that began and made no checkpoint the epoch is 0.
     pub fn kept(&self) -> Option<&Kept> {
-        Some(&self.content.kept).filter(|kept| self.resumes && kept.can_resume())
+        let goes_on = |kept: &&Kept| kept.can_resume() || (self.reopened && kept.run > 0);
+        Some(&self.content.kept).filter(|kept| self.resumes && goes_on(kept))
+    }
+
+    /// The last run is gone on with even if it is complete: whether it was.
+    pub fn reopen(&mut self) -> bool {
+        self.reopened = self.content.kept.status == Status::Complete;
+        self.reopened
     }
 
     /// A run begins: the rows of the last one go, dead letters stay.
