@@ -9,39 +9,9 @@ mod listening;
 mod program;
 
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
 
-use broker::Broker;
+use broker::{Broker, Subscriber};
 use listening::Listening;
-
-/// A subscriber of a real client; what it hears is in a file.
-struct Subscriber {
-    file: std::path::PathBuf,
-    child: Child,
-}
-
-impl Subscriber {
-    /// `format` as `mosquitto_sub` has it.
-    fn of(broker: &Broker, (topics, qos): (&str, &str), format: &str) -> Subscriber {
-        let file = broker.home.path().join(format!("heard-{}", topics.len()));
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-V", "5", "-q", qos, "-t", topics]);
-        command.args(["-F", format, "-i", "heard", "-c", "-x", "3600"]);
-        let child = command.stdout(std::fs::File::create(&file).unwrap()).stderr(Stdio::null()).spawn().unwrap();
-        Subscriber { file, child }
-    }
-
-    fn heard(&self) -> Vec<String> {
-        std::fs::read_to_string(&self.file).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Publishes numbered rows that a file grows by.
 const OUT: &str = r#"
@@ -156,14 +126,4 @@ fn everything_comes(options: &str) {
 #[test]
 fn everything_comes_over_kills() {
     everything_comes("version: 5");
-}
-
-#[test]
-fn everything_comes_over_kills_in_the_old_version() {
-    everything_comes("version: 3.1.1");
-}
-
-#[test]
-fn everything_comes_over_kills_with_qos_2() {
-    everything_comes("version: 5, qos: 2");
 }

@@ -56,51 +56,6 @@ fn what_a_server_says_is_taken_over_one_connection_after_the_other() {
     assert!(!listening.said().contains("secret"), "{}", listening.said());
 }
 
-#[test]
-fn a_server_that_is_down_is_waited_for() {
-    let port = broker::free_port();
-    let listening = Listening::start(&pipeline(port));
-    listening.until_said("not connected, trying again");
-    let server = Server::at(port);
-    listening.until("it comes", |_| server.heard().len() == 3);
-    server.say("{\"n\":1}");
-    assert_eq!(numbers(&listening, 1), [1]);
-}
-
-/// What was seen of messages before the program is killed is there once after it is started again.
-#[test]
-fn what_was_taken_counts_once_over_kills() {
-    let server = Server::start();
-    let mut listening = Listening::start(&pipeline(server.port));
-    let mut greetings = 3;
-    let mut seen: Vec<u64> = Vec::new();
-    for round in 0..4 {
-        listening.until("it is there", |_| server.heard().len() >= greetings);
-        let before = seen.len();
-        for n in 0..200 {
-            server.say(format!("{{\"n\":{}}}", round * 1_000 + n));
-        }
-        let now = numbers(&listening, before + 100);
-        assert_eq!(now[..before], seen, "what was there stays");
-        listening.kill();
-        seen = numbers(&listening, before + 100);
-        listening.run();
-        greetings += 3;
-    }
-    listening.until("it is there", |_| server.heard().len() >= greetings);
-    server.say("{\"n\":9999}");
-    let mut all = Vec::new();
-    listening.until("the last is there", |_| {
-        all = numbers(&listening, 1);
-        all.last() == Some(&9_999)
-    });
-    assert!(seen.iter().all(|n| all.contains(n)), "nothing is gone");
-    let mut once = all.clone();
-    once.dedup();
-    assert_eq!(once, all, "and nothing is there twice");
-    assert!(all.is_sorted());
-}
-
 const OUT: &str = r#"
 name: t
 checkpoint: { every: 20ms }

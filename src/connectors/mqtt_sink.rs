@@ -36,8 +36,8 @@ pub struct MqttSink;
 
 /// Publishes rows at an MQTT broker, each a message: `mqtt: { url: "mqtt://localhost:1883", topic: "warm/{{ device_id }}" }`.
 /// With QoS 1 and 2 a row is published again and again until the broker has it; what waits is part of every checkpoint, and
-/// messages come in the order of rows while the connection holds. After a crash some come again, in MQTT 5 with the same user
-/// property `id`. Rows that the broker refuses become dead letters.
+/// messages come in the order of rows, also over lost connections. After those and after a crash some come again, in MQTT 5
+/// with the same user property `id`. Rows that the broker refuses become dead letters.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {

@@ -1,14 +1,13 @@
-//! A Mosquitto of a test's own: its configuration, its port, its end. And a proxy before it whose connections can be cut.
+//! A Mosquitto of a test's own: its configuration, its port, its end. And somebody who subscribes there.
 // Each test file uses its own part of it.
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says why")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -102,48 +101,31 @@ impl Drop for Broker {
     }
 }
 
-/// Stands before a port of this machine.
-pub struct Proxy {
-    pub port: u16,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+/// A subscriber of a real client; what it hears is in a file.
+pub struct Subscriber {
+    file: PathBuf,
+    child: Child,
 }
 
-impl Proxy {
-    pub fn before(port: u16) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let own = listener.local_addr().unwrap().port();
-        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let for_thread = Arc::clone(&open);
-        // Ends with the test.
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let stream = stream.unwrap();
-                let Ok(other) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-                let mut open = for_thread.lock().unwrap();
-                for (from, to) in [(&stream, &other), (&other, &stream)] {
-                    open.push(from.try_clone().unwrap());
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    std::thread::spawn(move || pass(from, to));
-                }
-            }
-        });
-        Proxy { port: own, open }
+impl Subscriber {
+    /// `format` as `mosquitto_sub` has it.
+    pub fn of(broker: &Broker, (topics, qos): (&str, &str), format: &str) -> Subscriber {
+        let file = broker.home.path().join(format!("heard-{}", topics.len()));
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-V", "5", "-q", qos, "-t", topics]);
+        command.args(["-F", format, "-i", "heard", "-c", "-x", "3600"]);
+        let child = command.stdout(fs::File::create(&file).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        Subscriber { file, child }
     }
 
-    /// Cuts every connection, in the middle of whatever goes over it.
-    pub fn cut(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+    pub fn heard(&self) -> Vec<String> {
+        fs::read_to_string(&self.file).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 4096];
-    while let Ok(count) = from.read(&mut buffer) {
-        if count == 0 || to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-    let _ = to.shutdown(Shutdown::Both);
 }

@@ -54,6 +54,14 @@ impl Listening {
         program::stop(self.child.take().unwrap(), Signal::SIGTERM);
     }
 
+    /// Asks it to stop, and again before it has: the second time it ends at once.
+    pub fn stop_twice(&mut self) {
+        let child = self.child.take().unwrap();
+        let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        nix::sys::signal::kill(id, Signal::SIGTERM).unwrap();
+        program::stop(child, Signal::SIGTERM);
+    }
+
     /// What this run has said so far.
     pub fn said(&self) -> String {
         program::read(self.home.path(), "said")

@@ -1,6 +1,7 @@
 //! Keeps everybody from knocking at a door that nobody opens: while the other side cannot be reached, one delivery at a time
-//! tries, after longer and longer waits; when it gets through, all go on.
+//! tries, after longer and longer waits; when it gets through, all go on, in order.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ struct Door {
     /// Somebody is trying.
     probing: bool,
     failures: u32,
+    /// Deliveries that wait for leave, by the number of their first row: whoever failed first is not the first to go on.
+    waiting: BTreeSet<u64>,
 }
 
 /// Leave to try.
@@ -49,21 +52,25 @@ impl Breaker {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it may be tried.
-    pub(super) async fn leave(&self) -> Leave {
+    /// Waits until a delivery may be tried: not before those that wait and whose first row, whose number is `first`, came
+    /// earlier.
+    pub(super) async fn leave(&self, first: u64) -> Leave {
+        self.door().waiting.insert(first);
         loop {
             let told = self.told.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             let until = {
                 let mut door = self.door();
+                let is_first = door.waiting.first() == Some(&first);
                 match door.open_until {
-                    None => return Leave::Plain,
-                    Some(at) if !door.probing && at <= Instant::now() => {
+                    None if is_first => return self.given(door, first, Leave::Plain),
+                    Some(at) if is_first && !door.probing && at <= Instant::now() => {
                         door.probing = true;
-                        return Leave::Probe;
+                        return self.given(door, first, Leave::Probe);
                     }
-                    Some(at) => (!door.probing).then_some(at),
+                    Some(at) => (is_first && !door.probing).then_some(at),
+                    None => None,
                 }
             };
             match until {
@@ -74,6 +81,16 @@ impl Breaker {
                 None => told.await,
             }
         }
+    }
+
+    fn given(&self, mut door: std::sync::MutexGuard<'_, Door>, first: u64, leave: Leave) -> Leave {
+        door.waiting.remove(&first);
+        let others = !door.waiting.is_empty();
+        drop(door);
+        if others {
+            self.told.notify_waiters();
+        }
+        leave
     }
 
     /// Somebody answered.
@@ -87,7 +104,7 @@ impl Breaker {
             return;
         }
         if leave == Leave::Probe || !door.probing {
-            *door = Door::default();
+            (door.open_until, door.probing, door.failures) = (None, false, 0);
             drop(door);
             self.told.notify_waiters();
             tracing::info!(sink = self.name, "reached again");
@@ -140,20 +157,27 @@ mod tests {
     fn one_tries_while_the_others_wait() {
         let breaker = Breaker::new("out", Link::default(), Duration::from_micros(1), Duration::from_micros(1));
         block_on(async {
-            assert_eq!(breaker.leave().await, Leave::Plain);
+            assert_eq!(breaker.leave(1).await, Leave::Plain);
             breaker.unreachable(Leave::Plain, "gone", None);
             assert!(breaker.is_open());
             // Whoever was under way says the same.
             breaker.unreachable(Leave::Plain, "gone", None);
-            assert_eq!(breaker.leave().await, Leave::Probe);
-            assert!(breaker.leave().now_or_never().is_none(), "another tries already");
+            assert_eq!(breaker.leave(1).await, Leave::Probe);
+            let other = breaker.leave(3);
+            tokio::pin!(other);
+            assert!(other.as_mut().now_or_never().is_none(), "another tries already");
             breaker.reached(Leave::Plain);
             assert!(breaker.is_open(), "an answer from before it was tried");
             breaker.unreachable(Leave::Probe, "gone", None);
-            assert_eq!(breaker.leave().await, Leave::Probe);
+            // The other one waits for longer, and comes later all the same.
+            assert_eq!(breaker.leave(2).await, Leave::Probe);
             breaker.reached(Leave::Probe);
             assert!(!breaker.is_open());
-            assert_eq!(breaker.leave().await, Leave::Plain);
+            let last = breaker.leave(4);
+            tokio::pin!(last);
+            assert!(last.as_mut().now_or_never().is_none(), "those who wait go first");
+            assert_eq!(other.await, Leave::Plain);
+            assert_eq!(last.await, Leave::Plain);
         });
     }
 

@@ -257,7 +257,8 @@ impl Shared {
         delivery: Delivery,
     ) -> BoxFuture<'a, Vec<(u64, Fate)>> {
         Box::pin(async move {
-            let Err(why) = self.try_until(sender, &delivery).await else {
+            let first = numbers.first().copied().unwrap_or_default();
+            let Err(why) = self.try_until(sender, first, &delivery).await else {
                 return numbers.into_iter().map(|number| (number, Fate::Taken)).collect();
             };
             if numbers.len() < 2 {
@@ -273,11 +274,11 @@ impl Shared {
     }
 
     /// Tries a delivery until it is taken; the error is why it never will be.
-    async fn try_until(&self, sender: &dyn Sender, delivery: &Delivery) -> Result<(), String> {
+    async fn try_until(&self, sender: &dyn Sender, first: u64, delivery: &Delivery) -> Result<(), String> {
         let retry = self.sending.retry;
         let (mut failures, mut since) = (0u32, None::<Instant>);
         loop {
-            let leave = self.breaker.leave().await;
+            let leave = self.breaker.leave(first).await;
             let wait = match sender.send(delivery).await {
                 Ok(()) => {
                     self.breaker.reached(leave);
