@@ -250,9 +250,12 @@ impl Reader {
             return Ok(Read::End);
         }
         let position = self.input.position();
-        let bytes = self.input.read(self.block, true)?;
+        let mut bytes = self.input.read(self.block, true)?;
         // A file proper gives less than was asked for only at its end.
         self.ended = bytes.is_empty() || (self.input.is_plain() && self.input.is_regular() && bytes.len() < self.block);
+        if !self.ended {
+            self.input.give_back(&mut bytes);
+        }
         let stream = self.stream()?;
         if !self.keep || self.ended {
             self.input.close();

@@ -26,6 +26,8 @@ pub struct InputFile {
     /// Bytes of the file that are not unpacked yet, from `used` on.
     held: Vec<u8>,
     used: usize,
+    /// Those are the beginning of a line that was given back.
+    given_back: bool,
     /// Unpacked bytes that nobody has asked for yet.
     ahead: Vec<u8>,
     /// Position of the next byte.
@@ -63,6 +65,7 @@ impl InputFile {
             raw: 0,
             held: Vec::new(),
             used: 0,
+            given_back: false,
             ahead: Vec::new(),
             position: 0,
             member: 0,
@@ -156,8 +159,11 @@ impl InputFile {
             }
         }
         if self.is_plain() {
-            if self.used == self.held.len() {
-                self.fill(most)?;
+            // What was given back is followed by what comes next.
+            let held = self.held.len() - self.used;
+            if held == 0 || (self.given_back && held < most) {
+                self.fill(most - held)?;
+                self.given_back = false;
             }
             let bytes = if self.used == 0 { std::mem::take(&mut self.held) } else { self.held.split_off(self.used) };
             (self.held, self.used) = (Vec::new(), 0);
@@ -165,6 +171,21 @@ impl InputFile {
             return Ok(bytes);
         }
         self.read_packed(most)
+    }
+
+    /// Takes back what follows the last line end of what was just read, so that the next read begins with a line: whoever
+    /// cuts lines then has nothing to carry over, and copies nothing. Only of a file proper that is read as it is, and not
+    /// where lines are long.
+    pub fn give_back(&mut self, bytes: &mut Vec<u8>) {
+        if !self.is_plain() || !self.regular || self.used < self.held.len() {
+            return;
+        }
+        let Some(end) = memchr::memrchr(b'\n', bytes).map(|at| at + 1) else { return };
+        if end < bytes.len() && bytes.len() - end <= bytes.len() / 4 {
+            (self.held, self.used) = (bytes.split_off(end), 0);
+            self.position -= self.held.len() as u64;
+            self.given_back = true;
+        }
     }
 
     fn read_packed(&mut self, most: usize) -> Result<Vec<u8>, SourceError> {
@@ -266,5 +287,41 @@ impl InputFile {
         self.held = held;
         self.raw += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_is_read_again_and_chunks_end_with_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        let line = |n: usize| format!("{}\n", "x".repeat(n * 7 % 23));
+        let text = (0..400).map(line).collect::<String>() + &"y".repeat(300) + "\nend";
+        std::fs::write(&path, &text).unwrap();
+        for (block, closes) in [(40, false), (64, true), (1000, true), (1 << 20, false)] {
+            let mut input = InputFile::open(&path, "lines", Compression::None).unwrap();
+            let (mut read, mut cut) = (Vec::new(), 0);
+            loop {
+                assert_eq!(input.position(), read.len() as u64);
+                let mut bytes = input.read(block, true).unwrap();
+                assert!(bytes.len() <= block);
+                if bytes.len() < block {
+                    read.extend(bytes);
+                    break;
+                }
+                input.give_back(&mut bytes);
+                cut += usize::from(!bytes.ends_with(b"\n"));
+                read.extend(bytes);
+                if closes {
+                    input.close();
+                }
+            }
+            assert!(read == text.as_bytes(), "{block}");
+            // Only where a line is long.
+            assert!(block < 1000 || cut <= 1, "{cut} of {block}");
+        }
     }
 }
