@@ -164,6 +164,32 @@ tests:
 }
 
 #[test]
+fn a_field_that_a_step_sets_for_some_rows_may_be_there() {
+    let pipeline = "name: p
+sources:
+  in:
+    stdin: {}
+steps:
+  marked:
+    script: |
+      if temperature > 30 { alarm = \"hot\"; site.floor = 1; }
+  alarms:
+    filter: alarm == \"hot\" || site.floor == 1 || statsu == 1
+sinks:
+  out:
+    stdout: {}
+tests:
+  - name: cold
+    given: { in: [{ temperature: 1 }] }
+    expect: { alarms: [] }
+";
+    let directory = with(&[("p.yaml", pipeline.as_bytes())]);
+    let said = text(&run(directory.path(), &["test", "p.yaml"]).stderr).to_owned();
+    assert_eq!(said.matches("missing-field").count(), 1, "{said}");
+    assert!(said.contains("reads `statsu`"), "{said}");
+}
+
+#[test]
 fn a_signal_stops_a_live_run_and_closes_nothing() {
     let pipeline = "name: p\nsources:\n  in:\n    generate: { every: 1s, rate: 50, fields: { ts: { time: rfc3339 }, n: { sequence: {} } } }\n    time: { field: ts }\nsteps:\n  kept: { filter: n >= 0 }\n  w:\n    window: { tumbling: 1000d, aggregate: { n: count() } }\nsinks:\n  rows: { from: kept, stdout: {} }\n  windows: { from: w, file: { path: windows.ndjson } }\n";
     let directory = with(&[("p.yaml", pipeline.as_bytes())]);

@@ -8,7 +8,7 @@ use crate::base::diag::{Diagnostic, Span};
 use crate::base::suggest::nearest;
 use crate::data::batch::Batch;
 use crate::data::json;
-use crate::data::layout::{Demand, FieldId, Layout, Root};
+use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
 use crate::data::value::{Map, Value};
 use crate::expr::Expr;
 use crate::plan::{NodeKind, Operator, Plan};
@@ -44,7 +44,8 @@ impl ReadField {
     }
 }
 
-/// The expressions that read a source's own fields, with each field. Those of a table are seldom the source's, too.
+/// The expressions that read a source's own fields, with each field. Those of a table are seldom the source's, too, and
+/// those that another step writes for some rows may be there for no other reason.
 pub fn fields_read(plan: &Plan, layout: &Layout, needed: &Demand) -> Vec<ReadField> {
     let of_table = |field: &FieldId| {
         plan.nodes.iter().any(|node| match &node.kind {
@@ -53,13 +54,25 @@ pub fn fields_read(plan: &Plan, layout: &Layout, needed: &Demand) -> Vec<ReadFie
         })
     };
     let mut fields = Vec::new();
-    for node in &plan.nodes {
+    for (index, node) in plan.nodes.iter().enumerate() {
         for expr in node.kind.expressions() {
             let read = ReadField::of(&node.name, expr, layout);
-            fields.extend(read.into_iter().filter(|r| needed.values.contains(&r.field) && !of_table(&r.field)));
+            let is_own = |r: &ReadField| {
+                needed.values.contains(&r.field)
+                    && !of_table(&r.field)
+                    && layout.path(r.field).is_some_and(|path| !is_written(plan, layout, index, path))
+            };
+            fields.extend(read.into_iter().filter(is_own));
         }
     }
     fields
+}
+
+/// Whether a step other than this one may write a field, or something around or inside it.
+fn is_written(plan: &Plan, layout: &Layout, besides: usize, path: &FieldPath) -> bool {
+    let others = plan.nodes.iter().enumerate().filter(|(index, _)| *index != besides);
+    let mut writes = others.flat_map(|(_, node)| node.kind.expressions()).flat_map(|expr| &expr.writes);
+    writes.any(|field| layout.path(*field).is_some_and(|written| written == path || written.overlaps(path)))
 }
 
 /// Watches the first events of a source, or the first rows of one side that a join put together.
