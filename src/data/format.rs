@@ -82,6 +82,8 @@ pub struct Piece {
     pub open: usize,
     /// As its author wrote it.
     pub name: String,
+    /// It alone, as a regular expression.
+    pub alone: String,
     /// Whether it goes over whatever there is.
     pub anything: bool,
 }

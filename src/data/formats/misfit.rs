@@ -1,10 +1,13 @@
 //! Where a text stops fitting a pattern. The pattern is cut into pieces that stand one after the other; of its beginnings
-//! the longest that is found in the text tells which piece does not follow, and where.
+//! the longest that is found in the text tells which piece does not follow, and where; how far the text goes along with
+//! that piece is seen by stepping through it.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use regex::Regex;
+use regex_automata::hybrid::dfa::DFA;
+use regex_automata::{Anchored, Input, MatchKind};
 use regex_syntax::ast::{AssertionKind, Ast, Group, GroupKind, RepetitionKind, RepetitionRange, parse::Parser};
 
 use super::shown;
@@ -17,7 +20,7 @@ const MOST: usize = 128;
 /// around others first: a name that holds none is one piece.
 pub(super) fn pieces(regex: &str, names: &[(Range<usize>, String)]) -> Vec<Piece> {
     let Ok(ast) = Parser::new().parse(regex) else { return Vec::new() };
-    let mut cutting = Cutting { regex, names, pieces: Vec::new(), literal: None };
+    let mut cutting = Cutting { regex, names, pieces: Vec::new(), literal: None, flags: String::new() };
     cutting.cut(&ast, 0);
     cutting.pieces
 }
@@ -28,6 +31,8 @@ struct Cutting<'a> {
     pieces: Vec<Piece>,
     /// Where the last piece began, if it is characters alone: more of them join it.
     literal: Option<usize>,
+    /// Flags that hold for what comes next, such as `(?i)`.
+    flags: String,
 }
 
 impl Cutting<'_> {
@@ -35,12 +40,18 @@ impl Cutting<'_> {
         let span = ast.span();
         let range = span.start.offset..span.end.offset;
         match ast {
-            Ast::Empty(_) | Ast::Flags(_) => {}
+            Ast::Empty(_) => {}
+            Ast::Flags(_) => self.flags.push_str(self.regex.get(range).unwrap_or_default()),
             Ast::Concat(parts) => parts.asts.iter().for_each(|part| self.cut(part, open)),
             Ast::Group(group) if self.is_open(group, &range) => {
                 self.literal = None;
-                let before = self.pieces.len();
+                let (before, flags) = (self.pieces.len(), self.flags.len());
+                if let GroupKind::NonCapturing(own) = &group.kind {
+                    let own = self.regex.get(own.span.start.offset..own.span.end.offset).unwrap_or_default();
+                    self.flags += &if own.is_empty() { String::new() } else { format!("(?{own})") };
+                }
                 self.cut(&group.ast, open + 1);
+                self.flags.truncate(flags);
                 self.literal = None;
                 // The group ends with its last piece.
                 if let Some(last) = self.pieces.get_mut(before..).and_then(|inside| inside.last_mut()) {
@@ -74,10 +85,11 @@ impl Cutting<'_> {
 
     fn push(&mut self, range: Range<usize>, open: usize, anything: bool) {
         let name = self.spelled(&range);
+        let alone = format!("{}{}", self.flags, self.regex.get(range.clone()).unwrap_or_default());
         if self.pieces.len() == MOST {
             self.pieces.pop();
         }
-        self.pieces.push(Piece { end: range.end, open, name, anything });
+        self.pieces.push(Piece { end: range.end, open, name, alone, anything });
     }
 
     /// A piece as it was written: names for what has one.
@@ -132,6 +144,8 @@ pub(super) struct Beginnings {
     regex: String,
     pieces: Vec<Piece>,
     compiled: Vec<OnceLock<Option<Regex>>>,
+    /// Each piece alone.
+    alone: Vec<OnceLock<Option<DFA>>>,
 }
 
 /// Where a text stops fitting.
@@ -145,7 +159,8 @@ pub(super) struct Misfit {
 impl Beginnings {
     pub(super) fn new(regex: &str, pieces: &[Piece]) -> Self {
         let compiled = pieces.iter().map(|_| OnceLock::new()).collect();
-        Beginnings { regex: regex.to_owned(), pieces: pieces.to_vec(), compiled }
+        let alone = pieces.iter().map(|_| OnceLock::new()).collect();
+        Beginnings { regex: regex.to_owned(), pieces: pieces.to_vec(), compiled, alone }
     }
 
     /// The pattern up to and with so many pieces.
@@ -180,14 +195,43 @@ impl Beginnings {
             let byte = beginning.shortest_match(text).unwrap_or(found.end());
             return Misfit { byte, what: format!("nothing from here on is `{wanted}`") };
         }
-        let byte = found.end();
-        let rest = shown(text.get(byte..).unwrap_or_default());
-        let what = match rest.is_empty() {
-            true => format!("it ends where `{wanted}` should stand"),
-            false if is_end(next) => format!("it goes on with `{rest}` where the pattern ends"),
-            false => format!("`{rest}` stands where `{wanted}` should"),
+        let begins = found.end();
+        let byte = self.reach(fits, text, begins).unwrap_or(begins);
+        let rest = shown(text.get(begins..).unwrap_or_default());
+        let what = match (text.get(byte..).unwrap_or_default(), rest.is_empty()) {
+            (_, true) => format!("it ends where `{wanted}` should stand"),
+            _ if is_end(next) => format!("it goes on with `{rest}` where the pattern ends"),
+            _ if byte == begins => format!("`{rest}` stands where `{wanted}` should"),
+            ("", _) => format!("`{rest}` stands where `{wanted}` should, and ends too soon"),
+            (stops, _) => {
+                format!("`{rest}` stands where `{wanted}` should, and no longer fits at `{}`", shown(stops))
+            }
         };
         Misfit { byte, what }
+    }
+
+    /// The byte at which a text goes along with a piece no further that should stand at `from`.
+    fn reach(&self, piece: usize, text: &str, from: usize) -> Option<usize> {
+        let compile = || {
+            // Whatever matches, so that one way of fitting does not hide another.
+            let config = DFA::config().match_kind(MatchKind::All).unicode_word_boundary(true);
+            DFA::builder().configure(config).build(&self.pieces.get(piece)?.alone).ok()
+        };
+        let dfa = self.alone.get(piece)?.get_or_init(compile).as_ref()?;
+        let mut cache = dfa.create_cache();
+        let input = Input::new(text).range(from..).anchored(Anchored::Yes);
+        let mut state = dfa.start_state_forward(&mut cache, &input).ok()?;
+        for (at, byte) in text.bytes().enumerate().skip(from) {
+            state = dfa.next_state(&mut cache, state, byte).ok()?;
+            if state.is_dead() {
+                return (from..=at).rev().find(|at| text.is_char_boundary(*at));
+            }
+            // It fits alone, and what is wrong is something about where it stands.
+            if state.is_match() || state.is_quit() {
+                return None;
+            }
+        }
+        Some(text.len())
     }
 }
 
@@ -233,6 +277,14 @@ mod tests {
                 ("1-2 éc", "`c` stands where `(?<b>b)` should", 7),
             ],
         );
+        check(
+            &regex("^(?i:(?<id>[a-c]{3}é-[0-9]+))$").unwrap(),
+            &[
+                ("ABx", "`ABx` stands where `[a-c]{3}` should, and no longer fits at `x`", 3),
+                ("ABCü", "`ü` stands where `é-` should", 4),
+                ("ABCé", "`é` stands where `é-` should, and ends too soon", 6),
+            ],
+        );
         check(&regex("(?<a>a)|(?<b>b)").unwrap(), &[("c", "nothing in it is `(?<a>a)|(?<b>b)`", 1)]);
         check(
             &regex("(?i)(?x) (?<a> a ) # first\n (?<b> b )").unwrap(),
@@ -247,10 +299,16 @@ mod tests {
         check(
             &of(r"^%{IP:client} \[%{TIMESTAMP_ISO8601:at}\] %{ORDER:order} %{INT:status:int}$"),
             &[
-                ("10.0.0.x", "`10.0.0.x` stands where `%{IP:client}` should", 1),
-                ("10.0.0.1 - x", "` - x` stands where ` \\[` should", 9),
+                ("10.0.0.x", "`10.0.0.x` stands where `%{IP:client}` should, and no longer fits at `x`", 8),
+                ("10.0.0.", "`10.0.0.` stands where `%{IP:client}` should, and ends too soon", 8),
+                ("none", "`none` stands where `%{IP:client}` should", 1),
+                ("10.0.0.1 - x", "` - x` stands where ` \\[` should, and no longer fits at `- x`", 10),
                 ("10.0.0.1 [2026-13-01T00:00:00Z] AB1 200", "`3-01T00:00:00Z] AB1 200` stands where `-` should", 17),
-                ("10.0.0.1 [2026-12-01T00:00:00Z] A1 200", "`A1 200` stands where `%{ORDER:order}` should", 33),
+                (
+                    "10.0.0.1 [2026-12-01T00:00:00Z] A1 200",
+                    "`A1 200` stands where `%{ORDER:order}` should, and no longer fits at `1 200`",
+                    34,
+                ),
                 ("10.0.0.1 [2026-12-01T00:00:00Z] AB1 2x0", "it goes on with `x0` where the pattern ends", 38),
             ],
         );
