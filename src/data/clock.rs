@@ -89,8 +89,19 @@ impl TimeReader {
     /// [`Timestamp::MIN`] and an error, whose place is left to the caller.
     pub fn read(&mut self, column: &Column, rows: usize, out: &mut Vec<Timestamp>, errors: &mut Vec<RowError>) {
         out.reserve(rows);
+        let all = column.text.as_bytes();
+        let rfc3339 = matches!(self.format, TimeFormat::Auto | TimeFormat::Rfc3339);
         for row in 0..rows {
             let cell = column.cells.get(row).copied().unwrap_or(Cell::Missing);
+            // Mostly the bytes of a text are enough.
+            if let Cell::Text { start, len } = cell
+                && rfc3339
+                && let Some(text) = all.get(start as usize..start as usize + len as usize)
+                && let Some(at) = self.minute.read(text)
+            {
+                out.push(at);
+                continue;
+            }
             match self.read_val(column.val(cell)) {
                 Ok(at) => out.push(at),
                 Err(why) => {

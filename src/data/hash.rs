@@ -41,9 +41,21 @@ pub fn hash_columns(columns: &[&Column], rows: usize, out: &mut Vec<u64>) {
     out.clear();
     out.resize(rows, 0);
     for column in columns {
-        for (row, hash) in out.iter_mut().enumerate() {
-            let cell = column.cells.get(row).copied().unwrap_or(Cell::Missing);
-            *hash = join(*hash, hash_val(column.val(cell), SEED));
+        let text = column.text.as_bytes();
+        // Mostly text, of which the bytes are enough.
+        let of_cell = |cell: &Cell| match cell {
+            Cell::Text { start, len } => {
+                let start = *start as usize;
+                xxh3_64_with_seed(text.get(start..start + *len as usize).unwrap_or_default(), SEED)
+            }
+            cell => hash_val(column.val(*cell), SEED),
+        };
+        let (there, beyond) = out.split_at_mut(column.cells.len().min(rows));
+        for (hash, cell) in there.iter_mut().zip(&column.cells) {
+            *hash = join(*hash, of_cell(cell));
+        }
+        for hash in beyond {
+            *hash = join(*hash, of_cell(&Cell::Missing));
         }
     }
 }

@@ -115,7 +115,7 @@ impl KeyedScript {
     /// Drops states that nobody will see again. They would read as fresh anyway, so when this runs does not matter.
     fn forget(&mut self) {
         let Some(ttl) = self.spec.ttl else { return };
-        for id in self.keys.in_order().to_vec() {
+        for id in self.keys.in_order(0, usize::MAX).to_vec() {
             let idle = |k: &Kept| k.last.saturating_add(ttl.0) <= self.watermark;
             if self.keys.get(id).is_some_and(|e| idle(&e.data)) {
                 self.keys.remove(id, &Plain);

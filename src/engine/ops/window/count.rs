@@ -125,7 +125,8 @@ impl Counts {
 
     /// The end of the input: what is left leaves.
     fn end(&mut self, cause: Cause, emitter: &mut Emitter) {
-        let mut left: Vec<(i64, u32)> = self.keys.live().map(|(id, open)| (open.last, id)).collect();
+        let last = |id: u32| self.keys.get(id).map_or(i64::MIN, |e| e.data.last);
+        let mut left: Vec<(i64, u32)> = self.keys.ids().into_iter().map(|id| (last(id), id)).collect();
         left.sort_by(|(a, a_key), (b, b_key)| a.cmp(b).then_with(|| self.keys.order(*a_key, *b_key)));
         for (_, id) in left {
             self.leave(cause, id, self.watermark, emitter);
@@ -171,7 +172,6 @@ impl Counts {
 
     pub fn expect(&mut self, keys: usize) {
         self.keys.expect(keys);
-        self.accumulators.expect(keys);
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {

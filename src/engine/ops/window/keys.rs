@@ -5,12 +5,19 @@ use std::cmp::Ordering;
 use hashbrown::HashTable;
 
 use crate::data::batch::Batch;
-use crate::data::column::Column;
+use crate::data::column::{Cell, Column};
 use crate::data::layout::FieldId;
 use crate::data::value::{Val, Value, compare};
 use crate::engine::state::{StateError, StateRows};
 
 use super::frozen::{Encode, Frozen};
+use super::ordered::Order;
+use super::segments::Segmented;
+
+/// Tables that keys are found by. A table that grows is built anew, which for all keys at once is a stop that can be seen.
+const TABLES: usize = 64;
+/// The bits of a hash that say which: not those that decide about shares, nor those that a table looks at itself.
+const TABLE_SHIFT: u32 = 40;
 
 /// A key, spelled as it was first seen.
 #[derive(Clone, Debug)]
@@ -68,13 +75,11 @@ pub struct Entry<T> {
 /// The keys that have a window.
 #[derive(Debug)]
 pub struct Keys<T> {
-    table: HashTable<u32>,
-    entries: Vec<Entry<T>>,
+    tables: Box<[HashTable<u32>; TABLES]>,
+    entries: Segmented<Entry<T>>,
     free: Vec<u32>,
-    /// Live keys in order, except those in `fresh`; may still hold `dead` ones.
-    sorted: Vec<u32>,
-    fresh: Vec<u32>,
-    dead: Vec<u32>,
+    /// Live keys in order; absent if nobody asks for it.
+    order: Option<Order>,
     /// Keys changed since the last barrier, each once.
     changed: Vec<u32>,
     /// Keys forgotten since the last barrier.
@@ -83,19 +88,24 @@ pub struct Keys<T> {
     generation: u32,
     /// What was set apart at the last barrier, until all of it is encoded.
     frozen: Option<Box<Frozen>>,
-    /// Whether [`Keys::in_order`] is ever asked for.
-    ordered: bool,
 }
 
 /// The key columns of a batch.
 pub struct KeyColumns<'a> {
     columns: Vec<Option<&'a Column>>,
+    /// Cells and text of the column if the key is that alone, as most are.
+    only: Option<(&'a [Cell], &'a [u8])>,
 }
 
 impl<'a> KeyColumns<'a> {
     /// The columns of these fields.
     pub fn of(batch: &'a Batch, fields: &[FieldId]) -> Self {
-        KeyColumns { columns: fields.iter().map(|f| batch.column(*f)).collect() }
+        let columns: Vec<Option<&Column>> = fields.iter().map(|f| batch.column(*f)).collect();
+        let only = match columns.as_slice() {
+            [Some(column)] => Some((column.cells.as_slice(), column.text.as_bytes())),
+            _ => None,
+        };
+        KeyColumns { columns, only }
     }
 
     fn value(&self, part: usize, row: usize) -> Val<'a> {
@@ -104,10 +114,18 @@ impl<'a> KeyColumns<'a> {
 
     #[inline]
     fn equal(&self, key: &Key, row: usize) -> bool {
-        match key {
-            Key::One(Value::Text(text)) => matches!(self.value(0, row), Val::Text(t) if t == text.as_str()),
-            key => key.parts().iter().enumerate().all(|(i, v)| compare(v.as_val(), self.value(i, row)).is_eq()),
+        if let (Key::One(Value::Text(text)), Some((cells, all))) = (key, self.only)
+            && let Some(Cell::Text { start, len }) = cells.get(row)
+        {
+            let start = *start as usize;
+            return all.get(start..start + *len as usize) == Some(text.as_bytes());
         }
+        self.equal_parts(key, row)
+    }
+
+    #[inline(never)]
+    fn equal_parts(&self, key: &Key, row: usize) -> bool {
+        key.parts().iter().enumerate().all(|(i, v)| compare(v.as_val(), self.value(i, row)).is_eq())
     }
 
     fn key(&self, row: usize) -> Key {
@@ -119,23 +137,20 @@ impl<T: Default> Keys<T> {
     /// No keys. With `track`, changes are noted for checkpoints.
     pub fn new(track: bool) -> Self {
         Keys {
-            table: HashTable::new(),
-            entries: Vec::new(),
+            tables: Box::new(std::array::from_fn(|_| HashTable::new())),
+            entries: Segmented::default(),
             free: Vec::new(),
-            sorted: Vec::new(),
-            fresh: Vec::new(),
-            dead: Vec::new(),
+            order: Some(Order::default()),
             changed: Vec::new(),
             gone: Vec::new(),
             generation: u32::from(track),
             frozen: None,
-            ordered: true,
         }
     }
 
     /// No keys, of which nobody will ask for the order of all: a forgotten one's number is free at once.
     pub fn unordered(track: bool) -> Self {
-        Keys { ordered: false, ..Keys::new(track) }
+        Keys { order: None, ..Keys::new(track) }
     }
 
     /// The number of the key of a row, if it is known.
@@ -143,7 +158,7 @@ impl<T: Default> Keys<T> {
     pub fn find(&self, columns: &KeyColumns<'_>, row: usize, hash: u64) -> Option<u32> {
         let same =
             |id: &u32| self.entries.get(*id as usize).is_some_and(|e| e.hash == hash && columns.equal(&e.key, row));
-        self.table.find(hash, same).copied()
+        self.tables[table_of(hash)].find(hash, same).copied()
     }
 
     /// The number of the key of a row; new if it is not known.
@@ -171,9 +186,9 @@ impl<T: Default> Keys<T> {
             }
         };
         let entries = &self.entries;
-        self.table.insert_unique(hash, id, |id| entries.get(*id as usize).map_or(0, |e| e.hash));
-        if self.ordered {
-            self.fresh.push(id);
+        self.tables[table_of(hash)].insert_unique(hash, id, |id| entries.get(*id as usize).map_or(0, |e| e.hash));
+        if let Some(order) = &mut self.order {
+            order.add(id, &|a, b| order_of(entries, a, b));
         }
         id
     }
@@ -187,8 +202,9 @@ impl<T: Default> Keys<T> {
     /// Makes room for so many keys: a table that grows under them is built many times.
     pub fn expect(&mut self, keys: usize) {
         let entries = &self.entries;
-        self.table.reserve(keys, |id| entries.get(*id as usize).map_or(0, |e| e.hash));
-        self.entries.reserve(keys);
+        for table in self.tables.iter_mut() {
+            table.reserve(keys.div_ceil(TABLES), |id| entries.get(*id as usize).map_or(0, |e| e.hash));
+        }
     }
 
     /// Adds a key that is not known, with what was stored for it: that is no change.
@@ -232,58 +248,38 @@ impl<T: Default> Keys<T> {
         let key = std::mem::replace(&mut entry.key, Key::All);
         entry.data = T::default();
         entry.changed = 0;
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == id) {
+        if let Ok(found) = self.tables[table_of(hash)].find_entry(hash, |other| *other == id) {
             found.remove();
         }
         if self.generation > 0 {
             self.gone.push((hash, key));
         }
-        if self.ordered {
-            self.dead.push(id);
-        } else {
-            self.free.push(id);
+        match &mut self.order {
+            Some(order) => order.remove(id),
+            None => self.free.push(id),
         }
     }
 
-    /// Every live key in output order.
-    pub fn in_order(&mut self) -> &[u32] {
-        if !self.dead.is_empty() {
-            let mut dead: Vec<bool> = vec![false; self.entries.len()];
-            for id in &self.dead {
-                if let Some(flag) = dead.get_mut(*id as usize) {
-                    *flag = true;
-                }
-            }
-            let alive = |id: &u32| !dead.get(*id as usize).copied().unwrap_or(false);
-            self.sorted.retain(alive);
-            self.fresh.retain(alive);
-            self.free.append(&mut self.dead);
+    /// Live keys in output order, from the place `from` on and at most so many; fewer are the last. What comes and goes
+    /// counts when the first is asked for.
+    pub fn in_order(&mut self, from: usize, most: usize) -> &[u32] {
+        let Some(order) = &mut self.order else { return &[] };
+        let entries = &self.entries;
+        let compare = |a: u32, b: u32| order_of(entries, a, b);
+        if from == 0 {
+            self.free.append(&mut order.begin(entries.len(), &compare));
         }
-        if !self.fresh.is_empty() {
-            let entries = &self.entries;
-            let order = |a: &u32, b: &u32| match (entries.get(*a as usize), entries.get(*b as usize)) {
-                (Some(a), Some(b)) => a.key.compare(&b.key),
-                _ => Ordering::Equal,
-            };
-            // Both runs are sorted, so this is a merge: the sort finds existing runs.
-            self.fresh.sort_by(order);
-            self.sorted.append(&mut self.fresh);
-            self.sorted.sort_by(order);
-        }
-        &self.sorted
+        order.get(from, most, &compare)
     }
 
-    /// Every live key's number and what is kept for it, in no order.
-    pub fn live(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.table.iter().filter_map(|id| self.entries.get(*id as usize).map(|e| (*id, &e.data)))
+    /// Every live key's number, in no order.
+    pub fn ids(&self) -> Vec<u32> {
+        self.tables.iter().flatten().copied().collect()
     }
 
     /// The order of two keys by number.
     pub fn order(&self, a: u32, b: u32) -> Ordering {
-        match (self.get(a), self.get(b)) {
-            (Some(a), Some(b)) => a.key.compare(&b.key),
-            _ => Ordering::Equal,
-        }
+        order_of(&self.entries, a, b)
     }
 
     /// Sets apart what changed since the last time.
@@ -310,12 +306,25 @@ impl<T: Default> Keys<T> {
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.tables.iter().map(HashTable::len).sum()
     }
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.tables.iter().all(HashTable::is_empty)
+    }
+}
+
+/// The table in which a key of this hash is found.
+#[inline(always)]
+fn table_of(hash: u64) -> usize {
+    (hash >> TABLE_SHIFT) as usize % TABLES
+}
+
+fn order_of<T>(entries: &Segmented<Entry<T>>, a: u32, b: u32) -> Ordering {
+    match (entries.get(a as usize), entries.get(b as usize)) {
+        (Some(a), Some(b)) => a.key.compare(&b.key),
+        _ => Ordering::Equal,
     }
 }
 
@@ -341,6 +350,6 @@ mod tests {
             keys.remove(id, &Plain);
         }
         assert!(keys.is_empty());
-        assert_eq!((keys.entries.len(), keys.fresh.len(), keys.dead.len()), (1, 0, 0));
+        assert_eq!(keys.entries.len(), 1);
     }
 }

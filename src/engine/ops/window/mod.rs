@@ -14,7 +14,9 @@ pub mod frozen;
 pub mod grid;
 mod joining;
 pub mod keys;
+mod ordered;
 mod panes;
+mod segments;
 mod session;
 
 use std::sync::Arc;

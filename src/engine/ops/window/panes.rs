@@ -353,7 +353,7 @@ impl Panes {
 
     fn close(&mut self, cause: Cause, end: i64, emitter: &mut Emitter) {
         let start = self.grid.start_of(end);
-        let order = self.keys.in_order().to_vec();
+        let order = self.keys.in_order(0, usize::MAX).to_vec();
         self.emit(&Leaving { cause, at: end, start, end, revision: None, early: false }, &order, emitter);
     }
 
@@ -424,7 +424,6 @@ impl Panes {
 
     pub fn expect(&mut self, keys: usize) {
         self.keys.expect(keys);
-        self.contents.accumulators.expect(keys);
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {

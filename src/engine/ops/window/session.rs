@@ -435,7 +435,6 @@ impl Sessions {
 
     pub fn expect(&mut self, keys: usize) {
         self.keys.expect(keys);
-        self.accumulators.expect(keys);
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {

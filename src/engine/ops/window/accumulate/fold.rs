@@ -16,6 +16,7 @@ use crate::engine::action::scratch;
 use crate::expr::{Expr, Program, Scratch, named_members};
 use crate::plan::aggregate::{Fold, Function};
 
+use super::super::segments::Segmented;
 use super::Stored;
 use super::running::Store;
 
@@ -125,7 +126,7 @@ fn evaluate(program: &Program, batch: &Batch, scratch: &mut Scratch) -> Result<V
 /// The values of one fold by slot.
 pub(super) struct Folds {
     folding: Arc<Folding>,
-    values: Vec<Value>,
+    values: Segmented<Value>,
     /// The value with the row that is about to be added.
     ready: Option<Value>,
     /// Nothing in it outlives an evaluation.
@@ -141,7 +142,7 @@ impl std::fmt::Debug for Folds {
 impl Folds {
     pub fn new(folding: &Arc<Folding>, layout: &Arc<Layout>) -> Self {
         let scratch = RefCell::new(scratch(layout));
-        Folds { folding: Arc::clone(folding), values: Vec::new(), ready: None, scratch }
+        Folds { folding: Arc::clone(folding), values: Segmented::default(), ready: None, scratch }
     }
 
     /// The value of slots in order of time; of none the first one.
@@ -155,10 +156,6 @@ impl Folds {
 impl Store for Folds {
     fn allocate(&mut self) {
         self.values.push(self.folding.init.clone());
-    }
-
-    fn expect(&mut self, slots: usize) {
-        self.values.reserve(slots);
     }
 
     fn clear(&mut self, slot: u32) {

@@ -231,11 +231,6 @@ impl Accumulators {
         self.slots - 1
     }
 
-    /// Makes room for so many slots.
-    pub fn expect(&mut self, slots: usize) {
-        self.shelves.iter_mut().for_each(|shelf| shelf.store.expect(slots));
-    }
-
     /// How many rows all slots hold.
     pub fn held(&self) -> u64 {
         self.held

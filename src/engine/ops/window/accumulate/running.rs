@@ -8,6 +8,7 @@ use crate::data::column::{Cell, Column, ColumnBuilder};
 use crate::data::value::Val;
 use crate::plan::aggregate::Function;
 
+use super::super::segments::Segmented;
 use super::Stored;
 
 /// The running value of one aggregate over some rows. Whatever the order in which rows come and however they are split,
@@ -44,9 +45,6 @@ pub(super) trait Store: Debug + Send {
     /// One more slot, empty.
     fn allocate(&mut self);
 
-    /// About so many slots will be filled.
-    fn expect(&mut self, slots: usize);
-
     /// Empties a slot.
     fn clear(&mut self, slot: u32);
 
@@ -76,12 +74,12 @@ pub(super) trait Store: Debug + Send {
 #[derive(Debug)]
 pub(super) struct Slots<R: Running> {
     constant: R::Constant,
-    values: Vec<R>,
+    values: Segmented<R>,
 }
 
 impl<R: Running> Slots<R> {
     pub fn new(constant: R::Constant) -> Self {
-        Slots { constant, values: Vec::new() }
+        Slots { constant, values: Segmented::default() }
     }
 
     /// The running value of several slots together.
@@ -105,10 +103,6 @@ impl<R: Running> Store for Slots<R> {
         self.values.push(R::empty(self.constant));
     }
 
-    fn expect(&mut self, slots: usize) {
-        self.values.reserve(slots);
-    }
-
     fn clear(&mut self, slot: u32) {
         if let Some(value) = self.values.get_mut(slot as usize) {
             *value = R::empty(self.constant);
@@ -125,7 +119,7 @@ impl<R: Running> Store for Slots<R> {
     }
 
     fn merge(&mut self, into: u32, from: u32) {
-        if let Ok([a, b]) = self.values.get_disjoint_mut([into as usize, from as usize]) {
+        if let Some((a, b)) = self.values.two_mut(into as usize, from as usize) {
             a.merge(b);
         }
     }
