@@ -52,7 +52,8 @@
 //! | a step without state | `plan::Operator`, `config::step`, `engine::action` |
 //! | windows and aggregates | `plan::window`, `engine::ops::window` |
 //! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
-//! | how partitions meet, watermarks, idleness | `engine::gate` |
+//! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::silence` |
+//! | how live inputs meet again as they met | `engine::turns`, `engine::turn_log` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
 //! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch`, `engine::epochs` |
 //! | how keys are encoded while they go on changing | `engine::ops::window::keys`, `engine::ops::window::frozen` |
@@ -91,7 +92,7 @@
 //! as a source brings them; *tick*: a piece of the one order of all input; *ordinal*: a row's place in its block or tick;
 //! *share*: the part of a step's keys that one worker has; *flow*: stateless steps between two exchanges; *place*: where
 //! something stands in a file or a row's text; *delivery*: rows that are sent together; *outbox*: rows that are not taken yet;
-//! *link*: a connector's connection.
+//! *link*: a connector's connection; *turn*: something that decided how live inputs met.
 
 pub mod base;
 pub mod cli;

@@ -297,7 +297,7 @@ fn process(place: &Path, round: Option<u64>) {
         None => drop(producers),
     }
     let options = Options { workers: 2, checkpoint_every: Duration::from_millis(5) };
-    let summary = run(graph, inputs, vec![Box::new(Said)], &options, (stood.as_ref(), &mut keeper), &mut |_| {});
+    let summary = run(graph, inputs, vec![Box::new(Said)], &options, (stood.as_ref(), None, &mut keeper), &mut |_| {});
     assert_eq!(summary.outcome, Outcome::Complete);
     say("complete");
 }

@@ -75,7 +75,7 @@ fn child() {
     };
     let options = Options { workers: 2, checkpoint_every: Duration::from_millis(20) };
     let stood = resumed.map(|resumed| resumed.stood);
-    let summary = run(graph, vec![input], sinks, &options, (stood.as_ref(), &mut keeper), &mut |handle| {
+    let summary = run(graph, vec![input], sinks, &options, (stood.as_ref(), None, &mut keeper), &mut |handle| {
         let producer = producer.clone();
         std::thread::spawn(move || {
             take(&producer);

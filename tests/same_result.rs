@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Value, json};
 
+use support::live;
 use support::{Feed, Input, beyond, keys, run_from_every_epoch, run_inputs};
 
 /// 2026-01-01T00:00:00Z in seconds.
@@ -332,6 +333,30 @@ proptest! {
                 prop_assert_eq!(one, other, "from checkpoint {}: the sink of {}\n{}", epoch, name, yaml);
             }
             prop_assert_eq!(&plain.counts, &ran.counts, "from checkpoint {}: {}", epoch, yaml);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn live_inputs_meet_again_as_they_met(
+        steps in prop::collection::vec(step(), 1..6),
+        merged in prop::collection::vec(any::<Index>(), 2..5),
+        out_of_order in [0i64..8, 0i64..8, 0i64..8],
+        partitions in partitions(12),
+        (before, after) in (live::events(), live::events_after()),
+        block in [1usize..5, 1usize..5],
+        target in [1u32..12, 1u32..12],
+        shares in [1usize..4, 1usize..4],
+    ) {
+        let (yaml, outputs) = yaml(&steps, &merged, &out_of_order);
+        let inputs = inputs(&partitions, &out_of_order);
+        let feed = |i: usize| Feed { block: block[i], target: target[i], shares: shares[i], restarts: vec![], beyond: (0, 0) };
+        let ran = live::crash_and_go_on(&yaml, &inputs, (&before, &after), (&feed(0), &feed(1)));
+        for (name, (given, again)) in outputs.iter().zip(&ran) {
+            prop_assert!(again.starts_with(given), "the sink of {}: {}\nthen {}\n{}", name, given, again, yaml);
         }
     }
 }

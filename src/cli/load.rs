@@ -17,7 +17,9 @@ use crate::data::hash::hash_key;
 use crate::data::layout::{FieldId, Root};
 use crate::data::value::Val;
 use crate::engine::epoch::Stood;
+use crate::engine::lower::Graph;
 use crate::engine::run::Input;
+use crate::engine::turn_log::{Read, TurnLog};
 use crate::plan::demand::demand;
 use crate::plan::{Node, NodeId, NodeKind, Port};
 
@@ -92,6 +94,22 @@ pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>, state: &Path) ->
         });
     }
     Ok(inputs)
+}
+
+/// Opens where it is written down how live inputs meet, if anything leaves ahead of a checkpoint that depends on it.
+pub fn open_turns(
+    graph: &Graph,
+    inputs: &[Input],
+    stood: Option<&Stood>,
+    state: &Path,
+) -> Result<Option<(TurnLog, Read)>, String> {
+    let live = inputs.iter().any(|input| !input.bounded);
+    if !live || !graph.readers.iter().any(|reader| reader.early) {
+        return Ok(None);
+    }
+    let mut directory = state.as_os_str().to_owned();
+    directory.push(".turns");
+    TurnLog::open(Path::new(&directory), graph, stood.and_then(|stood| stood.turns.as_ref())).map(Some)
 }
 
 /// The sources of a pipeline whose input was all taken before: there is nothing left to read.

@@ -15,7 +15,7 @@ use crate::store::state::{Holder, Lock, StateFile};
 
 use super::interrupts::Interrupts;
 use super::links::Links;
-use super::load::{ended_sources, load, open_sinks, open_sources, say, show};
+use super::load::{ended_sources, load, open_sinks, open_sources, open_turns, say, show};
 use super::progress::{EVERY, Progress};
 use super::state_path::{DataDirectory, state_path};
 use super::{exit, summary};
@@ -133,8 +133,9 @@ fn run_on(
     let (ended, end) = channel::<Ended>();
     // What was kept of a run whose input was all taken is of no use: only its output is not final yet.
     let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood);
+    let turns = open_turns(&graph, &inputs, stood.as_ref(), path)?;
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
-        let summary = run_job(graph, inputs, sinks, &options, (stood.as_ref(), &mut keeper), &mut |handle| {
+        let summary = run_job(graph, inputs, sinks, &options, (stood.as_ref(), turns, &mut keeper), &mut |handle| {
             // Without a listener there is nobody to stop the run.
             let _ = started.send(handle);
         });

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::config::Pipeline;
+use crate::engine::keeper::TURNS;
 use crate::inspect::spelling::count;
 use crate::plan::NodeKind;
 use crate::store::control;
@@ -68,6 +69,11 @@ struct Shown<'a> {
     held: Option<Held>,
 }
 
+/// Where sources stand; where it is written how live inputs met is nobody's business but the engine's.
+fn partitions(kept: &Kept) -> impl Iterator<Item = &PartitionRow> {
+    kept.partitions.iter().filter(|row| (row.source.as_str(), row.name.as_str()) != TURNS)
+}
+
 impl Shown<'_> {
     fn text(&self, state: Option<(&StateReader, &Kept)>) -> String {
         let (name, path) = (&self.pipeline.plan.name, self.path.display());
@@ -78,7 +84,7 @@ impl Shown<'_> {
         let (file, log) = reader.file_bytes();
         let mut text = format!("{name}: {}\n", self.how_far(kept));
         text.push_str(&format!("state: {path}, {} and {} of log; {held}\n", size(file), size(log)));
-        if !kept.partitions.is_empty() {
+        if partitions(kept).next().is_some() {
             text.push_str(&format!("\n{}", self.partitions(kept)));
         }
         if !kept.ledger.is_empty() {
@@ -117,7 +123,7 @@ impl Shown<'_> {
     }
 
     fn partitions(&self, kept: &Kept) -> String {
-        let rows: Vec<Vec<String>> = kept.partitions.iter().map(|row| self.partition(row)).collect();
+        let rows: Vec<Vec<String>> = partitions(kept).map(|row| self.partition(row)).collect();
         let columns = [
             ("source", Align::Left),
             ("partition", Align::Left),
@@ -184,7 +190,7 @@ impl Shown<'_> {
             "status": kept.status, "run": kept.run, "epoch": kept.epoch, "program": kept.program,
             "started": time(kept.started), "committed": time(kept.committed),
             "file_bytes": file, "log_bytes": log,
-            "partitions": kept.partitions.iter().map(partition).collect::<Vec<_>>(),
+            "partitions": partitions(kept).map(partition).collect::<Vec<_>>(),
             "ledger": self.ledger_rows(kept).into_iter().map(|row| ledger_json(row, kept, &wrong)).collect::<Vec<_>>(),
             "connections": self.links(),
             "steps": steps_json(reader, kept),

@@ -16,6 +16,7 @@ use super::partition::PartitionState;
 use super::refused;
 use super::shared::{Shared, ToSink};
 use super::sink_task::SETTLED;
+use super::turn_log::Written;
 
 /// How long the state is put in order at once, between looking whether there is something else to do.
 const TIDY: Duration = Duration::from_millis(20);
@@ -23,14 +24,14 @@ const TIDY: Duration = Duration::from_millis(20);
 /// Before a run begins: what there is to read, and what sinks remember of how they found things, so that a crash at any time
 /// leads back to that.
 pub(super) fn keep_first(
-    partitions: Vec<PartitionState>,
+    (partitions, turns): (Vec<PartitionState>, Option<Written>),
     (context, nodes): (&FlowContext, &[NodeId]),
     sinks: &mut [Box<dyn Sink>],
     keeper: &mut dyn Keeper,
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("no runtime for the sinks: {e}"))?;
-    let mut epoch = Epoch { partitions, ..Epoch::default() };
+    let mut epoch = Epoch { partitions, turns, ..Epoch::default() };
     for (node, sink) in nodes.iter().zip(sinks.iter_mut()) {
         let mut prepared = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
         let counted = refused::count(context, (0, *node), &mut prepared)?;
@@ -62,12 +63,16 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
         fault::point("checkpoint.gathered");
         let epoch = shared.job.take_epoch(sequence);
         let words = shared.commits.words(&epoch.partitions);
+        let turns = epoch.turns.clone();
         if let Err(why) = commit(shared, keeper, epoch, Status::Running) {
             return shared.fail(why);
         }
         fault::point("checkpoint.committed");
         shared.tell_sinks(|| ToSink::Committed);
         shared.commits.tell(words);
+        if let Err(why) = shared.job.cover_turns(turns.as_ref()) {
+            return shared.fail(why);
+        }
         fault::point("checkpoint.told");
         untidy = true;
     }

@@ -10,7 +10,7 @@ use crate::data::framing::Block;
 use crate::plan::NodeId;
 use crate::store::rows::Status;
 
-use super::epoch::{Epoch, Keeper, Resume};
+use super::epoch::{Epoch, Keeper, Resume, Stood};
 use super::job::{Job, Ready, Snapshot};
 use super::ledger::Total;
 use super::lower::{Graph, ReaderKind};
@@ -18,6 +18,7 @@ use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, PartitionSpec};
 use super::restore::shares;
 use super::stage::{Stage, held};
+use super::turn_log::{Read, TurnLog};
 
 /// A job that moves only when it is told to.
 pub struct Direct {
@@ -58,8 +59,50 @@ impl Direct {
         now: Timestamp,
         from: Option<Resume<'_>>,
     ) -> Result<Self, String> {
+        Direct::begin((graph, partitions), (target, now), from, None)
+    }
+
+    /// A job over these live partitions, which writes down how they meet and repeats what was read back of that. No source
+    /// ends by itself.
+    pub fn live(
+        graph: Graph,
+        partitions: Vec<PartitionSpec>,
+        (target, now): (u32, Timestamp),
+        from: Option<&Snapshot>,
+        turns: (TurnLog, Read),
+    ) -> Result<Self, String> {
+        let resume = from.map(|snapshot| Resume { stood: &snapshot.stood, rows: snapshot });
+        let mut direct = Direct::begin((graph, partitions), (target, now), resume, Some(turns))?;
+        direct.snapshot = match from {
+            Some(snapshot) => snapshot.clone(),
+            None => Snapshot { stood: direct.stood(), ..Snapshot::default() },
+        };
+        Ok(direct)
+    }
+
+    /// Where a run that has just begun stands.
+    fn stood(&self) -> Stood {
+        Stood { partitions: self.job.partitions(), turns: self.job.written(), ..Stood::default() }
+    }
+
+    /// A partition that is found while the run goes on: its number.
+    pub fn find(&mut self, spec: PartitionSpec) -> usize {
+        self.partitions.push((spec.source, Arc::from(spec.name.as_str()), 0));
+        self.job.add_partition(spec, None, self.now)
+    }
+
+    fn begin(
+        (graph, partitions): (Graph, Vec<PartitionSpec>),
+        (target, now): (u32, Timestamp),
+        from: Option<Resume<'_>>,
+        turns: Option<(TurnLog, Read)>,
+    ) -> Result<Self, String> {
         let named = partitions.iter().map(|p| (p.source, Arc::from(p.name.as_str()), 0)).collect();
-        let job = Job::new(graph, partitions, target, now);
+        let mut job = Job::new(graph, partitions, target, now);
+        if let Some((log, read)) = turns {
+            (0..job.graph.sources.len()).for_each(|source| job.keep_open(source));
+            job.write_turns(log, read, now);
+        }
         let stages = shares(&job, from.as_ref())?;
         let sinks = job.graph.sink_nodes().len();
         if let Some(from) = &from {

@@ -15,12 +15,15 @@ use super::job::Snapshot;
 use super::ledger::Counted;
 use super::partition::PartitionState;
 use super::state::{StateRow, StateRows};
+use super::turn_log::Written;
 
 /// Everything that changed since the barrier before, cut at one point of the stream.
 #[derive(Debug, Default)]
 pub struct Epoch {
     /// Where partitions stand.
     pub partitions: Vec<PartitionState>,
+    /// Up to where the turns of live inputs are part of it, where they are written down.
+    pub turns: Option<Written>,
     /// The watermark of each step with state: where all was idle it is beyond what partitions have seen, and a partition
     /// found later does not move it back.
     pub watermarks: BTreeMap<String, Timestamp>,
@@ -50,6 +53,7 @@ impl Epoch {
     /// Takes in the epoch that follows.
     pub fn follow(&mut self, next: Epoch) {
         self.partitions = next.partitions;
+        self.turns = next.turns;
         self.watermarks = next.watermarks;
         for (step, rows) in next.steps {
             self.steps.entry(step).or_default().append(rows);
@@ -111,6 +115,9 @@ pub struct Stood {
     /// found later does not move it back.
     #[serde(default)]
     pub watermarks: BTreeMap<String, Timestamp>,
+    /// Up to where the turns of live inputs are part of it, where they are written down.
+    #[serde(default)]
+    pub turns: Option<Written>,
 }
 
 impl Stood {
@@ -166,7 +173,7 @@ impl Kept for Snapshot {
 /// Keeps checkpoints in memory.
 impl Keeper for Snapshot {
     fn commit(&mut self, epoch: Epoch, _: Status) -> Result<(), String> {
-        self.stood = Stood { partitions: epoch.partitions, watermarks: epoch.watermarks };
+        self.stood = Stood { partitions: epoch.partitions, watermarks: epoch.watermarks, turns: epoch.turns };
         for (step, rows) in epoch.steps {
             self.steps.entry(step).or_default().extend(rows.iter().map(Item::to_row));
         }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::base::time::{TimeSpan, Timestamp};
+use crate::base::time::Timestamp;
 
 use super::clock::Watermarks;
 use super::flow::Parcel;
@@ -17,6 +17,7 @@ use super::ledger::Counted;
 use super::partition::{Arrival, Mapped, Partition, PartitionSpec, PartitionState};
 use super::segment::{Join, Segment, join_segments};
 use super::standing::Standing;
+use super::turns::{Point, Turn, Turns};
 
 /// One piece of the order, for every reader.
 #[derive(Debug, Default)]
@@ -35,6 +36,10 @@ pub struct Tick {
     pub last: bool,
     /// All input was taken (not: the run was stopped).
     pub complete: bool,
+    /// How it came about, if that is written down.
+    pub turns: Vec<Turn>,
+    /// One past the turn that has to be durable before rows of it may leave ahead of a checkpoint.
+    pub written: u64,
 }
 
 /// Where a barrier cuts the input.
@@ -46,35 +51,39 @@ pub struct Cut {
     pub counted: Counted,
     /// Records that are counted apart, because a barrier fell inside their block: source, block and ordinals.
     pub parts: Vec<(usize, Arc<Mapped>, Range<u32>)>,
+    /// How far turns are.
+    pub turns: Point,
 }
 
 /// Puts blocks into order.
 #[derive(Debug)]
 pub struct Gate {
-    partitions: Vec<Partition>,
-    standing: Standing,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) standing: Standing,
     /// Partitions with a block among those of the tick in the making.
     kept: Vec<usize>,
     /// For each reader the sources that its watermark depends on.
-    sets: Vec<Vec<usize>>,
+    pub(super) sets: Vec<Vec<usize>>,
     /// The watermark of each set as handed on.
-    current: Vec<Timestamp>,
+    pub(super) current: Vec<Timestamp>,
     sequence: u64,
     segments: Vec<Segment>,
     blocks: Vec<Arc<Mapped>>,
-    length: u32,
+    pub(super) length: u32,
     watermarks: Vec<Watermarks>,
     used: Vec<usize>,
     target: u32,
-    finished: bool,
+    pub(super) finished: bool,
     /// Sources that may bring further partitions and never come to an end by themselves.
-    open: Vec<usize>,
+    pub(super) open: Vec<usize>,
     /// For each set whose partitions are all idle, the wall clock up to which its watermark has gone on.
-    passed_to: Vec<Option<Timestamp>>,
+    pub(super) passed_to: Vec<Option<Timestamp>>,
     /// What the next barrier says beside where partitions stand.
     since: Cut,
     /// The number of the tick after the last barrier.
     after_barrier: u64,
+    /// How live inputs meet, where that is written down.
+    pub(super) turns: Turns,
 }
 
 impl Gate {
@@ -105,6 +114,7 @@ impl Gate {
             passed_to,
             since: Cut::default(),
             after_barrier: 0,
+            turns: Turns::default(),
         }
     }
 
@@ -121,20 +131,25 @@ impl Gate {
             partition.restore(state);
         }
         let index = self.partitions.len();
+        partition.unfound = self.turns.repeats();
+        if !partition.unfound {
+            self.turns.found(&partition);
+        }
         self.standing.enter(index, &partition);
         self.partitions.push(partition);
         index
     }
 
-    /// Goes on from where partitions stood and what watermark each set had reached. Partitions that are not among them are
+    /// Goes on from where partitions stood, what watermark each set had reached, and what is said of turns. Partitions that are not among them are
     /// new.
-    pub fn restore(&mut self, states: &[PartitionState], reached: &[Timestamp]) {
+    pub fn restore(&mut self, states: &[PartitionState], reached: &[Timestamp], point: &Point) {
         for state in states {
             let same = |p: &&mut Partition| p.spec.source == state.source && p.spec.name == state.name;
             if let Some(partition) = self.partitions.iter_mut().find(same) {
                 partition.restore(state);
             }
         }
+        self.turns.find(&mut self.partitions, states, point);
         self.standing = Standing::new(&self.sets);
         self.partitions.iter().enumerate().for_each(|(index, p)| self.standing.enter(index, p));
         for set in 0..self.sets.len() {
@@ -152,17 +167,30 @@ impl Gate {
         self.standing.leave(partition, p);
         p.early.insert(number, arrival);
         p.last_arrival = now;
-        p.idle = false;
-        for set in self.standing.sets_of(p.spec.source) {
-            if let Some(passed_to) = self.passed_to.get_mut(*set) {
-                *passed_to = None;
-            }
-        }
         while let Some(arrival) = p.early.remove(&p.next) {
             p.next += 1;
             p.queue.push_back(arrival);
         }
         self.standing.enter(partition, p);
+        // What is repeated knows when it was heard again.
+        if !self.turns.repeats() {
+            self.wake(partition);
+        }
+    }
+
+    /// A partition that has brought something is not idle.
+    pub(super) fn wake(&mut self, partition: usize) {
+        let Some(p) = self.partitions.get_mut(partition).filter(|p| !p.queue.is_empty()) else { return };
+        for set in self.standing.sets_of(p.spec.source) {
+            if let Some(passed_to) = self.passed_to.get_mut(*set) {
+                *passed_to = None;
+            }
+        }
+        if p.idle {
+            self.standing.leave(partition, p);
+            p.idle = false;
+            self.standing.enter(partition, p);
+        }
     }
 
     /// A partition was held by others until now: its silence does not count.
@@ -178,13 +206,12 @@ impl Gate {
         if self.finished {
             return ticks;
         }
-        while let Some(index) = self.choose() {
-            self.take(index);
+        while self.next() {
             if self.length >= self.target {
                 ticks.push(self.cut(join));
             }
         }
-        let complete = self.open.is_empty() && self.standing.is_over();
+        let complete = self.open.is_empty() && self.standing.is_over() && !self.turns.repeats();
         if self.length > 0 || (complete && !self.finished) {
             let mut tick = self.cut(join);
             if complete {
@@ -218,7 +245,8 @@ impl Gate {
                 p.recounted = p.taken;
             }
         }
-        Cut { partitions: self.states(), ..std::mem::take(&mut self.since) }
+        let turns = self.point();
+        Cut { partitions: self.states(), turns, ..std::mem::take(&mut self.since) }
     }
 
     /// The last tick of a run that was stopped: nothing closes.
@@ -232,57 +260,6 @@ impl Gate {
         Some(tick)
     }
 
-    /// Lets time pass: silent live partitions go idle, and where all that a step depends on are idle, its watermark goes
-    /// on at the clock's pace.
-    pub fn pass_time(&mut self, now: Timestamp, join: &mut Join<'_>) -> Option<Tick> {
-        if self.finished {
-            return None;
-        }
-        let mut changed = false;
-        let silent = |p: &Partition| !p.spec.bounded && p.counts() && p.is_caught_up();
-        for (index, p) in self.partitions.iter_mut().enumerate().filter(|(_, p)| silent(p)) {
-            if now.0.saturating_sub(p.last_arrival.0) >= p.spec.idle_after.0 {
-                self.standing.leave(index, p);
-                p.idle = true;
-                self.standing.enter(index, p);
-                changed = true;
-            }
-        }
-        for set in 0..self.sets.len() {
-            let Some(since) = self.idle_since(set) else {
-                let to = self.minimum(set);
-                self.advance(set, to);
-                continue;
-            };
-            // From when the last of them went idle; time that was counted before is not counted again.
-            let from = self.passed_to.get(set).copied().flatten().unwrap_or(since).max(since);
-            let passed = TimeSpan(now.0.saturating_sub(from.0).max(0));
-            if let Some(place) = self.passed_to.get_mut(set) {
-                *place = Some(now.max(from));
-            }
-            let last = self.current.get(set).copied().unwrap_or(Timestamp::MIN);
-            let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
-            if base != Timestamp::MIN && base != Timestamp::MAX {
-                changed |= passed.0 > 0;
-                self.advance(set, base.plus(passed));
-            }
-        }
-        if !changed {
-            return None;
-        }
-        self.length += 1;
-        Some(self.cut(join))
-    }
-
-    /// When the last of a set's partitions went idle, if all that have not ended are.
-    fn idle_since(&self, set: usize) -> Option<Timestamp> {
-        if self.of_set(set).any(|(_, p)| p.counts()) {
-            return None;
-        }
-        let idle = self.of_set(set).filter(|(_, p)| !p.ended || self.open.contains(&p.spec.source));
-        idle.map(|(_, p)| p.last_arrival.plus(p.spec.idle_after)).max()
-    }
-
     /// The least watermark over all readers, for showing progress.
     pub fn watermark(&self) -> Timestamp {
         self.current.iter().copied().min().unwrap_or(Timestamp::MIN)
@@ -291,10 +268,7 @@ impl Gate {
     /// Where partitions stand.
     pub fn states(&self) -> Vec<PartitionState> {
         let state = |p: &Partition| {
-            let (stream, position) = match p.queue.front() {
-                Some(Arrival::Block(block)) if p.taken > 0 => (&block.starts.stream, block.starts.at(p.taken)),
-                _ => (&p.stream, p.position),
-            };
+            let (stream, position) = p.place();
             let name = p.spec.name.clone();
             let stream = Arc::clone(stream);
             PartitionState { source: p.spec.source, name, stream, position, greatest: p.greatest, ended: p.ended }
@@ -306,6 +280,16 @@ impl Gate {
         self.partitions.iter().enumerate().filter(there).map(|(_, p)| state(p)).collect()
     }
 
+    /// Takes what is next, if it is here.
+    fn next(&mut self) -> bool {
+        if self.turns.repeats() {
+            return self.repeat();
+        }
+        let Some(index) = self.choose() else { return false };
+        self.take(index, None);
+        true
+    }
+
     /// The partition whose turn it is, if what it brings is here.
     fn choose(&self) -> Option<usize> {
         self.standing.arrived().or_else(|| {
@@ -314,8 +298,8 @@ impl Gate {
         })
     }
 
-    /// Takes rows of a partition's first block for as long as it is its turn, or takes its end.
-    fn take(&mut self, index: usize) {
+    /// Takes rows of a partition's first block, up to `cap` or for as long as it is its turn, or takes its end.
+    pub(super) fn take(&mut self, index: usize, cap: Option<u32>) {
         let limit = self.limit(index);
         let Some(p) = self.partitions.get_mut(index) else { return };
         let source = p.spec.source;
@@ -326,6 +310,7 @@ impl Gate {
                 p.queue.pop_front();
                 p.ended = true;
                 self.standing.enter(index, p);
+                self.turns.ended(p);
                 let ordinal = self.length;
                 self.length += 1;
                 self.rise(source, ordinal);
@@ -334,15 +319,20 @@ impl Gate {
             None => return,
         };
         self.standing.leave(index, p);
+        p.renewed = p.renewed();
         // Row by row the watermark rises; the first rise past the limit gives the turn away after its row.
-        let mut to = block.records;
+        let mut to = cap.unwrap_or(block.records).min(block.records);
         let mut rises = Vec::new();
         for (ordinal, time) in block.rises.get(p.rises_taken..).unwrap_or_default() {
+            if *ordinal >= to {
+                break;
+            }
             p.rises_taken += 1;
             if *time > p.greatest {
                 p.greatest = *time;
                 rises.push((*ordinal, *time));
-                if p.spec.bounded
+                if cap.is_none()
+                    && p.spec.bounded
                     && p.spec.timed
                     && limit.is_some_and(|l| !l.still_first(p.greatest.minus(p.spec.out_of_order), index))
                 {
@@ -358,6 +348,7 @@ impl Gate {
         let block_index = self.keep_block(index, whole);
         if let Some(p) = self.partitions.get(index) {
             self.standing.enter(index, p);
+            self.turns.took(p);
         }
         self.segments.push(Segment { source, from, to, base, block: block_index });
         self.rises(index, &rises, base);
@@ -431,7 +422,7 @@ impl Gate {
         }
     }
 
-    fn advance(&mut self, set: usize, to: Timestamp) {
+    pub(super) fn advance(&mut self, set: usize, to: Timestamp) {
         let ordinal = self.length;
         if let (Some(along), Some(current)) = (self.watermarks.get_mut(set), self.current.get_mut(set)) {
             along.advance(ordinal, to);
@@ -441,10 +432,10 @@ impl Gate {
 
     /// The least watermark of a set's partitions that count. When none counts but some are idle, or may still come, it
     /// stands still; when all have ended it is at the end of time.
-    fn minimum(&self, set: usize) -> Timestamp {
+    pub(super) fn minimum(&self, set: usize) -> Timestamp {
         self.standing.least(set).unwrap_or_else(|| {
             let open = self.sets.get(set).is_some_and(|sources| sources.iter().any(|s| self.open.contains(s)));
-            if open || self.of_set(set).any(|(_, p)| p.idle) {
+            if open || self.of_set(set).any(|(_, p)| p.idle || p.unfound) {
                 self.current.get(set).copied().unwrap_or(Timestamp::MIN)
             } else {
                 Timestamp::MAX
@@ -452,18 +443,13 @@ impl Gate {
         })
     }
 
-    fn greatest(&self, set: usize) -> Timestamp {
-        let seen = self.of_set(set).map(|(_, p)| p.watermark()).filter(|at| *at != Timestamp::MAX);
-        seen.filter(|at| *at != Timestamp::MIN).min().unwrap_or(Timestamp::MIN)
-    }
-
-    fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, &Partition)> {
+    pub(super) fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, &Partition)> {
         let sources = self.sets.get(set).map_or(&[][..], |s| s);
         self.partitions.iter().enumerate().filter(|(_, p)| sources.contains(&p.spec.source))
     }
 
     /// Ends the tick in the making.
-    fn cut(&mut self, join: &mut Join<'_>) -> Tick {
+    pub(super) fn cut(&mut self, join: &mut Join<'_>) -> Tick {
         let blocks = std::mem::take(&mut self.blocks);
         for index in self.kept.drain(..) {
             if let Some(p) = self.partitions.get_mut(index) {
@@ -478,6 +464,7 @@ impl Gate {
             parcels: join_segments(blocks, &segments, join),
             watermarks: watermarks.into_iter().map(Some).collect(),
             used: std::mem::take(&mut self.used),
+            turns: self.turns.cut(self.partitions.len()),
             ..Tick::default()
         };
         self.sequence += 1;

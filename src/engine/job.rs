@@ -10,25 +10,22 @@ use crate::base::fault;
 use crate::base::limit::SLICE_KEYS;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Encoded, Prepared};
-use crate::data::batch::Batch;
-use crate::data::column::as_u32;
 use crate::plan::NodeId;
 
 use super::action::Tools;
 use super::clock::Watermarks;
 use super::epoch::{Epoch, Resume, Stood};
 use super::epochs::Epochs;
-use super::flow::{Parcel, weave_lines};
+use super::flow::Parcel;
 use super::gate::{Gate, Tick};
 use super::ledger::{Counted, Ledger, Total};
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
 use super::partition::{Arrival, Mapped, PartitionSpec, PartitionState};
 use super::refused;
-use super::segment::rows_within;
-use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, make_alike, share};
+use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, share};
 use super::state::StateRow;
-use crate::data::weave::{self, Pick};
+use super::turn_log::TurnLog;
 
 /// A mutex whose data stays usable when a thread that held it panicked: the panic itself ends the run.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,6 +53,8 @@ pub enum Ready {
         lines: Encoded,
         /// Whether the sink is asked afterwards what it has to remember.
         barrier: bool,
+        /// One past the turn that has to be durable before these rows may leave; 0 if they leave with a checkpoint.
+        written: u64,
     },
 }
 
@@ -70,6 +69,7 @@ pub struct TickInfo {
     pub complete: bool,
     /// Partitions whose readers may read on when the tick is done.
     pub used: Vec<usize>,
+    written: u64,
     /// Pieces of work left.
     left: AtomicUsize,
 }
@@ -92,10 +92,12 @@ pub struct Job {
     pub graph: Graph,
     /// What became of its rows.
     pub ledger: Ledger,
-    gate: Mutex<Gate>,
+    pub(super) gate: Mutex<Gate>,
+    /// Where the gate's turns are written down, if anything leaves that depends on them.
+    pub(super) turn_log: Option<TurnLog>,
     gathers: Vec<Gather>,
     /// For putting parts with different edits together, by reader.
-    tools: Vec<Mutex<Tools>>,
+    pub(super) tools: Vec<Mutex<Tools>>,
     /// For counting parts of blocks, by source; made when first needed.
     recounters: Mutex<Vec<Mapper>>,
     ticks: Mutex<HashMap<u64, Arc<TickInfo>>>,
@@ -128,6 +130,7 @@ impl Job {
         let tools = graph.readers.iter().map(|r| Mutex::new(Tools::new(&graph.context.layout, &r.needed)));
         Job {
             gate: Mutex::new(gate),
+            turn_log: None,
             gathers,
             tools: tools.collect(),
             ticks: Mutex::new(HashMap::new()),
@@ -149,7 +152,9 @@ impl Job {
                 *place = *at;
             }
         }
-        lock(&self.gate).restore(&from.stood.partitions, &reached);
+        let written = from.stood.turns.as_ref().filter(|_| self.turn_log.is_some());
+        let point = written.map(|written| written.point.clone()).unwrap_or_default();
+        lock(&self.gate).restore(&from.stood.partitions, &reached, &point);
     }
 
     /// The steps with state by name, and the number of the watermark of each.
@@ -219,7 +224,7 @@ impl Job {
     pub fn arrive(&self, (partition, number): (usize, u64), arrival: Arrival, now: Timestamp) -> Vec<Ready> {
         let mut gate = lock(&self.gate);
         gate.arrive(partition, number, arrival, now);
-        let ticks = gate.ticks(&mut |at, parts| self.join(at, parts));
+        let ticks = self.write(gate.ticks(&mut |at, parts| self.join(at, parts)));
         drop(gate);
         self.start(ticks)
     }
@@ -235,13 +240,20 @@ impl Job {
 
     /// Lets time pass for live partitions.
     pub fn pass_time(&self, now: Timestamp) -> Vec<Ready> {
-        let tick = lock(&self.gate).pass_time(now, &mut |at, parts| self.join(at, parts));
-        self.start(tick.into_iter().collect())
+        let mut gate = lock(&self.gate);
+        let mut ticks = Vec::from_iter(gate.pass_time(now, &mut |at, parts| self.join(at, parts)));
+        // If what was repeated is given up, the rest is here.
+        ticks.extend(gate.ticks(&mut |at, parts| self.join(at, parts)));
+        let ticks = self.write(ticks);
+        drop(gate);
+        self.start(ticks)
     }
 
     /// Cuts the ticks that wait for nothing: of a job without partitions the last one.
     pub fn pass_end(&self) -> Vec<Ready> {
-        let ticks = lock(&self.gate).ticks(&mut |at, parts| self.join(at, parts));
+        let mut gate = lock(&self.gate);
+        let ticks = self.write(gate.ticks(&mut |at, parts| self.join(at, parts)));
+        drop(gate);
         self.start(ticks)
     }
 
@@ -253,15 +265,21 @@ impl Job {
     /// Asks every step and sink for what it keeps after what was taken so far: the number of the tick at which they are
     /// asked. `None` if nothing happened since the last time.
     pub fn barrier(&self) -> Option<(u64, Vec<Ready>)> {
-        let tick = lock(&self.gate).barrier(&mut |at, parts| self.join(at, parts))?;
+        let mut gate = lock(&self.gate);
+        let tick = gate.barrier(&mut |at, parts| self.join(at, parts))?;
+        let tick = self.write(vec![tick]).pop()?;
+        drop(gate);
         let sequence = tick.sequence;
         Some((sequence, self.start(vec![tick])))
     }
 
     /// Ends the run without an end of input: nothing closes.
     pub fn stop(&self) -> Vec<Ready> {
-        let tick = lock(&self.gate).stop(&mut |at, parts| self.join(at, parts));
-        self.start(tick.into_iter().collect())
+        let mut gate = lock(&self.gate);
+        let tick = gate.stop(&mut |at, parts| self.join(at, parts));
+        let ticks = self.write(tick.into_iter().collect());
+        drop(gate);
+        self.start(ticks)
     }
 
     /// The least watermark of any step, for showing progress.
@@ -390,13 +408,15 @@ impl Job {
                 last: tick.last,
                 complete: tick.complete,
                 used: tick.used,
+                written: tick.written,
                 left: AtomicUsize::new(self.pieces),
             };
             if let Some(cut) = tick.barrier {
                 let reached = |set: usize| info.watermarks.get(set).map(|along| along.end());
                 let watermarks = self.sets().filter_map(|(name, set)| Some((name.to_owned(), reached(set)?))).collect();
                 let counted = self.counted(cut.counted, cut.parts);
-                let epoch = Epoch { partitions: cut.partitions, watermarks, counted, ..Epoch::default() };
+                let turns = self.turn_log.as_ref().map(|log| log.written(cut.turns));
+                let epoch = Epoch { partitions: cut.partitions, turns, watermarks, counted, ..Epoch::default() };
                 self.epochs.begin(tick.sequence, epoch);
             }
             lock(&self.ticks).insert(tick.sequence, Arc::new(info));
@@ -418,8 +438,10 @@ impl Job {
         let Some(spec) = self.graph.readers.get(reader) else { return };
         match &spec.kind {
             ReaderKind::Sink(_) => {
-                let barrier = lock(&self.ticks).get(&sequence).is_some_and(|info| info.barrier);
-                ready.push(Ready::Sink { reader, sequence, lines: gather_lines(parts), barrier });
+                let info = lock(&self.ticks).get(&sequence).cloned();
+                let barrier = info.as_ref().is_some_and(|info| info.barrier);
+                let written = info.filter(|_| spec.early).map_or(0, |info| info.written);
+                ready.push(Ready::Sink { reader, sequence, lines: gather_lines(parts), barrier, written });
             }
             ReaderKind::Stage(stage, set) => {
                 let info = lock(&self.ticks).get(&sequence).cloned();
@@ -444,52 +466,5 @@ impl Job {
                 }
             }
         }
-    }
-
-    /// Puts rows of several blocks of one source together; ordinals become the tick's.
-    fn join(&self, (source, exit): (usize, usize), parts: Vec<(&Parcel, u32, u32, u32)>) -> Parcel {
-        let mut ordinals = Vec::new();
-        let mut order = Vec::new();
-        let (mut batches, mut hashes, mut lines) = (Vec::new(), Vec::new(), Vec::new());
-        // A block has a segment for each of its turns, and with many partitions a turn may be a single row.
-        let mut known: HashMap<*const Parcel, u32> = HashMap::new();
-        for (parcel, from, to, base) in parts {
-            let of_parcel: &[u32] = match parcel {
-                Parcel::Rows(batch, _) => &batch.ordinals,
-                Parcel::Lines(ordinals, _) => ordinals,
-            };
-            let next = as_u32(known.len());
-            let part = *known.entry(std::ptr::from_ref(parcel)).or_insert_with(|| {
-                match parcel {
-                    Parcel::Rows(batch, hash) => {
-                        batches.push(batch);
-                        hashes.push(hash);
-                    }
-                    Parcel::Lines(_, encoded) => lines.push(encoded),
-                }
-                next
-            });
-            for row in rows_within(of_parcel, from, to) {
-                let ordinal = of_parcel.get(row as usize).copied().unwrap_or(0);
-                ordinals.push(ordinal.wrapping_add(base));
-                order.push(Pick { part, row });
-            }
-        }
-        if !lines.is_empty() {
-            return Parcel::Lines(ordinals, weave_lines(&lines, &order));
-        }
-        let reader = self.graph.sources.get(source).and_then(|s| s.exits.get(exit)).copied();
-        let mut batch = match reader.and_then(|r| self.tools.get(r)) {
-            Some(tools) if !weave::alike(&batches) => {
-                let mut own: Vec<Batch> = batches.into_iter().cloned().collect();
-                make_alike(&mut own, &mut lock(tools));
-                weave::weave(&own, &order)
-            }
-            _ => weave::weave(&batches, &order),
-        };
-        batch.ordinals = ordinals;
-        let hash = |pick: &Pick| hashes.get(pick.part as usize).and_then(|h| h.get(pick.row as usize)).copied();
-        let hashes = order.iter().filter_map(hash).collect();
-        Parcel::Rows(batch, hashes)
     }
 }

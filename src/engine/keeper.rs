@@ -17,6 +17,7 @@ use super::epoch::{Epoch, Keeper, Kept, Part, Stood};
 use super::ledger::{Counted, Letter, Tally};
 use super::partition::PartitionState;
 use super::run::wall_clock;
+use super::turn_log::Written;
 
 /// A run's state on disk.
 pub struct StateKeeper {
@@ -42,6 +43,9 @@ pub struct StateKeeper {
 const AGAIN: &str = "(again)";
 /// The input of rows that an older version took in, which did not count who handed them.
 const BEFORE: &str = "(before)";
+
+/// How the row of the turns of live inputs is found: no source is called that.
+pub const TURNS: (&str, &str) = ("", "turns");
 
 /// What a run goes on from.
 pub struct Resumed {
@@ -85,6 +89,10 @@ impl StateKeeper {
         let mut stood = Stood::default();
         for row in &kept.partitions {
             self.partitions.insert((row.source.clone(), row.name.clone()), row.clone());
+            if (row.source.as_str(), row.name.as_str()) == TURNS {
+                stood.turns = Written::of_text(&row.stream, row.position);
+                continue;
+            }
             // A source that is gone from the pipeline takes its partitions with it.
             let Some(source) = self.sources.iter().position(|name| *name == row.source) else { continue };
             stood.partitions.push(PartitionState {
@@ -119,20 +127,23 @@ impl StateKeeper {
         Some(Resumed { stood, marks, epoch: kept.epoch, finishing: kept.status == Status::Finishing })
     }
 
-    fn partitions(&mut self, states: Vec<PartitionState>) -> (Vec<PartitionRow>, Vec<(String, String)>) {
+    fn partitions(
+        &mut self,
+        states: Vec<PartitionState>,
+        turns: Option<Written>,
+    ) -> (Vec<PartitionRow>, Vec<(String, String)>) {
         let mut moved = Vec::new();
         let mut there = HashSet::new();
-        for state in states {
-            let source = self.sources.get(state.source).cloned().unwrap_or_default();
-            let key = (source.clone(), state.name.clone());
-            let row = PartitionRow {
-                source,
-                name: state.name,
-                stream: state.stream.to_string(),
-                position: state.position,
-                greatest: state.greatest.0,
-                ended: state.ended,
-            };
+        let rows = states.into_iter().map(|state| PartitionRow {
+            source: self.sources.get(state.source).cloned().unwrap_or_default(),
+            name: state.name,
+            stream: state.stream.to_string(),
+            position: state.position,
+            greatest: state.greatest.0,
+            ended: state.ended,
+        });
+        for row in rows.chain(turns.map(turns_row)).collect::<Vec<_>>() {
+            let key = (row.source.clone(), row.name.clone());
             if self.partitions.get(&key) != Some(&row) {
                 self.partitions.insert(key.clone(), row.clone());
                 moved.push(row);
@@ -295,7 +306,7 @@ impl Keeper for StateKeeper {
         };
         let steps = self.steps.iter().map(step).collect();
         let marks = self.marks(epoch.marks);
-        let (partitions, gone) = self.partitions(epoch.partitions);
+        let (partitions, gone) = self.partitions(epoch.partitions, epoch.turns);
         let changes = epoch.steps.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
         let (ledger, handed) = (self.ledger(), self.handed());
         let sent_again = std::mem::take(&mut self.sent_again);
@@ -331,6 +342,19 @@ impl Keeper for StateKeeper {
 
     fn tidy(&mut self, budget: Duration) -> Result<bool, String> {
         self.file.compact(budget).map_err(|e| e.message)
+    }
+}
+
+/// The turns of live inputs are kept like a partition that is of no source.
+fn turns_row(written: Written) -> PartitionRow {
+    let (source, name) = TURNS;
+    PartitionRow {
+        source: source.to_owned(),
+        name: name.to_owned(),
+        stream: written.text(),
+        position: written.turn,
+        greatest: i64::MIN,
+        ended: false,
     }
 }
 

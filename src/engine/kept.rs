@@ -12,6 +12,7 @@ use crate::plan::{NodeKind, Plan};
 use crate::store::rows::Item;
 use crate::store::state::{Kept, StateReader};
 
+use super::keeper::TURNS;
 use super::state::decode;
 
 /// What becomes of a step's state.
@@ -60,7 +61,8 @@ pub fn fates(plan: &Plan, kept: &Kept) -> Vec<StepFate> {
 /// Sources of the last run that the pipeline no longer has: with them go the places where they stood.
 pub fn sources_gone(plan: &Plan, kept: &Kept) -> Vec<String> {
     let is_there = |name: &str| plan.nodes.iter().any(|n| n.name == name && matches!(n.kind, NodeKind::Source(_)));
-    let named: BTreeSet<&str> = kept.partitions.iter().map(|p| p.source.as_str()).collect();
+    let of_sources = kept.partitions.iter().filter(|p| p.source != TURNS.0);
+    let named: BTreeSet<&str> = of_sources.map(|p| p.source.as_str()).collect();
     named.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect()
 }
 

@@ -114,8 +114,12 @@ pub(super) struct Partition {
     pub(super) greatest: Timestamp,
     pub(super) stream: Arc<str>,
     pub(super) position: u64,
+    /// How often its stream was renewed, since that is counted.
+    pub(super) renewed: u32,
     pub(super) ended: bool,
     pub(super) idle: bool,
+    /// It is there, and the turn in which it was found is not repeated yet: it does not count.
+    pub(super) unfound: bool,
     /// Wall clock of the last arrival.
     pub(super) last_arrival: Timestamp,
 }
@@ -135,8 +139,10 @@ impl Partition {
             greatest: Timestamp::MIN,
             stream,
             position,
+            renewed: 0,
             ended: false,
             idle: false,
+            unfound: false,
             last_arrival: now,
         }
     }
@@ -147,6 +153,25 @@ impl Partition {
         self.position = state.position;
         // What is live and was gone is looked at again: its file may be there under another name.
         self.ended = state.ended && self.spec.bounded;
+    }
+
+    /// What the place that it stands at counts in, and the position of its next record.
+    pub(super) fn place(&self) -> (&Arc<str>, u64) {
+        match self.queue.front() {
+            Some(Arrival::Block(block)) if self.taken > 0 => (&block.starts.stream, block.starts.at(self.taken)),
+            _ => (&self.stream, self.position),
+        }
+    }
+
+    /// How often the stream of its first block was renewed: another begins at 0 again. (A stream may be spelled otherwise with
+    /// every read, so that its spelling does not tell.)
+    pub(super) fn renewed(&self) -> u32 {
+        match self.queue.front() {
+            Some(Arrival::Block(block)) if self.taken == 0 => {
+                self.renewed + u32::from(block.starts.base < self.position)
+            }
+            _ => self.renewed,
+        }
     }
 
     pub(super) fn watermark(&self) -> Timestamp {
@@ -163,8 +188,13 @@ impl Partition {
         self.queue.is_empty() && self.early.is_empty()
     }
 
+    /// Whether it has brought nothing for as long as makes it idle.
+    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
+        now.0.saturating_sub(self.last_arrival.0) >= self.spec.idle_after.0
+    }
+
     /// Whether it counts in the minimum.
     pub(super) fn counts(&self) -> bool {
-        !self.ended && !self.idle
+        !self.ended && !self.idle && !self.unfound
     }
 }

@@ -281,6 +281,7 @@ impl Retry {
         }
         // The input stands where it stood.
         epoch.partitions.clone_from(&stood.partitions);
+        epoch.turns.clone_from(&stood.turns);
         if !self.over {
             keeper.restored(&self.held);
         }

@@ -29,6 +29,7 @@ use super::shared::{Behind, Queue, Shared, SinkSlot, Slot};
 use super::sink_task::{Inbox, deliver};
 use super::source_task::{SourceTask, read_live, read_source};
 use super::stage::held;
+use super::turn_log::{Read, TurnLog};
 use super::worker::{guarded, pass_time, work};
 
 /// Rows at which a tick is cut where partitions meet.
@@ -123,21 +124,29 @@ impl Handle {
     }
 }
 
-/// Runs a job to its end, from where the keeper's last checkpoint `stood` if it is to go on. `started` is given a handle as
+/// Runs a job to its end, from where the keeper's last checkpoint `stood` if it is to go on. `turns` are written where rows
+/// leave ahead of checkpoints; those that were read back are repeated. `started` is given a handle as
 /// soon as there is one.
 pub fn run(
     graph: Graph,
     inputs: Vec<Input>,
     sinks: Vec<Box<dyn Sink>>,
     options: &Options,
-    (stood, keeper): (Option<&Stood>, &mut dyn Keeper),
+    (stood, turns, keeper): (Option<&Stood>, Option<(TurnLog, Read)>, &mut dyn Keeper),
     started: &mut dyn FnMut(Handle),
 ) -> Summary {
     let specs = partition_specs(&graph, &inputs);
     let live = inputs.iter().any(|input| !input.bounded);
     let now = steady_clock();
     let graph_sinks = graph.sink_nodes();
-    let job = Job::new(graph, specs, TICK_ROWS, now);
+    let mut job = Job::new(graph, specs, TICK_ROWS, now);
+    if let Some((log, read)) = turns {
+        job.write_turns(log, read, now);
+    }
+    // Before it is restored: a source that has nothing to read yet has not come to its end.
+    for (source, _) in inputs.iter().enumerate().filter(|(_, input)| !input.bounded) {
+        job.keep_open(source);
+    }
     let restored = {
         let from = stood.map(|stood| Resume { stood, rows: &*keeper });
         if let Some(from) = &from {
@@ -153,9 +162,6 @@ pub fn run(
         let stages = queue.slots.iter().filter_map(|slot| slot.stage.as_ref());
         keeper.restored(&held(stages.map(|stage| &**stage)));
     }
-    for (source, _) in inputs.iter().enumerate().filter(|(_, input)| !input.bounded) {
-        job.keep_open(source);
-    }
     let count: usize = inputs.iter().map(|i| i.partitions.len()).sum();
     let mut senders = Vec::new();
     let mut receivers = Vec::new();
@@ -167,7 +173,8 @@ pub fn run(
     }
     let mut sinks = sinks;
     if stood.is_none()
-        && let Err(why) = keep_first(job.partitions(), (&job.graph.context, &graph_sinks), &mut sinks, keeper)
+        && let Err(why) =
+            keep_first((job.partitions(), job.written()), (&job.graph.context, &graph_sinks), &mut sinks, keeper)
     {
         return failed(&job, why);
     }

@@ -1,11 +1,16 @@
 //! The pieces of blocks that a tick is made of, put together by source and exit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::data::batch::Batch;
 use crate::data::column::as_u32;
+use crate::data::weave::{self, Pick};
 
-use super::flow::Parcel;
+use super::flow::{Parcel, weave_lines};
+use super::job::{Job, lock};
 use super::partition::Mapped;
+use super::stage::make_alike;
 
 /// Rows of one block that a tick takes.
 #[derive(Debug)]
@@ -61,4 +66,53 @@ pub(super) fn join_segments(
 /// The rows of a parcel whose ordinals lie in a segment.
 pub fn rows_within(ordinals: &[u32], from: u32, to: u32) -> std::ops::Range<u32> {
     as_u32(ordinals.partition_point(|o| *o < from))..as_u32(ordinals.partition_point(|o| *o < to))
+}
+
+impl Job {
+    /// Puts rows of several blocks of one source together; ordinals become the tick's.
+    pub(super) fn join(&self, (source, exit): (usize, usize), parts: Vec<(&Parcel, u32, u32, u32)>) -> Parcel {
+        let mut ordinals = Vec::new();
+        let mut order = Vec::new();
+        let (mut batches, mut hashes, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+        // A block has a segment for each of its turns, and with many partitions a turn may be a single row.
+        let mut known: HashMap<*const Parcel, u32> = HashMap::new();
+        for (parcel, from, to, base) in parts {
+            let of_parcel: &[u32] = match parcel {
+                Parcel::Rows(batch, _) => &batch.ordinals,
+                Parcel::Lines(ordinals, _) => ordinals,
+            };
+            let next = as_u32(known.len());
+            let part = *known.entry(std::ptr::from_ref(parcel)).or_insert_with(|| {
+                match parcel {
+                    Parcel::Rows(batch, hash) => {
+                        batches.push(batch);
+                        hashes.push(hash);
+                    }
+                    Parcel::Lines(_, encoded) => lines.push(encoded),
+                }
+                next
+            });
+            for row in rows_within(of_parcel, from, to) {
+                let ordinal = of_parcel.get(row as usize).copied().unwrap_or(0);
+                ordinals.push(ordinal.wrapping_add(base));
+                order.push(Pick { part, row });
+            }
+        }
+        if !lines.is_empty() {
+            return Parcel::Lines(ordinals, weave_lines(&lines, &order));
+        }
+        let reader = self.graph.sources.get(source).and_then(|s| s.exits.get(exit)).copied();
+        let mut batch = match reader.and_then(|r| self.tools.get(r)) {
+            Some(tools) if !weave::alike(&batches) => {
+                let mut own: Vec<Batch> = batches.into_iter().cloned().collect();
+                make_alike(&mut own, &mut lock(tools));
+                weave::weave(&own, &order)
+            }
+            _ => weave::weave(&batches, &order),
+        };
+        batch.ordinals = ordinals;
+        let hash = |pick: &Pick| hashes.get(pick.part as usize).and_then(|h| h.get(pick.row as usize)).copied();
+        let hashes = order.iter().filter_map(hash).collect();
+        Parcel::Rows(batch, hashes)
+    }
 }

@@ -69,7 +69,7 @@ pub(super) struct Queue {
 /// The lines for a sink in order of ticks.
 pub(super) struct SinkSlot {
     pub(super) reader: usize,
-    pub(super) waiting: BTreeMap<u64, (Encoded, bool)>,
+    pub(super) waiting: BTreeMap<u64, (Encoded, bool, u64)>,
     pub(super) next: u64,
     pub(super) sender: Option<UnboundedSender<ToSink>>,
     pub(super) behind: Arc<Behind>,
@@ -96,6 +96,8 @@ pub(super) enum ToSink {
         barrier: bool,
         /// Whether their tick was told that they are through.
         told: bool,
+        /// One past the turn that has to be durable before they may leave.
+        written: u64,
     },
     /// The checkpoint is durable.
     Committed,
@@ -407,7 +409,9 @@ impl Shared {
         for work in ready {
             match work {
                 Ready::Stage { reader, share, input } => stages.push((reader, share, input)),
-                Ready::Sink { reader, sequence, lines, barrier } => self.to_sink(reader, sequence, (lines, barrier)),
+                Ready::Sink { reader, sequence, lines, barrier, written } => {
+                    self.to_sink(reader, sequence, (lines, barrier, written));
+                }
             }
         }
         if stages.is_empty() {
@@ -425,13 +429,13 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    fn to_sink(&self, reader: usize, sequence: u64, lines: (Encoded, bool)) {
+    fn to_sink(&self, reader: usize, sequence: u64, lines: (Encoded, bool, u64)) {
         // Ticks whose rows may wait behind a checkpoint.
         let mut through = Vec::new();
         let mut sinks = lock(&self.sinks);
         let Some(slot) = sinks.iter_mut().find(|s| s.reader == reader) else { return };
         slot.waiting.insert(sequence, lines);
-        while let Some((lines, barrier)) = slot.waiting.remove(&slot.next) {
+        while let Some((lines, barrier, written)) = slot.waiting.remove(&slot.next) {
             let (behind, bytes) = (&slot.behind, lines.text.len());
             let waits = behind.checkpoint.load(Ordering::Acquire);
             let told = waits && !barrier && behind.bytes.load(Ordering::Acquire) + bytes <= SINK_BYTES;
@@ -444,7 +448,7 @@ impl Shared {
             }
             if let Some(sender) = &slot.sender {
                 // A sink that is gone has failed the run.
-                let _ = sender.send(ToSink::Rows { sequence: slot.next, lines, barrier, told });
+                let _ = sender.send(ToSink::Rows { sequence: slot.next, lines, barrier, told, written });
             }
             slot.next += 1;
         }

@@ -31,6 +31,7 @@ struct Waiting {
     barrier: bool,
     /// Whether their tick was told that they are through.
     told: bool,
+    written: u64,
 }
 
 struct SinkTask<'a> {
@@ -103,8 +104,8 @@ impl SinkTask<'_> {
 
     async fn take(&mut self, message: ToSink) -> Result<(), SinkError> {
         match message {
-            ToSink::Rows { sequence, lines, barrier, told } => {
-                let rows = Waiting { sequence, lines, barrier, told };
+            ToSink::Rows { sequence, lines, barrier, told, written } => {
+                let rows = Waiting { sequence, lines, barrier, told, written };
                 if !self.prepared {
                     return self.rows(rows).await;
                 }
@@ -170,6 +171,7 @@ impl SinkTask<'_> {
     async fn hand_over(&mut self, rows: &Waiting) -> Result<(), SinkError> {
         let Some(sink) = &mut self.sink else { return Ok(()) };
         if !rows.lines.ends.is_empty() {
+            self.shared.job.until_written(rows.written).await.map_err(SinkError::Fatal)?;
             sink.deliver(&rows.lines).await?;
         }
         if rows.barrier {

@@ -38,6 +38,9 @@ impl Standing {
 
     /// A partition stands as it is now.
     pub(super) fn enter(&mut self, index: usize, p: &Partition) {
+        if p.unfound {
+            return;
+        }
         if p.spec.bounded && !p.ended {
             self.turns.insert((p.order(), index));
         }
@@ -56,6 +59,9 @@ impl Standing {
 
     /// A partition is about to change.
     pub(super) fn leave(&mut self, index: usize, p: &Partition) {
+        if p.unfound {
+            return;
+        }
         self.turns.remove(&(p.order(), index));
         self.arrived.remove(&index);
         for set in self.sets_of.get(p.spec.source).into_iter().flatten() {

@@ -98,7 +98,10 @@ fn more(plan: &Plan, way: &[NodeId], replay: Replay, promise: &Promise) -> Vec<S
     }
     let live = plan.nodes.iter().filter(|n| matches!(&n.kind, NodeKind::Source(s) if !s.bounded)).count();
     if promise.early && live > 1 && made_by.is_some() {
-        lines.push("after a crash live sources may meet in another order, and a row that was sent may come with other values under another id".to_owned());
+        lines.push(
+            "how live sources meet is on the disk before a row leaves: after a crash they meet alike, and it says the same"
+                .to_owned(),
+        );
     }
     if matches!(replay, Replay::None | Replay::Taken) {
         lines.push(

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
 
+pub mod live;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

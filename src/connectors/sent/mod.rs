@@ -148,8 +148,8 @@ impl Default for Retry {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Latency {
-    /// At once. After a crash those since the last checkpoint are sent again under the same ids; where the order in which
-    /// live sources met decides what a row says, it may say something else then.
+    /// At once. After a crash those since the last checkpoint are sent again under the same ids; how live sources met is
+    /// written down before, so that they say the same again.
     #[default]
     Immediate,
     /// When a checkpoint holds them: what was sent is never taken back. Takes as long as checkpoints are apart

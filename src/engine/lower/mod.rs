@@ -71,6 +71,8 @@ pub struct Reader {
     pub needed: Demand,
     /// How far its watermark is behind that of its sources: steps before it hand on rows that old.
     pub behind: TimeSpan,
+    /// Of a sink that sends: whether rows leave before a checkpoint holds what they were made of.
+    pub early: bool,
 }
 
 /// What a reader is.
@@ -131,6 +133,11 @@ fn name_csv_columns(plan: &mut Plan) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a node is a sink whose rows are out of the pipeline's hands before a checkpoint holds what they were made of.
+fn sends_early(node: &Node) -> bool {
+    matches!(&node.kind, NodeKind::Sink(sink) if sink.identity.is_some() && sink.promise.early)
 }
 
 /// Whether a node takes ticks in sequence: a sink, or a step with state.
@@ -248,6 +255,7 @@ impl Lower<'_> {
                 stages: Vec::new(),
                 needed,
                 behind: TimeSpan::ZERO,
+                early: self.plan.node(*id).is_some_and(sends_early),
             });
         }
         connect(&mut graph);

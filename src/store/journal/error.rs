@@ -30,6 +30,11 @@ impl JournalError {
         }
     }
 
+    /// The same, for good.
+    pub fn into_message(self) -> String {
+        self.message().to_owned()
+    }
+
     /// The system's refusal, of what was tried with a file: `cannot be written`.
     pub(super) fn system(path: &Path, tried: &str, error: &std::io::Error) -> Self {
         use std::io::ErrorKind;

@@ -275,6 +275,23 @@ impl Journal {
         self.shared.room.notified()
     }
 
+    /// Waits until every record before a sequence number is durable.
+    pub async fn until_durable(&self, before: u64) -> Result<(), JournalError> {
+        loop {
+            // Made first, it misses nothing.
+            let told = self.room();
+            let state = lock(&self.shared.state);
+            if state.durable >= before {
+                return Ok(());
+            }
+            if let Some(why) = &state.failed {
+                return Err(why.clone());
+            }
+            drop(state);
+            told.await;
+        }
+    }
+
     /// The records that are durable now, from a sequence number on; those before what the journal begins with are gone.
     pub fn read_from(&self, sequence: u64) -> Result<Records, JournalError> {
         let state = lock(&self.shared.state);

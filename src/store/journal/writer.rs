@@ -101,6 +101,7 @@ impl Writer<'_> {
             }
         }
         drop(state);
+        self.shared.room.notify_waiters();
         answer_all(answers, &written.clone().map(|()| group.arrived));
         written?;
         let memory = if group.bytes.capacity() <= KEPT_BYTES { group.bytes } else { Vec::new() };

@@ -1,0 +1,77 @@
+//! What silence does: live partitions that bring nothing go idle, and where all that a step depends on are idle, its
+//! watermark goes on at the clock's pace.
+
+use crate::base::time::{TimeSpan, Timestamp};
+
+use super::gate::{Gate, Tick};
+use super::partition::Partition;
+use super::segment::Join;
+use super::turns::{Named, Turn};
+
+impl Gate {
+    /// Lets time pass.
+    pub fn pass_time(&mut self, now: Timestamp, join: &mut Join<'_>) -> Option<Tick> {
+        if self.finished || self.waits_for_turn(now) {
+            return None;
+        }
+        let before = self.current.clone();
+        let idle = self.fall_silent(now);
+        let mut changed = !idle.is_empty();
+        for set in 0..self.sets.len() {
+            let Some(since) = self.idle_since(set) else {
+                let to = self.minimum(set);
+                self.advance(set, to);
+                continue;
+            };
+            // From when the last of them went idle; time that was counted before is not counted again.
+            let from = self.passed_to.get(set).copied().flatten().unwrap_or(since).max(since);
+            let passed = TimeSpan(now.0.saturating_sub(from.0).max(0));
+            if let Some(place) = self.passed_to.get_mut(set) {
+                *place = Some(now.max(from));
+            }
+            let last = self.current.get(set).copied().unwrap_or(Timestamp::MIN);
+            let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
+            if base != Timestamp::MIN && base != Timestamp::MAX {
+                changed |= passed.0 > 0;
+                self.advance(set, base.plus(passed));
+            }
+        }
+        if !changed {
+            return None;
+        }
+        let moved = self.current.iter().zip(before).enumerate().filter(|(_, (now, before))| *now != before);
+        let to = moved.map(|(set, (now, _))| (set, *now)).collect();
+        self.turns.push(Turn::Passed { idle, to });
+        self.length += 1;
+        Some(self.cut(join))
+    }
+
+    /// Partitions that have been silent for long enough are idle: those that became so.
+    fn fall_silent(&mut self, now: Timestamp) -> Vec<Named> {
+        let silent = |p: &Partition| !p.spec.bounded && p.counts() && p.is_caught_up();
+        let mut idle = Vec::new();
+        for (index, p) in self.partitions.iter_mut().enumerate().filter(|(_, p)| silent(p)) {
+            if p.is_silent(now) {
+                self.standing.leave(index, p);
+                p.idle = true;
+                self.standing.enter(index, p);
+                idle.push(Named::of(p));
+            }
+        }
+        idle
+    }
+
+    /// When the last of a set's partitions went idle, if all that have not ended are.
+    fn idle_since(&self, set: usize) -> Option<Timestamp> {
+        if self.of_set(set).any(|(_, p)| p.counts()) {
+            return None;
+        }
+        let idle = self.of_set(set).filter(|(_, p)| !p.ended || self.open.contains(&p.spec.source));
+        idle.map(|(_, p)| p.last_arrival.plus(p.spec.idle_after)).max()
+    }
+
+    fn greatest(&self, set: usize) -> Timestamp {
+        let seen = self.of_set(set).map(|(_, p)| p.watermark()).filter(|at| *at != Timestamp::MAX);
+        seen.filter(|at| *at != Timestamp::MIN).min().unwrap_or(Timestamp::MIN)
+    }
+}
