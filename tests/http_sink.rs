@@ -15,7 +15,7 @@ mod program;
 #[path = "support/receiver.rs"]
 mod receiver;
 
-use program::{command, run, said, stop, until, with_texts};
+use program::{command, read, run, said, stop, until, with_texts};
 use receiver::{Came, Receiver, ok};
 
 fn rows(count: usize) -> String {
@@ -176,6 +176,40 @@ fn a_receiver_that_is_away_is_waited_for_while_checkpoints_go_on() {
 }
 
 /// Rows that any entry holds.
+/// Bytes of the files in a directory.
+fn size(directory: &Path) -> u64 {
+    let files = fs::read_dir(directory).into_iter().flatten().flatten();
+    files.map(|file| file.metadata().map_or(0, |about| about.len())).sum()
+}
+
+#[test]
+fn rows_that_wait_on_the_disk_hold_nobody_back() {
+    let mut to = Receiver::start();
+    to.leave();
+    let options = "      batch: { count: 500 }\n      buffer: 64KiB\n      buffer_on_disk: 100MB\n      retry: { first: 1ms, most: 20ms }\n";
+    let more = "  seen: { from: in, file: { path: seen.ndjson, visible: at_once, mode: append } }\ncheckpoint: { every: 50ms }";
+    let home = home(&to, &format!("{options}{more}"), 30_000, "");
+    let outbox = home.path().join(".millstream/t.db.outbox/out");
+    for _ in 0..3 {
+        let mut child = start(home.path());
+        until("all rows at the other sink", || read(home.path(), "seen.ndjson").lines().count() == 30_000);
+        until("their place on the disk", || size(&outbox) > 1 << 20);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    to.listen();
+    let mut child = start(home.path());
+    until("some rows", || to.came().len() > 20);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = run(home.path(), &["run", "t.yaml"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let mut seen = std::collections::BTreeSet::new();
+    let first: Vec<u64> = numbers(&to.came()).into_iter().filter(|n| seen.insert(*n)).collect();
+    assert_eq!(first, all(30_000));
+    assert_eq!(read(home.path(), "seen.ndjson").lines().count(), 30_000);
+}
+
 fn held_rows(status: &serde_json::Value) -> u64 {
     match status {
         serde_json::Value::Object(map) => map

@@ -130,7 +130,7 @@ pub fn ended_sources(pipeline: &Pipeline) -> Vec<Input> {
 pub fn open_sinks(
     pipeline: &Pipeline,
     order: &[NodeId],
-    marks: Option<&HashMap<String, BTreeMap<String, String>>>,
+    (marks, state): (Option<&HashMap<String, BTreeMap<String, String>>>, &Path),
     links: &mut Links,
 ) -> Result<Vec<Box<dyn Sink>>, String> {
     let mut sinks = Vec::new();
@@ -149,12 +149,20 @@ pub fn open_sinks(
             _ => None,
         };
         let marks = marks.map(|marks| marks.get(&node.name).cloned().unwrap_or_default());
-        let own = OpenContext { marks, ..context(pipeline, node, header) };
+        let own = OpenContext { marks, journal: outbox_of(state, &node.name), ..context(pipeline, node, header) };
         links.push((node.name.clone(), own.link.clone()));
         let opened = (kind.open)(&sink.options, own);
         sinks.push(opened.map_err(|e| format!("sink `{}`: {}", node.name, e.message()))?);
     }
     Ok(sinks)
+}
+
+/// Where a sink may keep rows that wait.
+fn outbox_of(state: &Path, sink: &str) -> PathBuf {
+    let mut directory = state.as_os_str().to_owned();
+    directory.push(".outbox");
+    // Names are plain: letters, digits and underscores.
+    Path::new(&directory).join(sink)
 }
 
 fn context(pipeline: &Pipeline, node: &Node, header: Option<Vec<u8>>) -> OpenContext {

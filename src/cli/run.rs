@@ -122,7 +122,7 @@ fn run_on(
     }
     let mut links = links_of(pipeline, &inputs);
     let marks = resumed.as_ref().map(|resumed| &resumed.marks);
-    let sinks = open_sinks(pipeline, &graph.sink_nodes(), marks, &mut links)?;
+    let sinks = open_sinks(pipeline, &graph.sink_nodes(), (marks, path), &mut links)?;
     interrupts.show(links);
     if let Some(resumed) = resumed.as_ref().filter(|_| !quiet) {
         say(&format!("{}: goes on from checkpoint {}", pipeline.plan.name, resumed.epoch));

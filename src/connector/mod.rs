@@ -297,7 +297,7 @@ pub struct OpenContext {
     pub json: bool,
     /// Of a source: the names of metadata that the pipeline reads, `topic` for `meta.topic`.
     pub meta: Vec<String>,
-    /// Of a source: the directory in which it may keep what it was given until a checkpoint holds it.
+    /// The directory in which a source may keep what it was given until a checkpoint holds it, and a sink rows that wait.
     pub journal: PathBuf,
     /// Of a sink: where it says whether it reaches what it sends to.
     pub link: Link,

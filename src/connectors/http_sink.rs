@@ -83,6 +83,10 @@ pub struct Options {
     /// Bytes of rows that wait before what feeds the sink is held back.
     #[serde(default = "default_buffer")]
     pub buffer: Size,
+    /// Bytes of rows that wait on the disk, beside the state, when `buffer` is full; only then what feeds the sink is held
+    /// back. Left out: none do.
+    #[serde(default)]
+    pub buffer_on_disk: Option<Size>,
     /// When rows are sent.
     #[serde(default)]
     pub latency: Latency,
@@ -173,6 +177,7 @@ impl Options {
             retry: self.retry,
             latency: self.latency,
             buffer: self.buffer,
+            buffer_on_disk: self.buffer_on_disk,
             concurrency: self.concurrency.map_or(if self.key.is_some() { 16 } else { 1 }, usize::from),
             key: taken.key.map(|key| key.templates()),
             templates: taken.templates.len(),

@@ -89,6 +89,10 @@ pub struct Options {
     /// Bytes of rows that wait at most before what feeds the sink is held back.
     #[serde(default = "default_buffer")]
     pub buffer: Size,
+    /// Bytes of rows that wait on the disk, beside the state, when `buffer` is full; only then what feeds the sink is held
+    /// back. Left out: none do.
+    #[serde(default)]
+    pub buffer_on_disk: Option<Size>,
 }
 
 fn default_qos() -> u8 {
@@ -127,6 +131,7 @@ impl Options {
             retry: Retry::default(),
             latency: self.latency,
             buffer: self.buffer,
+            buffer_on_disk: self.buffer_on_disk,
             concurrency: CONCURRENCY,
             key: None,
             templates: self.taken().templates.len(),

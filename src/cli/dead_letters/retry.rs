@@ -1,6 +1,7 @@
 //! `millstream dead-letters retry`: rows that nobody could take are sent again.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::cli::exit;
 use crate::cli::load::{open_sinks, print};
@@ -37,10 +38,10 @@ pub fn run(args: &Args) -> Result<u8, u8> {
     let (pipeline, path) = args.target.load()?;
     args.target.exists(&path)?;
     let Opened { pause: _pause, file } = open_to_write(&path, &args.target, "dead-letters retry")?;
-    send(&pipeline, file, args).map_err(|why| failed(&why))
+    send(&pipeline, (file, &path), args).map_err(|why| failed(&why))
 }
 
-fn send(pipeline: &Pipeline, mut file: StateFile, args: &Args) -> Result<u8, String> {
+fn send(pipeline: &Pipeline, (mut file, state): (StateFile, &Path), args: &Args) -> Result<u8, String> {
     let plan = &pipeline.plan;
     let over = file.reopen();
     let Some(kept) = file.kept().filter(|kept| kept.epoch > 0) else {
@@ -83,7 +84,7 @@ fn send(pipeline: &Pipeline, mut file: StateFile, args: &Args) -> Result<u8, Str
             true => sinks_of(plan, &letters),
             false => lower(plan, Lowering { shares: 1, track: false })?.sink_nodes(),
         };
-        let sinks = open_sinks(pipeline, &nodes, Some(&resumed.marks), &mut Vec::new())?;
+        let sinks = open_sinks(pipeline, &nodes, (Some(&resumed.marks), state), &mut Vec::new())?;
         retry.commit(&resumed.stood, &mut keeper, nodes.into_iter().zip(sinks).collect())?
     };
     text.push_str(&said(outcome, args.dry_run));

@@ -5,6 +5,7 @@
 mod breaker;
 mod outbox;
 mod pump;
+mod spool;
 pub mod texts;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ use crate::base::tree::Node;
 use crate::connector::{BoxFuture, Encoded, End, OpenContext, Prepared, Sink, SinkError};
 use crate::data::hash::row_id;
 use pump::Shared;
+use spool::Spool;
 
 /// How long a run that was stopped waits for what is being sent.
 const STOP_WITHIN: StdDuration = StdDuration::from_secs(10);
@@ -204,6 +206,8 @@ pub struct Sending {
     pub latency: Latency,
     /// Bytes of rows that wait at most before what feeds the sink is held back.
     pub buffer: Size,
+    /// Bytes of rows that wait on the disk at most, when memory has as many as it may.
+    pub buffer_on_disk: Option<Size>,
     /// Deliveries under way at most.
     pub concurrency: usize,
     /// Which templates are the key: rows of one are sent one after the other.
@@ -239,6 +243,10 @@ impl Sending {
         }
         if self.buffer.0 < 1 << 10 {
             wrong("buffer", "a buffer has at least 1 KiB", "write for example `buffer: 16MB`");
+        }
+        if self.buffer_on_disk.is_some_and(|size| size.0 < 1 << 20) {
+            let help = "write for example `buffer_on_disk: 1GB`, or leave it out";
+            wrong("buffer_on_disk", "a buffer on the disk has at least 1 MiB", help);
         }
     }
 }
@@ -277,13 +285,15 @@ impl Sent {
         let exact = sending.latency == Latency::Exact;
         let nothing = BTreeMap::new();
         let marks = context.marks.as_ref().unwrap_or(&nothing);
-        let shared = Shared::new(sending, (&context.name, &context.link), marks).map_err(SinkError::Fatal)?;
+        let spooled = sending.buffer_on_disk.is_some() || context.journal.is_dir();
+        let spool = spooled.then(|| Spool::open(&context.journal)).transpose().map_err(SinkError::Fatal)?;
+        let shared = Shared::new(sending, (&context.name, &context.link), marks, spool).map_err(SinkError::Fatal)?;
         let shared = Arc::new(shared);
         let pump = network().map_err(SinkError::Fatal)?.spawn(pump::pump(Arc::clone(&shared), sender));
         Ok(Sent { shared, pump, exact, json: context.json, seed: context.seed, prepared_to: 0 })
     }
 
-    fn take(&mut self, rows: &Encoded) {
+    fn rows(&self, rows: &Encoded) -> Vec<Row> {
         // Rows that are alike because one input row made them both.
         let mut alike: HashMap<u128, u32> = HashMap::new();
         let starts = std::iter::once(0).chain(rows.ends.iter().copied());
@@ -300,30 +310,30 @@ impl Sent {
                 id: row_id(self.seed, &what),
             });
         }
-        self.shared.add(made, !self.exact);
+        made
     }
 
-    fn hand_out(&mut self) -> Prepared {
+    async fn hand_out(&mut self) -> Result<Prepared, SinkError> {
         let (prepared, to) = self.shared.hand_out(self.json);
         self.prepared_to = to;
-        prepared
+        self.shared.until_durable().await.map_err(SinkError::Fatal)?;
+        Ok(prepared)
     }
 }
 
 impl Sink for Sent {
     fn deliver<'a>(&'a mut self, rows: &'a Encoded) -> BoxFuture<'a, Result<(), SinkError>> {
-        self.take(rows);
-        Box::pin(std::future::ready(Ok(())))
+        let rows = self.rows(rows);
+        Box::pin(async move { self.shared.add_all(rows, !self.exact).await.map_err(SinkError::Fatal) })
     }
 
     fn prepare(&mut self) -> BoxFuture<'_, Result<Prepared, SinkError>> {
-        let prepared = self.hand_out();
-        Box::pin(std::future::ready(Ok(prepared)))
+        Box::pin(self.hand_out())
     }
 
     fn committed(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
         self.shared.release(self.prepared_to);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(self.shared.committed().map_err(SinkError::Fatal)))
     }
 
     fn finish(&mut self, end: End) -> BoxFuture<'_, Result<Prepared, SinkError>> {
@@ -336,7 +346,7 @@ impl Sink for Sent {
                     let _ = tokio::time::timeout(STOP_WITHIN, well).await;
                 }
             }
-            Ok(self.hand_out())
+            self.hand_out().await
         })
     }
 

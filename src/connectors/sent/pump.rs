@@ -1,6 +1,7 @@
 //! Puts rows together and sends them, for as long as the sink is open.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,10 +11,12 @@ use tokio::sync::Notify;
 
 use super::breaker::{Breaker, wait};
 use super::outbox::Outbox;
+use super::spool::Spool;
 use super::texts::key_of;
 use super::{Delivery, NotSent, Row, Sender, Sending};
 use crate::connector::{BoxFuture, Link, Prepared, Refused};
 use crate::data::hash::row_id;
+use crate::store::journal::JournalError;
 
 /// What the sink and its pump share.
 pub(super) struct Shared {
@@ -40,6 +43,8 @@ struct State {
     last: bool,
     sent: u64,
     refused: Vec<(Arc<Row>, String)>,
+    /// Why the sink cannot go on.
+    failed: Option<String>,
 }
 
 /// Rows that go one after the other.
@@ -64,17 +69,12 @@ impl Shared {
         sending: Sending,
         (name, link): (&str, &Link),
         marks: &BTreeMap<String, String>,
+        spool: Option<Spool>,
     ) -> Result<Shared, String> {
-        let outbox = Outbox::restore(marks)?;
-        let mut state = State { released: outbox.end(), laid: outbox.base(), outbox, ..State::default() };
-        let changed = |row: &Arc<Row>| row.rendered.len() != sending.templates;
-        for number in state.outbox.base()..state.outbox.end() {
-            if state.outbox.get(number).is_some_and(changed)
-                && let Some(row) = state.outbox.remove(number)
-            {
-                state.refused.push((row, "the sink has other templates than when the row was made for it".to_owned()));
-            }
-        }
+        let outbox = Outbox::restore(marks, spool)?;
+        let mut state = State { released: outbox.last(), laid: outbox.base(), outbox, ..State::default() };
+        let there = state.outbox.base()..state.outbox.end();
+        state.refuse_changed(there, sending.templates);
         let lanes = if sending.key.is_some() { sending.concurrency } else { 1 };
         state.lanes.resize_with(lanes, Lane::default);
         let (first, most) = (sending.retry.first.0.to_std(), sending.retry.most.0.to_std());
@@ -93,15 +93,51 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes rows; whether they may be sent at once.
-    pub(super) fn add(&self, rows: Vec<Row>, release: bool) {
+    /// Takes rows; whether they may be sent at once. Gives back those that the disk is not ready for.
+    fn add(&self, rows: Vec<Row>, release: bool) -> Result<Vec<Row>, String> {
         let mut state = self.state();
-        rows.into_iter().for_each(|row| state.outbox.push(Arc::new(row)));
+        if let Some(why) = &state.failed {
+            return Err(why.clone());
+        }
+        let memory = self.sending.buffer_on_disk.map(|_| self.sending.buffer.0);
+        let left = state.outbox.add(rows, memory)?;
         if release {
-            state.released = state.outbox.end();
+            state.released = state.outbox.last();
         }
         drop(state);
         self.more.notify_one();
+        Ok(left)
+    }
+
+    /// The same, waiting for the disk.
+    pub(super) async fn add_all(&self, mut rows: Vec<Row>, release: bool) -> Result<(), String> {
+        loop {
+            rows = self.add(rows, release)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(DISK_WAIT).await;
+        }
+    }
+
+    /// Waits until what was handed out last is on the disk, where it is not in what was handed out itself.
+    pub(super) async fn until_durable(&self) -> Result<(), String> {
+        let (before, journal) = {
+            let state = self.state();
+            if let Some(why) = &state.failed {
+                return Err(why.clone());
+            }
+            (state.outbox.spooled_before(), state.outbox.spool().map(Spool::journal))
+        };
+        match journal {
+            Some(journal) => journal.until_durable(before).await.map_err(JournalError::into_message),
+            None => Ok(()),
+        }
+    }
+
+    /// A checkpoint holds what was handed out.
+    pub(super) fn committed(&self) -> Result<(), String> {
+        self.state().outbox.committed()
     }
 
     /// Rows before a number may be sent.
@@ -127,7 +163,7 @@ impl Shared {
             sent: std::mem::take(&mut state.sent),
             held: state.outbox.left as u64,
         };
-        (prepared, state.outbox.end())
+        (prepared, state.outbox.last())
     }
 
     /// Waits for something about what is left; `done` may be true at once.
@@ -144,7 +180,12 @@ impl Shared {
     }
 
     pub(super) async fn until_room(&self) {
-        self.until(|outbox| (outbox.bytes as u64) < self.sending.buffer.0).await;
+        let (memory, disk) = (self.sending.buffer.0, self.sending.buffer_on_disk.map_or(0, |size| size.0));
+        let room = |outbox: &Outbox| match outbox.has_spooled() {
+            true => outbox.spooled_bytes() < disk,
+            false => (outbox.bytes as u64) < memory || disk > 0,
+        };
+        self.until(room).await;
     }
 
     pub(super) async fn until_all_is_sent(&self) {
@@ -169,7 +210,9 @@ impl Shared {
         let mut state = self.state();
         let state = &mut *state;
         let now = Instant::now();
+        let mut later = state.load(self.sending.buffer.0 / 2, self.sending.templates).then(|| now + DISK_WAIT);
         let to = state.released.min(state.outbox.end());
+        state.laid = state.laid.max(state.outbox.base());
         while state.laid < to {
             let number = state.laid;
             state.laid += 1;
@@ -186,7 +229,7 @@ impl Shared {
         }
         let mut free = self.sending.concurrency.saturating_sub(under_way);
         let most_busy = if self.sending.key.is_some() { 1 } else { self.sending.concurrency };
-        let (mut begin, mut later) = (Vec::new(), None::<Instant>);
+        let mut begin = Vec::new();
         for (at, lane) in state.lanes.iter_mut().enumerate() {
             while free > 0 && lane.busy < most_busy && !lane.rows.is_empty() {
                 let (numbers, delivery, full) = self.gather(&state.outbox, &lane.rows);
@@ -315,6 +358,34 @@ impl Shared {
         }
     }
 }
+
+impl State {
+    /// Takes rows from the disk while memory has fewer bytes than this; whether it has to wait for the disk.
+    fn load(&mut self, least: u64, templates: usize) -> bool {
+        while self.failed.is_none() && self.outbox.has_spooled() && (self.outbox.bytes as u64) < least {
+            match self.outbox.load() {
+                Ok(Some(there)) => self.refuse_changed(there, templates),
+                Ok(None) => return true,
+                Err(why) => self.failed = Some(why),
+            }
+        }
+        false
+    }
+
+    /// Refuses rows that were made for other templates than the sink has.
+    fn refuse_changed(&mut self, there: Range<u64>, templates: usize) {
+        for number in there {
+            if self.outbox.get(number).is_some_and(|row| row.rendered.len() != templates)
+                && let Some(row) = self.outbox.remove(number)
+            {
+                self.refused.push((row, "the sink has other templates than when the row was made for it".to_owned()));
+            }
+        }
+    }
+}
+
+/// How long it waits before it asks the disk again.
+const DISK_WAIT: Duration = Duration::from_millis(2);
 
 /// The longest wait of one delivery that the other side is granted when it asks for one.
 const MOST_WAIT: Duration = Duration::from_secs(3600);

@@ -275,20 +275,28 @@ impl Journal {
         self.shared.room.notified()
     }
 
+    /// Whether the record of a sequence number is durable.
+    pub fn is_durable(&self, sequence: u64) -> bool {
+        lock(&self.shared.state).durable > sequence
+    }
+
     /// Waits until every record before a sequence number is durable.
     pub async fn until_durable(&self, before: u64) -> Result<(), JournalError> {
         loop {
             // Made first, it misses nothing.
             let told = self.room();
-            let state = lock(&self.shared.state);
-            if state.durable >= before {
+            if self.reached(before)? {
                 return Ok(());
             }
-            if let Some(why) = &state.failed {
-                return Err(why.clone());
-            }
-            drop(state);
             told.await;
+        }
+    }
+
+    fn reached(&self, before: u64) -> Result<bool, JournalError> {
+        let state = lock(&self.shared.state);
+        match &state.failed {
+            Some(why) if state.durable < before => Err(why.clone()),
+            _ => Ok(state.durable >= before),
         }
     }
 
