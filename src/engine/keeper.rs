@@ -37,6 +37,8 @@ pub struct StateKeeper {
     sent_again: Vec<u64>,
     /// Where partitions stood at the last commit.
     partitions: HashMap<(String, String), PartitionRow>,
+    /// All input was taken: whatever ends the run now, the next one must not take up what steps kept before that.
+    finishing: bool,
 }
 
 /// The input of rows that were dead letters and are sent again.
@@ -74,6 +76,7 @@ impl StateKeeper {
             sent_again: Vec::new(),
             partitions: HashMap::new(),
             sources,
+            finishing: false,
             file,
         };
         let resumed = keeper.resume();
@@ -124,7 +127,8 @@ impl StateKeeper {
         for mark in &kept.marks {
             marks.entry(mark.sink.clone()).or_default().insert(mark.key.clone(), mark.value.clone());
         }
-        Some(Resumed { stood, marks, epoch: kept.epoch, finishing: kept.status == Status::Finishing })
+        self.finishing = kept.status == Status::Finishing;
+        Some(Resumed { stood, marks, epoch: kept.epoch, finishing: self.finishing })
     }
 
     fn partitions(
@@ -295,6 +299,8 @@ impl Kept for StateKeeper {
 
 impl Keeper for StateKeeper {
     fn commit(&mut self, epoch: Epoch, status: Status) -> Result<(), String> {
+        self.finishing |= status == Status::Finishing;
+        let status = if self.finishing { Status::Finishing } else { status };
         let dead_letters = self.count(epoch.counted);
         self.held.iter_mut().for_each(|held| *held = 0);
         self.hold(epoch.held);
@@ -321,7 +327,7 @@ impl Keeper for StateKeeper {
     }
 
     fn settle(&mut self, epoch: Epoch, status: Status) -> Result<(), String> {
-        self.mark(status, Some(epoch))
+        self.mark(if self.finishing { Status::Finishing } else { status }, Some(epoch))
     }
 
     fn restored(&mut self, held: &HashMap<NodeId, u64>) {
@@ -337,7 +343,7 @@ impl Keeper for StateKeeper {
 
     fn failed(&mut self) {
         // It has failed already; that the state does not say so leads nobody astray.
-        let _ = self.mark(Status::Failed, None);
+        let _ = self.mark(if self.finishing { Status::Finishing } else { Status::Failed }, None);
     }
 
     fn tidy(&mut self, budget: Duration) -> Result<bool, String> {
