@@ -55,6 +55,8 @@
 //! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::silence` |
 //! | how live inputs meet again as they met | `engine::turns`, `engine::turn_log` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
+//! | how much leaves at once; slices of ticks | `engine::ops::window` (its `closing` modules), `engine::gather` |
+//! | how a step's keys are found and ordered | `engine::ops::window::keys`, `engine::ops::window::ordered` |
 //! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch`, `engine::epochs` |
 //! | how keys are encoded while they go on changing | `engine::ops::window::keys`, `engine::ops::window::frozen` |
 //! | how state is read back | `engine::restore` |
@@ -89,7 +91,8 @@
 //!
 //! # Glossary
 //! *partition*: what has an order of its own, a file of a glob; *block*: whole records of one partition; *chunk*: bytes
-//! as a source brings them; *tick*: a piece of the one order of all input; *ordinal*: a row's place in its block or tick;
+//! as a source brings them; *tick*: a piece of the one order of all input; *slice*: a part of what leaves, or is encoded, at
+//! once; *ordinal*: a row's place in its block or tick;
 //! *share*: the part of a step's keys that one worker has; *flow*: stateless steps between two exchanges; *place*: where
 //! something stands in a file or a row's text; *delivery*: rows that are sent together; *outbox*: rows that are not taken yet;
 //! *link*: a connector's connection; *turn*: something that decided how live inputs met.

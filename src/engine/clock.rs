@@ -31,6 +31,15 @@ impl Watermarks {
         self.steps.last().map_or(self.start, |(_, at)| *at)
     }
 
+    /// The part whose steps lie in these ordinals.
+    #[must_use]
+    pub fn within(&self, ordinals: std::ops::Range<u32>) -> Self {
+        let place = |ordinal: u32| self.steps.partition_point(|(step, _)| *step < ordinal);
+        let (from, to) = (place(ordinals.start), place(ordinals.end));
+        let start = from.checked_sub(1).and_then(|before| self.steps.get(before)).map_or(self.start, |(_, at)| *at);
+        Watermarks { start, steps: self.steps.get(from..to).unwrap_or_default().to_vec() }
+    }
+
     /// Adds a step if it moves the watermark. A second step of one ordinal replaces the first.
     pub fn advance(&mut self, ordinal: u32, to: Timestamp) {
         if to <= self.end() {

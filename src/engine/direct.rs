@@ -260,16 +260,21 @@ impl Direct {
     fn work(&mut self, ready: Vec<Ready>) -> Result<(), String> {
         let mut queue: VecDeque<Ready> = ready.into();
         while let Some(work) = queue.pop_front() {
-            let sequence = match work {
+            let (sequence, slice) = match work {
                 Ready::Stage { reader, share, input } => {
-                    let sequence = input.sequence;
-                    if let Some(stage) = self.stages.get_mut(reader).and_then(|s| s.get_mut(share)) {
+                    let stage = self.stages.get_mut(reader).and_then(|s| s.get_mut(share));
+                    let Some(stage) = stage else { continue };
+                    loop {
                         self.job.slice(stage)?;
-                        queue.extend(self.job.tick(reader, stage, input)?);
+                        let (ready, whole) = self.job.tick(reader, stage, &input)?;
+                        queue.extend(ready);
+                        if whole {
+                            break;
+                        }
                     }
-                    sequence
+                    (input.sequence, input.slice)
                 }
-                Ready::Sink { reader, sequence, lines, .. } => {
+                Ready::Sink { reader, sequence, slice, lines, .. } => {
                     let sink = self.job.graph.readers.get(reader).map(|r| &r.kind);
                     if let Some(ReaderKind::Sink(sink)) = sink
                         && let Some(output) = self.outputs.get_mut(*sink)
@@ -277,9 +282,12 @@ impl Direct {
                     {
                         output.push(lines);
                     }
-                    sequence
+                    (sequence, slice)
                 }
             };
+            if slice.more {
+                continue;
+            }
             let Some(info) = self.job.done(sequence) else { continue };
             self.last |= info.last;
             if info.barrier {

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use crate::base::time::Timestamp;
-use crate::connector::Encoded;
 use crate::data::batch::{Batch, RowError};
-use crate::data::column::{ColumnBuilder, as_u32};
+use crate::data::column::ColumnBuilder;
 use crate::data::json;
 use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::Val;
@@ -17,6 +16,7 @@ use crate::store::rows::{Cause, Origin};
 use super::action::{Action, Outcome, Tools};
 use super::actions::join::origin_of;
 use super::ledger::{Counted, Letter, Sample};
+use super::parcel::Parcel;
 
 /// Where a batch goes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,25 +94,6 @@ pub struct Flow {
     pub needed: Demand,
 }
 
-/// What leaves a flow at an exit.
-#[derive(Clone, Debug)]
-pub enum Parcel {
-    /// Rows for a step with state, with the hash of each row's key.
-    Rows(Batch, Vec<u64>),
-    /// Rows for a sink, with their ordinals.
-    Lines(Vec<u32>, Encoded),
-}
-
-impl Parcel {
-    /// How many rows there are.
-    pub fn rows(&self) -> usize {
-        match self {
-            Parcel::Rows(batch, _) => batch.rows,
-            Parcel::Lines(ordinals, _) => ordinals.len(),
-        }
-    }
-}
-
 /// A row that failed, with what it was.
 #[derive(Clone, Debug)]
 pub struct Failed {
@@ -145,6 +126,8 @@ pub struct FlowRunner {
     pub failure: Option<String>,
     /// The number of the input, for samples.
     pub sequence: u64,
+    /// What to add to ordinals to tell rows of one input apart that come in slices.
+    pub before: u32,
 }
 
 impl FlowRunner {
@@ -160,6 +143,7 @@ impl FlowRunner {
             counted: Counted::default(),
             failure: None,
             sequence: 0,
+            before: 0,
         }
     }
 
@@ -379,7 +363,7 @@ impl FlowRunner {
         if info.on_error != OnError::Drop {
             entry.tally.dead += failed.len() as u64;
             for row in failed {
-                let order = (self.sequence, row.ordinal);
+                let order = (self.sequence, row.ordinal.saturating_add(self.before));
                 if entry.wants(order) {
                     let original = String::from_utf8_lossy(&row.original).into_owned();
                     entry.sample(Sample { order, reason: row.reason.clone(), place: row.place.clone(), original });
@@ -454,24 +438,4 @@ fn error_batch(fields: &ErrorFields, entry: &str, failed: &[Failed]) -> Batch {
     put(fields.place, &|f| f.place.clone());
     put(fields.original, &|f| String::from_utf8_lossy(&f.original).into_owned());
     batch
-}
-
-/// Puts lines of several parcels in an order: part and row.
-pub fn weave_lines(parts: &[&Encoded], order: &[weave::Pick]) -> Encoded {
-    let templates = parts.iter().map(|e| e.rendered.len()).max().unwrap_or(0);
-    let mut woven = Encoded { rendered: vec![Vec::with_capacity(order.len()); templates], ..Encoded::default() };
-    for pick in order {
-        let Some(part) = parts.get(pick.part as usize) else { continue };
-        let row = pick.row as usize;
-        let start = row.checked_sub(1).and_then(|before| part.ends.get(before)).copied().unwrap_or(0) as usize;
-        let end = part.ends.get(row).copied().unwrap_or(0) as usize;
-        woven.text.extend_from_slice(part.text.get(start..end).unwrap_or_default());
-        woven.ends.push(as_u32(woven.text.len()));
-        for (texts, from) in woven.rendered.iter_mut().zip(&part.rendered) {
-            texts.extend(from.get(row).cloned());
-        }
-        woven.times.extend(part.times.get(row));
-        woven.ids.extend(part.ids.get(row));
-    }
-    woven
 }

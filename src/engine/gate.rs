@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crate::base::time::Timestamp;
 
 use super::clock::Watermarks;
-use super::flow::Parcel;
 use super::ledger::Counted;
+use super::parcel::Parcel;
 use super::partition::{Arrival, Mapped, Partition, PartitionSpec, PartitionState};
 use super::segment::{Join, Segment, join_segments};
 use super::standing::Standing;

@@ -10,20 +10,22 @@ use crate::base::fault;
 use crate::base::limit::SLICE_KEYS;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Encoded, Prepared};
+use crate::data::column::as_u32;
 use crate::plan::NodeId;
 
 use super::action::Tools;
 use super::clock::Watermarks;
 use super::epoch::{Epoch, Resume, Stood};
 use super::epochs::Epochs;
-use super::flow::Parcel;
 use super::gate::{Gate, Tick};
+use super::gather::{Gather, Gathered, Part, Slice, gather_lines, gather_rows};
 use super::ledger::{Counted, Ledger, Total};
 use super::lower::{Graph, ReaderKind};
 use super::map::{MapInput, Mapper};
+use super::parcel::Parcel;
 use super::partition::{Arrival, Mapped, PartitionSpec, PartitionState};
 use super::refused;
-use super::stage::{Gather, Part, Stage, StageInput, gather_lines, gather_rows, share};
+use super::stage::{Stage, StageInput, Ticked, share};
 use super::state::StateRow;
 use super::turn_log::TurnLog;
 
@@ -34,7 +36,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Something that can be done now.
 pub enum Ready {
-    /// A share of a step takes a tick; ticks of one share are done in sequence.
+    /// A share of a step takes a slice of a tick; those of one share are done in sequence.
     Stage {
         /// Index of the reader.
         reader: usize,
@@ -43,12 +45,14 @@ pub enum Ready {
         /// What it takes.
         input: StageInput,
     },
-    /// A sink takes lines; ticks of one sink are delivered in sequence.
+    /// A sink takes lines; slices of ticks are delivered in sequence.
     Sink {
         /// Index of the reader.
         reader: usize,
         /// Number of the tick.
         sequence: u64,
+        /// Which slice of it.
+        slice: Slice,
         /// What it takes.
         lines: Encoded,
         /// Whether the sink is asked afterwards what it has to remember.
@@ -287,28 +291,31 @@ impl Job {
         lock(&self.gate).watermark()
     }
 
-    /// A share of a step takes a tick.
-    pub fn tick(&self, reader: usize, stage: &mut Stage, input: StageInput) -> Result<Vec<Ready>, String> {
-        let (parcels, ranks) = stage.tick(&input);
+    /// A share of a step takes a slice of a tick, or goes on with one that it is not through with: what can be done then, and
+    /// whether it is through.
+    pub fn tick(&self, reader: usize, stage: &mut Stage, input: &StageInput) -> Result<(Vec<Ready>, bool), String> {
+        let Ticked { parcels, ranks, whole } = stage.tick(input);
         self.count(&stage.runner.counted);
         stage.since.add(std::mem::take(&mut stage.runner.counted));
         if let Some(failure) = stage.runner.failure.take() {
             return Err(failure);
         }
+        let mut ready = Vec::new();
         let Some(ReaderKind::Stage(spec, _)) = self.graph.readers.get(reader).map(|r| &r.kind) else {
-            return Ok(Vec::new());
+            return Ok((ready, whole));
         };
-        if input.barrier {
+        let more = input.slice.more || !whole;
+        if input.barrier && !more {
             self.cut(spec.node, stage, input.sequence)?;
         }
-        let mut ready = Vec::new();
         let maker = u32::try_from(self.graph.sources.len() + reader).unwrap_or(u32::MAX);
         let mut parcels = parcels.into_iter();
         for exit in &spec.exits {
-            let part = Part { maker, parcel: parcels.next().flatten(), ranks: Some(Arc::clone(&ranks)) };
+            let (parcel, ranks) = (parcels.next().flatten(), Some(Arc::clone(&ranks)));
+            let part = Part { maker: (maker, input.share), parcel, ranks, more };
             self.add(*exit, input.sequence, part, &mut ready);
         }
-        Ok(ready)
+        Ok((ready, whole))
     }
 
     /// A barrier has come to a share of a step: what changed until now is set apart, and a first slice of it is encoded,
@@ -425,7 +432,7 @@ impl Job {
                 let mut of_source = parcels.remove(&index).unwrap_or_default().into_iter();
                 let maker = u32::try_from(index).unwrap_or(u32::MAX);
                 for exit in &source.exits {
-                    let part = Part { maker, parcel: of_source.next().flatten(), ranks: None };
+                    let part = Part { maker: (maker, 0), parcel: of_source.next().flatten(), ranks: None, more: false };
                     self.add(*exit, tick.sequence, part, &mut ready);
                 }
             }
@@ -434,21 +441,25 @@ impl Job {
     }
 
     fn add(&self, reader: usize, sequence: u64, part: Part, ready: &mut Vec<Ready>) {
-        let Some(parts) = self.gathers.get(reader).and_then(|g| g.add(sequence, part)) else { return };
+        let Some(gathered) = self.gathers.get(reader).and_then(|g| g.add(sequence, part)) else { return };
+        let Gathered { parts, slice, ordinals } = gathered;
         let Some(spec) = self.graph.readers.get(reader) else { return };
         match &spec.kind {
             ReaderKind::Sink(_) => {
                 let info = lock(&self.ticks).get(&sequence).cloned();
-                let barrier = info.as_ref().is_some_and(|info| info.barrier);
+                let barrier = !slice.more && info.as_ref().is_some_and(|info| info.barrier);
                 let written = info.filter(|_| spec.early).map_or(0, |info| info.written);
-                ready.push(Ready::Sink { reader, sequence, lines: gather_lines(parts), barrier, written });
+                ready.push(Ready::Sink { reader, sequence, slice, lines: gather_lines(parts), barrier, written });
             }
             ReaderKind::Stage(stage, set) => {
                 let info = lock(&self.ticks).get(&sequence).cloned();
                 let (Some(info), Some(tools)) = (info, self.tools.get(reader)) else { return };
                 let (batch, hashes) = gather_rows(parts, &mut lock(tools));
                 let still = || Arc::new(Watermarks::still(Timestamp::MIN));
-                let watermarks = info.watermarks.get(*set).cloned().unwrap_or_else(still);
+                let mut watermarks = info.watermarks.get(*set).cloned().unwrap_or_else(still);
+                if slice.number > 0 || slice.more {
+                    watermarks = Arc::new(watermarks.within(ordinals));
+                }
                 let watermarks =
                     if spec.behind > TimeSpan::ZERO { Arc::new(watermarks.behind(spec.behind)) } else { watermarks };
                 let shared = share(&hashes, batch.rows, stage.shares);
@@ -456,6 +467,8 @@ impl Job {
                 for (index, rows) in shared.into_iter().enumerate() {
                     let input = StageInput {
                         sequence,
+                        slice,
+                        share: as_u32(index),
                         batch: Arc::clone(&batch),
                         hashes: Arc::clone(&hashes),
                         rows,

@@ -18,9 +18,10 @@ use crate::expr::Program;
 use crate::plan::Port;
 use crate::store::rows::Origin;
 
-use super::flow::{Failed, Flow, FlowContext, FlowRunner, Parcel};
+use super::flow::{Failed, Flow, FlowContext, FlowRunner};
 use super::ledger::Counted;
 use super::missing::Watch;
+use super::parcel::Parcel;
 use super::partition::{Mapped, Starts};
 
 /// A source as workers see it.

@@ -5,7 +5,8 @@
 //!        ─▶ steps with state (a worker a share of the keys, ticks in order) + their flows ─▶ … ─▶ sinks (in order)
 //! ```
 //! A tick is a piece of the one order of all input. Every step and sink takes ticks in sequence and knows the exact
-//! watermark at every row of it, so that neither the size of blocks nor the number of workers shows in the output.
+//! watermark at every row of it, so that neither the size of blocks nor the number of workers shows in the output. What a
+//! step lets go at once may be much; then it hands the tick on in slices ([`gather`]).
 
 pub mod action;
 pub mod actions;
@@ -17,6 +18,7 @@ pub mod epoch;
 mod epochs;
 pub mod flow;
 pub mod gate;
+pub mod gather;
 pub mod job;
 pub mod keeper;
 pub mod kept;
@@ -26,6 +28,7 @@ pub mod lower;
 pub mod map;
 pub mod missing;
 pub mod ops;
+pub mod parcel;
 pub mod partition;
 mod refused;
 pub mod rehearse;

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::Place;
 
-use super::flow::Parcel;
 use super::ledger::Counted;
 use super::map::Decoded;
+use super::parcel::Parcel;
 
 /// What a worker made of one block.
 #[derive(Debug)]

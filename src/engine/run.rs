@@ -3,7 +3,6 @@
 //! Memory is bounded by leave to read: a partition's reader has leave for a few blocks and gets it back when the tick
 //! that took the block's last row has gone through every sink.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
@@ -169,7 +168,7 @@ pub fn run(
         let (sender, receiver) = unbounded_channel();
         let behind = Arc::new(Behind::default());
         receivers.push((receiver, Arc::clone(&behind)));
-        senders.push(SinkSlot { reader, waiting: BTreeMap::new(), next: 0, sender: Some(sender), behind });
+        senders.push(SinkSlot { reader, sender: Some(sender), behind, ..SinkSlot::default() });
     }
     let mut sinks = sinks;
     if stood.is_none()

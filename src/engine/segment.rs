@@ -7,10 +7,10 @@ use crate::data::batch::Batch;
 use crate::data::column::as_u32;
 use crate::data::weave::{self, Pick};
 
-use super::flow::{Parcel, weave_lines};
+use super::gather::make_alike;
 use super::job::{Job, lock};
+use super::parcel::{Parcel, weave_lines};
 use super::partition::Mapped;
-use super::stage::make_alike;
 
 /// Rows of one block that a tick takes.
 #[derive(Debug)]
@@ -77,10 +77,7 @@ impl Job {
         // A block has a segment for each of its turns, and with many partitions a turn may be a single row.
         let mut known: HashMap<*const Parcel, u32> = HashMap::new();
         for (parcel, from, to, base) in parts {
-            let of_parcel: &[u32] = match parcel {
-                Parcel::Rows(batch, _) => &batch.ordinals,
-                Parcel::Lines(ordinals, _) => ordinals,
-            };
+            let of_parcel = parcel.ordinals();
             let next = as_u32(known.len());
             let part = *known.entry(std::ptr::from_ref(parcel)).or_insert_with(|| {
                 match parcel {

@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::connector::{Encoded, End, Link};
 
 use super::commits::Commits;
+use super::gather::{Next, Slice};
 use super::job::{Job, Ready, lock};
 use super::map::MapInput;
 use super::partition::{PartitionSpec, PartitionState};
@@ -23,8 +24,10 @@ use super::stage::{Stage, StageInput};
 pub(super) struct Slot {
     pub(super) reader: usize,
     /// With when they came.
-    pub(super) waiting: BTreeMap<u64, (StageInput, Instant)>,
-    pub(super) next: u64,
+    pub(super) waiting: BTreeMap<Next, (StageInput, Instant)>,
+    pub(super) next: Next,
+    /// What it is not through with.
+    pub(super) under_way: Option<StageInput>,
     /// Absent while a worker has it.
     pub(super) stage: Option<Box<Stage>>,
     /// When it was through with its last tick.
@@ -34,12 +37,16 @@ pub(super) struct Slot {
 impl Slot {
     /// A share that has taken no tick yet.
     pub(super) fn new(reader: usize, stage: Stage) -> Slot {
-        Slot { reader, waiting: BTreeMap::new(), next: 0, stage: Some(Box::new(stage)), free: Instant::now() }
+        let stage = Some(Box::new(stage));
+        Slot { reader, waiting: BTreeMap::new(), next: (0, 0), under_way: None, stage, free: Instant::now() }
     }
 
-    /// Takes the tick that is next if it is there, with when it could have begun at the earliest.
+    /// Takes the slice of a tick that is next if it is there, with when it could have begun at the earliest.
     pub(super) fn take(&mut self) -> Option<(Box<Stage>, StageInput, Instant)> {
         self.stage.as_ref()?;
+        if let Some(input) = self.under_way.take() {
+            return Some((self.stage.take()?, input, self.free));
+        }
         let (input, came) = self.waiting.remove(&self.next)?;
         Some((self.stage.take()?, input, came.max(self.free)))
     }
@@ -67,10 +74,11 @@ pub(super) struct Queue {
 }
 
 /// The lines for a sink in order of ticks.
+#[derive(Default)]
 pub(super) struct SinkSlot {
     pub(super) reader: usize,
-    pub(super) waiting: BTreeMap<u64, (Encoded, bool, u64)>,
-    pub(super) next: u64,
+    pub(super) waiting: BTreeMap<Next, (Slice, Encoded, bool, u64)>,
+    pub(super) next: Next,
     pub(super) sender: Option<UnboundedSender<ToSink>>,
     pub(super) behind: Arc<Behind>,
 }
@@ -86,10 +94,12 @@ pub(super) struct Behind {
 
 /// What a sink's thread is told.
 pub(super) enum ToSink {
-    /// Rows of a tick.
+    /// Rows of a tick, or of a slice of one.
     Rows {
         /// Number of the tick.
         sequence: u64,
+        /// Whether more of it follows.
+        more: bool,
         /// They.
         lines: Encoded,
         /// Whether a checkpoint is made after them.
@@ -409,8 +419,8 @@ impl Shared {
         for work in ready {
             match work {
                 Ready::Stage { reader, share, input } => stages.push((reader, share, input)),
-                Ready::Sink { reader, sequence, lines, barrier, written } => {
-                    self.to_sink(reader, sequence, (lines, barrier, written));
+                Ready::Sink { reader, sequence, slice, lines, barrier, written } => {
+                    self.to_sink(reader, sequence, (slice, lines, barrier, written));
                 }
             }
         }
@@ -422,35 +432,36 @@ impl Shared {
         for (reader, share, input) in stages {
             let slot = queue.first_slot.get(reader).map(|first| first + share);
             if let Some(slot) = slot.and_then(|s| queue.slots.get_mut(s)) {
-                slot.waiting.insert(input.sequence, (input, came));
+                slot.waiting.insert((input.sequence, input.slice.number), (input, came));
             }
         }
         drop(queue);
         self.wake.notify_all();
     }
 
-    fn to_sink(&self, reader: usize, sequence: u64, lines: (Encoded, bool, u64)) {
+    fn to_sink(&self, reader: usize, sequence: u64, lines: (Slice, Encoded, bool, u64)) {
         // Ticks whose rows may wait behind a checkpoint.
         let mut through = Vec::new();
         let mut sinks = lock(&self.sinks);
         let Some(slot) = sinks.iter_mut().find(|s| s.reader == reader) else { return };
-        slot.waiting.insert(sequence, lines);
-        while let Some((lines, barrier, written)) = slot.waiting.remove(&slot.next) {
+        slot.waiting.insert((sequence, lines.0.number), lines);
+        while let Some((slice, lines, barrier, written)) = slot.waiting.remove(&slot.next) {
+            let (sequence, _) = slot.next;
             let (behind, bytes) = (&slot.behind, lines.text.len());
             let waits = behind.checkpoint.load(Ordering::Acquire);
             let told = waits && !barrier && behind.bytes.load(Ordering::Acquire) + bytes <= SINK_BYTES;
             if told {
                 behind.bytes.fetch_add(bytes, Ordering::AcqRel);
-                through.push(slot.next);
+                through.extend((!slice.more).then_some(sequence));
             }
             if barrier {
                 behind.checkpoint.store(true, Ordering::Release);
             }
             if let Some(sender) = &slot.sender {
                 // A sink that is gone has failed the run.
-                let _ = sender.send(ToSink::Rows { sequence: slot.next, lines, barrier, told, written });
+                let _ = sender.send(ToSink::Rows { sequence, more: slice.more, lines, barrier, told, written });
             }
-            slot.next += 1;
+            slot.next = slice.after(sequence);
         }
         drop(sinks);
         through.into_iter().for_each(|sequence| self.done(sequence));

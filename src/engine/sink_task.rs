@@ -27,6 +27,8 @@ const SETTLE_EVERY: Duration = Duration::from_millis(500);
 /// Rows that wait for a commit.
 struct Waiting {
     sequence: u64,
+    /// Whether more of the tick follows.
+    more: bool,
     lines: Encoded,
     barrier: bool,
     /// Whether their tick was told that they are through.
@@ -91,7 +93,7 @@ impl SinkTask<'_> {
         self.sink = None;
         self.prepared = false;
         self.let_go();
-        for rows in self.waiting.drain(..).filter(|rows| !rows.told) {
+        for rows in self.waiting.drain(..).filter(|rows| !rows.told && !rows.more) {
             self.shared.done(rows.sequence);
         }
         self.shared.reader_gone.store(true, Ordering::Release);
@@ -104,8 +106,8 @@ impl SinkTask<'_> {
 
     async fn take(&mut self, message: ToSink) -> Result<(), SinkError> {
         match message {
-            ToSink::Rows { sequence, lines, barrier, told, written } => {
-                let rows = Waiting { sequence, lines, barrier, told, written };
+            ToSink::Rows { sequence, more, lines, barrier, told, written } => {
+                let rows = Waiting { sequence, more, lines, barrier, told, written };
                 if !self.prepared {
                     return self.rows(rows).await;
                 }
@@ -155,6 +157,8 @@ impl SinkTask<'_> {
         }
         let result = self.hand_over(&rows).await;
         match &result {
+            // The tick is through with its last slice.
+            _ if rows.more => {}
             Ok(()) if !rows.told && !rows.barrier && !self.has_room() => self.held_back.push(rows.sequence),
             Ok(()) | Err(SinkError::Gone) if !rows.told => self.shared.done(rows.sequence),
             _ => {}

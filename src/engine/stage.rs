@@ -1,165 +1,21 @@
-//! A reader of ticks: gathers the parts of each tick from whoever makes them, puts them in order, and, for a step with
-//! state, runs its operator on one worker's share of the keys.
+//! A step with state: runs its operator on one worker's share of the keys, and the flow behind it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::base::time::TimeSpan;
-use crate::connector::Encoded;
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
 use crate::data::layout::{Demand, FieldId};
-use crate::data::weave::{self, Pick};
 use crate::plan::{NodeId, Port};
 
-use super::action::Tools;
 use super::clock::Watermarks;
-use super::flow::{Flow, FlowContext, FlowRunner, Parcel, weave_lines};
+use super::flow::{Flow, FlowContext, FlowRunner};
+use super::gather::Slice;
 use super::ledger::Counted;
 use super::ops::{Operator, Ranks, TickInput, TickOutput};
+use super::parcel::Parcel;
 use super::state::partition_of;
-
-/// What one maker sends a reader for one tick.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The place of its maker among the reader's, in the order written.
-    pub maker: u32,
-    /// Rows, if there are any.
-    pub parcel: Option<Parcel>,
-    /// The true place of each row when the parcel's ordinals are indexes into this.
-    pub ranks: Option<Arc<Ranks>>,
-}
-
-/// Gathers the parts of ticks.
-#[derive(Debug)]
-pub struct Gather {
-    /// How many parts make a tick.
-    pub expected: usize,
-    waiting: Mutex<HashMap<u64, Vec<Part>>>,
-}
-
-impl Gather {
-    /// For a reader whose ticks have this many parts.
-    pub fn new(expected: usize) -> Self {
-        Gather { expected, waiting: Mutex::new(HashMap::new()) }
-    }
-
-    /// Adds a part; all of the tick's if it was the last.
-    pub fn add(&self, sequence: u64, part: Part) -> Option<Vec<Part>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(|e| e.into_inner());
-        let parts = waiting.entry(sequence).or_default();
-        parts.push(part);
-        if parts.len() < self.expected { None } else { waiting.remove(&sequence) }
-    }
-}
-
-/// The order of all rows of a tick: by what caused them, then by who made them, then by rank.
-fn order_of(parts: &[Part]) -> Vec<Pick> {
-    struct Row {
-        ordinal: u32,
-        pick: Pick,
-        index: u32,
-    }
-    let mut rows: Vec<Row> = Vec::new();
-    for (at, part) in (0u32..).zip(parts) {
-        let ordinals: &[u32] = match &part.parcel {
-            Some(Parcel::Rows(batch, _)) => &batch.ordinals,
-            Some(Parcel::Lines(ordinals, _)) => ordinals,
-            None => &[],
-        };
-        for (row, index) in (0u32..).zip(ordinals) {
-            let ordinal = true_ordinal(part, *index);
-            rows.push(Row { ordinal, pick: Pick { part: at, row }, index: *index });
-        }
-    }
-    let maker = |row: &Row| parts.get(row.pick.part as usize).map_or(0, |p| p.maker);
-    rows.sort_by(|a, b| {
-        (a.ordinal, maker(a)).cmp(&(b.ordinal, maker(b))).then_with(|| {
-            if a.pick.part == b.pick.part {
-                return a.pick.row.cmp(&b.pick.row);
-            }
-            let ranks = |row: &Row| parts.get(row.pick.part as usize).and_then(|p| p.ranks.as_deref());
-            match (ranks(a), ranks(b)) {
-                (Some(x), Some(y)) => x.compare(a.index, y, b.index),
-                _ => std::cmp::Ordering::Equal,
-            }
-        })
-    });
-    rows.into_iter().map(|row| row.pick).collect()
-}
-
-fn true_ordinal(part: &Part, index: u32) -> u32 {
-    match &part.ranks {
-        Some(ranks) => ranks.list.get(index as usize).map_or(0, |rank| rank.ordinal),
-        None => index,
-    }
-}
-
-/// Parts of batches put into one, with true ordinals, and the hashes of its rows.
-pub fn gather_rows(mut parts: Vec<Part>, tools: &mut Tools) -> (Batch, Vec<u64>) {
-    parts.retain(|p| p.parcel.as_ref().is_some_and(|parcel| parcel.rows() > 0));
-    if let [only] = parts.as_mut_slice()
-        && let Some(Parcel::Rows(mut batch, hashes)) = only.parcel.take()
-    {
-        for ordinal in &mut batch.ordinals {
-            *ordinal = true_ordinal(only, *ordinal);
-        }
-        return (batch, hashes);
-    }
-    let order = order_of(&parts);
-    let ordinals = order.iter().map(|pick| ordinal_of(&parts, *pick)).collect();
-    let (mut batches, mut hashes) = (Vec::new(), Vec::new());
-    for part in parts {
-        if let Some(Parcel::Rows(batch, hash)) = part.parcel {
-            batches.push(batch);
-            hashes.push(hash);
-        }
-    }
-    make_alike(&mut batches, tools);
-    let mut batch = weave::weave(&batches, &order);
-    batch.ordinals = ordinals;
-    let hash = |pick: &Pick| hashes.get(pick.part as usize).and_then(|h| h.get(pick.row as usize)).copied();
-    let hashes = order.iter().filter_map(hash).collect();
-    (batch, hashes)
-}
-
-/// Writes edits into the text of batches that differ in them. Only nesting past the limit makes a row unreadable, and
-/// rows fail at the step that would nest them deeper: no row is lost here.
-pub fn make_alike(batches: &mut [Batch], tools: &mut Tools) {
-    if !weave::alike(batches) {
-        for batch in batches {
-            *batch = tools.reread(batch).0;
-        }
-    }
-}
-
-/// Parts of lines put into one.
-pub fn gather_lines(mut parts: Vec<Part>) -> Encoded {
-    parts.retain(|p| p.parcel.as_ref().is_some_and(|parcel| parcel.rows() > 0));
-    if let [only] = parts.as_mut_slice()
-        && let Some(Parcel::Lines(_, lines)) = only.parcel.take()
-    {
-        return lines;
-    }
-    let order = order_of(&parts);
-    let none = Encoded::default();
-    let mut lines: Vec<&Encoded> = Vec::with_capacity(parts.len());
-    for part in &parts {
-        lines.push(match &part.parcel {
-            Some(Parcel::Lines(_, lines)) => lines,
-            _ => &none,
-        });
-    }
-    weave_lines(&lines, &order)
-}
-
-fn ordinal_of(parts: &[Part], pick: Pick) -> u32 {
-    let Some(part) = parts.get(pick.part as usize) else { return 0 };
-    match &part.parcel {
-        Some(Parcel::Rows(batch, _)) => true_ordinal(part, batch.ordinals.get(pick.row as usize).copied().unwrap_or(0)),
-        _ => 0,
-    }
-}
 
 /// Which rows each of `shares` workers takes.
 pub fn share(hashes: &[u64], rows: usize, shares: usize) -> Vec<Vec<u32>> {
@@ -212,13 +68,19 @@ pub struct Stage {
     pub since: Counted,
     /// The barrier whose checkpoint waits for what this share has set apart.
     pub frozen: Option<u64>,
+    /// Rows that left in slices of the tick under way.
+    left: u32,
 }
 
-/// What a share of a step takes for one tick.
+/// What a share of a step takes for one tick, or for a slice of one.
 #[derive(Clone)]
 pub struct StageInput {
     /// Ticks are numbered.
     pub sequence: u64,
+    /// Which slice of it.
+    pub slice: Slice,
+    /// Which share.
+    pub share: u32,
     /// The whole step's input.
     pub batch: Arc<Batch>,
     /// Hashes of the rows' keys.
@@ -229,6 +91,16 @@ pub struct StageInput {
     pub watermarks: Arc<Watermarks>,
     /// Whether state is handed out after it.
     pub barrier: bool,
+}
+
+/// What a share of a step made of its input.
+pub struct Ticked {
+    /// What leaves at each exit.
+    pub parcels: Vec<Option<Parcel>>,
+    /// Where its rows stand.
+    pub ranks: Arc<Ranks>,
+    /// Whether that was all: otherwise the same input is given again, for the next slice.
+    pub whole: bool,
 }
 
 /// How many rows steps hold.
@@ -249,6 +121,7 @@ impl Stage {
             spec: Arc::clone(spec),
             since: Counted::default(),
             frozen: None,
+            left: 0,
         })
     }
 
@@ -257,12 +130,12 @@ impl Stage {
         self.spec.node
     }
 
-    /// Takes a tick: what leaves at each exit, and where its rows stand.
-    pub fn tick(&mut self, input: &StageInput) -> (Vec<Option<Parcel>>, Arc<Ranks>) {
-        self.runner.sequence = input.sequence;
+    /// Takes a tick, or goes on with one.
+    pub fn tick(&mut self, input: &StageInput) -> Ticked {
+        (self.runner.sequence, self.runner.before) = (input.sequence, self.left);
         let mut out = TickOutput::default();
-        let taken =
-            TickInput { batch: &input.batch, rows: &input.rows, hashes: &input.hashes, watermarks: &input.watermarks };
+        let StageInput { batch, rows, hashes, watermarks, .. } = input;
+        let taken = TickInput { batch, rows, hashes, watermarks, before: input.slice.before };
         self.operator.tick(&taken, &mut out);
         let mut ports = std::mem::take(&mut out.ports);
         let late: Vec<u32> = out.late.iter().map(|(row, _)| *row).collect();
@@ -284,6 +157,9 @@ impl Stage {
         {
             ports.push(errors);
         }
-        (self.runner.run(ports), Arc::new(out.ranks))
+        let whole = !out.unfinished;
+        let left = self.left.saturating_add(as_u32(out.ranks.list.len()));
+        self.left = if input.slice.more || !whole { left } else { 0 };
+        Ticked { parcels: self.runner.run(ports), ranks: Arc::new(out.ranks), whole }
     }
 }

@@ -61,21 +61,28 @@ pub(super) fn work(shared: &Shared) {
     }
 }
 
-/// A share takes a tick, and then encodes some of what a checkpoint waits for.
+/// A share takes a slice of a tick, or goes on with one, and then encodes some of what a checkpoint waits for. Between the
+/// slices that it hands out others have their turn.
 fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, since: Instant) -> Result<(), String> {
-    let (sequence, barrier) = (input.sequence, input.barrier);
     let reader = lock(&shared.queue).slots.get(slot).map_or(0, |s| s.reader);
-    let ready = shared.job.tick(reader, &mut stage, input)?;
+    let (ready, whole) = shared.job.tick(reader, &mut stage, &input)?;
     let free = Instant::now();
     shared.took(free - since);
     shared.hand_out(ready);
-    shared.done(sequence);
+    let last = whole && !input.slice.more;
+    if last {
+        shared.done(input.sequence);
+    }
     // At a barrier there was a slice already.
-    let result = if barrier { Ok(()) } else { slice(shared, &mut stage) };
+    let result = if last && input.barrier { Ok(()) } else { slice(shared, &mut stage) };
     if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
         slot.stage = Some(stage);
-        slot.next = sequence + 1;
         slot.free = free;
+        if whole {
+            slot.next = input.slice.after(input.sequence);
+        } else {
+            slot.under_way = Some(input);
+        }
     }
     shared.wake.notify_one();
     result

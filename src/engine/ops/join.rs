@@ -166,8 +166,7 @@ impl JoinStep {
             return;
         }
         self.watermark = to;
-        let rows_before = as_u32(input.batch.ordinals.partition_point(|o| *o <= ordinal));
-        let turn = rows_before.saturating_mul(2);
+        let turn = input.turn_after(ordinal);
         let mut due: Vec<u32> = Vec::new();
         while let Some(Reverse((at, _))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= to) {
             due.clear();
@@ -252,13 +251,7 @@ impl Operator for JoinStep {
             }
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
             let side = if is_right(input.batch, self.spec.side, at) { RIGHT } else { LEFT };
-            let rank = Rank {
-                ordinal,
-                turn: row.saturating_mul(2).saturating_add(1),
-                at: i64::MIN,
-                end: i64::MIN,
-                key: u32::MAX,
-            };
+            let rank = Rank { ordinal, turn: input.turn_of(*row), at: i64::MIN, end: i64::MIN, key: u32::MAX };
             if self.gone(side, time) <= self.watermark {
                 let place = place(rank, out);
                 out.late.push((*row, place));

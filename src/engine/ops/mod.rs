@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::data::batch::Batch;
-use crate::data::column::Column;
+use crate::data::column::{Column, as_u32};
 use crate::data::value::compare;
 use crate::engine::clock::Watermarks;
 use crate::engine::flow::Failed;
@@ -26,6 +26,31 @@ pub struct TickInput<'a> {
     pub hashes: &'a [u64],
     /// The watermark along the tick.
     pub watermarks: &'a Watermarks,
+    /// Rows of the step's whole input of the tick that came before these, in slices of their own.
+    pub before: u32,
+}
+
+impl TickInput<'_> {
+    /// As in [`Rank::turn`]: of what a row causes.
+    #[inline]
+    pub fn turn_of(&self, row: u32) -> u32 {
+        self.before.wrapping_add(row).saturating_mul(2).saturating_add(1)
+    }
+
+    /// As in [`Rank::turn`]: of what the watermark's step after an ordinal causes.
+    pub fn turn_after(&self, ordinal: u32) -> u32 {
+        let rows_before = self.batch.ordinals.partition_point(|o| *o <= ordinal);
+        self.before.wrapping_add(as_u32(rows_before)).saturating_mul(2)
+    }
+}
+
+/// How far an operator is in its input when it has more to hand out than goes at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reached {
+    /// Of the share's rows the first that was not taken.
+    pub row: usize,
+    /// The first step of the watermark that was not taken.
+    pub step: usize,
 }
 
 /// Where an output row stands among those of the other workers: by what caused it, then by when it leaves, then by window
@@ -88,11 +113,15 @@ pub struct TickOutput {
     pub made: u64,
     /// Rows taken in before, or now, that are no longer part of what is kept.
     pub absorbed: u64,
+    /// There is more to hand out: the operator is to be given the same input again.
+    pub unfinished: bool,
 }
 
 /// An operator with state.
 pub trait Operator: Send {
-    /// Takes a tick's rows and moves the watermark along.
+    /// Takes a tick's rows and moves the watermark along. What leaves together may be much: then it is handed out in slices,
+    /// a call for each, with the same input, and nothing else in between but that state is encoded. A barrier comes behind
+    /// the last slice, so that what waits to leave is never state: a run that ends in between goes on from before the tick.
     fn tick(&mut self, input: &TickInput<'_>, out: &mut TickOutput);
 
     /// What it keeps.

@@ -160,13 +160,7 @@ impl Operator for Pace {
             }
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
             let place = as_u32(out.ranks.list.len());
-            let rank = Rank {
-                ordinal,
-                turn: row.saturating_mul(2).saturating_add(1),
-                at: i64::MIN,
-                end: i64::MIN,
-                key: u32::MAX,
-            };
+            let rank = Rank { ordinal, turn: input.turn_of(*row), at: i64::MIN, end: i64::MIN, key: u32::MAX };
             if time.saturating_add(self.spec.span.0) <= self.watermark {
                 out.late.push((*row, place));
                 out.ranks.list.push(rank);

@@ -132,7 +132,7 @@ impl Operator for KeyedScript {
         let mut ordinals = Vec::with_capacity(input.rows.len());
         for (index, row) in (0u32..).zip(input.rows) {
             let ordinal = batch.ordinals.get(index as usize).copied().unwrap_or(0);
-            let turn = row.saturating_mul(2).saturating_add(1);
+            let turn = input.turn_of(*row);
             out.ranks.list.push(Rank { ordinal, turn, at: i64::MIN, end: i64::MIN, key: u32::MAX });
             ordinals.push(index);
         }

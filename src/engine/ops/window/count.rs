@@ -9,10 +9,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::limit::CLOSED_KEYS;
 use crate::base::time::Timestamp;
-use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::engine::ops::TickInput;
+use crate::engine::ops::{Reached, TickInput};
 use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
@@ -21,6 +21,7 @@ use super::decoded::{decoder, rows_of};
 use super::emit::{Cause, Emission, Emitter};
 use super::frozen::Encode;
 use super::keys::{KeyColumns, Keys};
+use super::ordered::Order;
 
 /// The window of a key; one without events has no slot yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +57,20 @@ pub(super) struct Counts {
     watermark: i64,
     /// Rows resolved to slots and not yet added.
     pending: Vec<(u32, u32)>,
+    ending: Option<Ending>,
+    reached: Reached,
+}
+
+/// What is left at the end of the input, on its way.
+struct Ending {
+    cause: Cause,
+    /// Where the watermark was handed on before.
+    after: i64,
+    /// Keys that are not in the order yet.
+    keys: std::vec::IntoIter<u32>,
+    /// In which they leave, and how many of them have.
+    order: Order,
+    gone: usize,
 }
 
 impl Counts {
@@ -69,17 +84,40 @@ impl Counts {
             keys: Keys::unordered(spec.track),
             watermark: i64::MIN,
             pending: Vec::new(),
+            ending: None,
+            reached: Reached::default(),
         }
     }
 
-    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) {
+    /// False if there is more to leave.
+    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) -> bool {
+        if !self.go_on(emitter) {
+            return false;
+        }
+        let reached = std::mem::take(&mut self.reached);
+        self.rows(input.rows.get(reached.row..).unwrap_or_default(), input, emitter);
+        self.watermark = self.watermark.max(input.watermarks.start.0);
+        for (index, (step, to)) in input.watermarks.steps.iter().enumerate().skip(reached.step) {
+            if *to == Timestamp::MAX {
+                self.end(Cause { ordinal: *step, turn: input.turn_after(*step) });
+            }
+            self.watermark = self.watermark.max(to.0);
+            if !self.go_on(emitter) {
+                self.reached = Reached { row: input.rows.len(), step: index + 1 };
+                return false;
+            }
+        }
+        true
+    }
+
+    fn rows(&mut self, rows: &[u32], input: &TickInput<'_>, emitter: &mut Emitter) {
         let columns = KeyColumns::of(input.batch, &self.key_fields);
-        for row in input.rows {
+        for row in rows {
             let at = *row as usize;
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
             let hash = input.hashes.get(at).copied().unwrap_or(0);
             let ordinal = input.batch.ordinals.get(at).copied().unwrap_or(0);
-            let cause = Cause { ordinal, turn: row.saturating_mul(2).saturating_add(1) };
+            let cause = Cause { ordinal, turn: input.turn_of(*row) };
             if self.accumulators.folds() {
                 // What came before is in its slot, so that this row's folds go on from there.
                 self.flush(input);
@@ -105,15 +143,6 @@ impl Counts {
             }
         }
         self.flush(input);
-        self.watermark = self.watermark.max(input.watermarks.start.0);
-        for (step, to) in &input.watermarks.steps {
-            if *to == Timestamp::MAX {
-                let rows_before = input.batch.ordinals.partition_point(|o| *o <= *step);
-                let cause = Cause { ordinal: *step, turn: as_u32(rows_before).saturating_mul(2) };
-                self.end(cause, emitter);
-            }
-            self.watermark = self.watermark.max(to.0);
-        }
     }
 
     fn flush(&mut self, input: &TickInput<'_>) {
@@ -124,13 +153,33 @@ impl Counts {
     }
 
     /// The end of the input: what is left leaves.
-    fn end(&mut self, cause: Cause, emitter: &mut Emitter) {
+    fn end(&mut self, cause: Cause) {
+        let keys = self.keys.ids().into_iter();
+        self.ending = Some(Ending { cause, after: self.watermark, keys, order: Order::default(), gone: 0 });
+    }
+
+    /// Goes on with what leaves at the end: puts so many keys in order, then lets so many leave; false if there is more.
+    fn go_on(&mut self, emitter: &mut Emitter) -> bool {
+        let Some(mut ending) = self.ending.take() else { return true };
         let last = |id: u32| self.keys.get(id).map_or(i64::MIN, |e| e.data.last);
-        let mut left: Vec<(i64, u32)> = self.keys.ids().into_iter().map(|id| (last(id), id)).collect();
-        left.sort_by(|(a, a_key), (b, b_key)| a.cmp(b).then_with(|| self.keys.order(*a_key, *b_key)));
-        for (_, id) in left {
-            self.leave(cause, id, self.watermark, emitter);
+        let compare = |a: u32, b: u32| last(a).cmp(&last(b)).then_with(|| self.keys.order(a, b));
+        if ending.keys.len() > 0 {
+            ending.keys.by_ref().take(CLOSED_KEYS).for_each(|id| ending.order.add(id, &compare));
+            if ending.keys.len() > 0 {
+                self.ending = Some(ending);
+                return false;
+            }
+            ending.order.begin(0, &compare);
         }
+        let leaving = ending.order.get(ending.gone, CLOSED_KEYS, &compare).to_vec();
+        for id in &leaving {
+            self.leave(ending.cause, *id, ending.after, emitter);
+        }
+        if leaving.len() == CLOSED_KEYS {
+            ending.gone += leaving.len();
+            self.ending = Some(ending);
+        }
+        self.ending.is_none()
     }
 
     /// Emits a key's window and forgets the key; `after` is where the watermark has been handed on.

@@ -142,11 +142,12 @@ impl Operator for WindowStep {
             &held
         };
         let input = &TickInput { watermarks, ..*input };
-        match &mut self.groups {
+        let whole = match &mut self.groups {
             Groups::Panes(panes) => panes.tick(input, &mut self.emitter),
             Groups::Sessions(sessions) => sessions.tick(input, &mut self.emitter),
             Groups::Counts(counts) => counts.tick(input, &mut self.emitter),
-        }
+        };
+        out.unfinished = !whole;
         self.emitter.finish(out);
         out.absorbed = match &mut self.groups {
             Groups::Panes(panes) => panes.accumulators().take_absorbed(),

@@ -1,5 +1,7 @@
 //! Windows that are fixed by time alone, over shared panes ([`super::grid`]): a row is added to the one pane it falls into;
-//! a window that closes merges its panes key by key.
+//! a window that closes merges its panes key by key ([`closing`]).
+
+mod closing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -9,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::engine::ops::TickInput;
+use crate::engine::ops::{Reached, TickInput};
 use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
@@ -21,6 +23,7 @@ use super::emit::{Cause, Emission, Emitter};
 use super::frozen::Encode;
 use super::grid::{Grid, Pane};
 use super::keys::{Key, KeyColumns, Keys};
+use closing::Advancing;
 
 /// The panes of a key with their slots, ascending.
 type KeyPanes = SmallVec<[(i64, u32); 1]>;
@@ -94,6 +97,8 @@ pub(super) struct Panes {
     /// Rows resolved to slots and not yet added.
     pending: Vec<(u32, u32)>,
     cached: Pane,
+    advancing: Option<Box<Advancing>>,
+    reached: Reached,
 }
 
 impl Panes {
@@ -114,24 +119,34 @@ impl Panes {
             watermark: i64::MIN,
             pending: Vec::new(),
             cached: Pane::NONE,
+            advancing: None,
+            reached: Reached::default(),
         }
     }
 
-    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) {
+    /// False if there is more to leave.
+    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) -> bool {
+        if !self.go_on(emitter) {
+            return false;
+        }
         let columns = KeyColumns::of(input.batch, &self.key_fields);
         self.set_watermark(input.watermarks.start.0);
-        let mut steps = input.watermarks.steps.iter().peekable();
-        for row in input.rows {
+        let (reached, all) = (std::mem::take(&mut self.reached), &input.watermarks.steps);
+        let mut steps = all.get(reached.step..).unwrap_or_default().iter().peekable();
+        for (index, row) in (reached.row..).zip(input.rows.get(reached.row..).unwrap_or_default()) {
             let at = *row as usize;
             let ordinal = input.batch.ordinals.get(at).copied().unwrap_or(0);
             while let Some((step, watermark)) = steps.next_if(|(step, _)| *step < ordinal) {
-                self.advance(*step, watermark.0, input, emitter);
+                if !self.advance(*step, watermark.0, input, emitter) {
+                    self.reached = Reached { row: index, step: all.len() - steps.len() };
+                    return false;
+                }
             }
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
             if !self.cached.holds(time) {
                 self.cached = self.locate(time);
             }
-            let cause = Cause { ordinal, turn: row.saturating_mul(2).saturating_add(1) };
+            let cause = Cause { ordinal, turn: input.turn_of(*row) };
             if self.gone(&self.cached) <= self.watermark {
                 emitter.late(cause, *row);
                 continue;
@@ -158,10 +173,14 @@ impl Panes {
                 self.next_event = self.next_event.min(point);
             }
         }
-        for (step, watermark) in steps {
-            self.advance(*step, watermark.0, input, emitter);
+        while let Some((step, watermark)) = steps.next() {
+            if !self.advance(*step, watermark.0, input, emitter) {
+                self.reached = Reached { row: input.rows.len(), step: all.len() - steps.len() };
+                return false;
+            }
         }
         self.flush(input);
+        true
     }
 
     fn set_watermark(&mut self, to: i64) {
@@ -309,101 +328,6 @@ impl Panes {
             replaces: &[],
         };
         emitter.emit(&emission, &self.keys, &self.contents.accumulators);
-    }
-
-    /// Moves the watermark: closes windows in order of their ends, early rows between them, then forgets what takes no more
-    /// rows.
-    fn advance(&mut self, ordinal: u32, to: i64, input: &TickInput<'_>, emitter: &mut Emitter) {
-        if to <= self.watermark {
-            return;
-        }
-        if to < self.next_event {
-            self.watermark = to;
-            return;
-        }
-        self.flush(input);
-        let rows_before = input.batch.ordinals.partition_point(|o| *o <= ordinal);
-        let cause = Cause { ordinal, turn: as_u32(rows_before).saturating_mul(2) };
-        let mut closed = self.watermark;
-        loop {
-            let end = self.next_close(closed).filter(|end| *end <= to);
-            let point = self.contents.early.as_ref().and_then(EarlyPanes::next).filter(|point| *point <= to);
-            match (end, point) {
-                (Some(end), point) if point.is_none_or(|point| end <= point) => {
-                    self.close(cause, end, emitter);
-                    closed = end;
-                }
-                (_, Some(point)) => self.leave_early(cause, point, emitter),
-                (_, None) => break,
-            }
-        }
-        self.watermark = to;
-        self.forget();
-        let close = self.next_close(to);
-        let gone = self.filled.values().next().map(|first| self.gone(&first.pane));
-        let point = self.contents.early.as_ref().and_then(EarlyPanes::next);
-        self.next_event = [close, gone, point].into_iter().flatten().min().unwrap_or(i64::MAX);
-    }
-
-    /// The first end above `after` of a window that holds rows.
-    fn next_close(&self, after: i64) -> Option<i64> {
-        let mut panes = self.filled.range(self.grid.first_open(after)..).map(|(_, filled)| &filled.pane);
-        self.grid.next_end(panes.find(|pane| pane.last_window_end > after)?, after)
-    }
-
-    fn close(&mut self, cause: Cause, end: i64, emitter: &mut Emitter) {
-        let start = self.grid.start_of(end);
-        let order = self.keys.in_order(0, usize::MAX).to_vec();
-        self.emit(&Leaving { cause, at: end, start, end, revision: None, early: false }, &order, emitter);
-    }
-
-    /// The rows of windows that changed and in which a point of the grid of early rows lies.
-    fn leave_early(&mut self, cause: Cause, point: i64, emitter: &mut Emitter) {
-        // What waits has changed.
-        let waiting = self.contents.early.as_ref().map(|early| early.waiting(point)).unwrap_or_default();
-        for id in waiting {
-            self.keys.change(id, &self.contents);
-        }
-        let Some(early) = &mut self.contents.early else { return };
-        let filled = &self.filled;
-        let windows = early.take(point, &self.grid, |start| filled.get(&start).map(|filled| filled.pane));
-        for (end, mut ids) in windows {
-            ids.sort_by(|a, b| self.keys.order(*a, *b));
-            ids.dedup();
-            let start = self.grid.start_of(end);
-            self.emit(&Leaving { cause, at: point, start, end, revision: None, early: true }, &ids, emitter);
-        }
-    }
-
-    /// Drops panes whose last window takes no more rows, and keys without panes.
-    fn forget(&mut self) {
-        let (allow_late, watermark) = (self.allow_late, self.watermark);
-        let over = |end: i64| end.saturating_add(allow_late) <= watermark;
-        if self.keys.is_frozen() {
-            let revised = self.contents.revisions.iter().filter(|(end, _)| over(**end));
-            let revised = revised.flat_map(|(_, keys)| keys.keys());
-            revised.for_each(|id| self.keys.save(*id, &self.contents));
-        }
-        self.contents.revisions.retain(|end, _| !over(*end));
-        while let Some(first) = self.filled.first_entry() {
-            let pane = first.get().pane;
-            if pane.last_window_end.saturating_add(allow_late) > watermark {
-                break;
-            }
-            for id in first.remove().keys {
-                let Some(entry) = self.keys.change(id, &self.contents) else { continue };
-                let count = entry.data.partition_point(|(start, _)| *start <= pane.start);
-                for (start, slot) in entry.data.drain(..count) {
-                    self.contents.accumulators.release(slot);
-                    if let Some(blocks) = &mut self.blocks {
-                        blocks.changed(id, start, &mut self.contents.accumulators);
-                    }
-                }
-                if entry.data.is_empty() {
-                    self.keys.remove(id, &self.contents);
-                }
-            }
-        }
     }
 
     pub fn accumulators(&mut self) -> &mut Accumulators {

@@ -1,12 +1,15 @@
 //! Sessions: runs of a key's events with at most `gap` from one to the next.
 //!
 //! A row first joins what it touches, then lateness is judged: a late row that bridges two sessions is not late if the
-//! session it makes is not. Each session has one timer, moved on lazily: extending a session touches no queue.
+//! session it makes is not. Each session has one timer, moved on lazily: extending a session touches no queue
+//! ([`closing`]).
 //!
 //! Which sessions a row joins is told in [`super::joining`]. Early rows are as in [`super::early`]: one makes its start
 //! known, so that if the session then begins earlier or joins another, the next row names that start in
 //! `window_replaces`. The early row of a session that was closed and is open again has the revision that its next row will
 //! have.
+
+mod closing;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,19 +19,19 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::base::time::TimeSpan;
-use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::engine::ops::TickInput;
+use crate::engine::ops::{Reached, TickInput};
 use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
 use super::decoded::{decoder, rows_of};
 use super::early::Points;
-use super::emit::{Cause, Emission, Emitter};
+use super::emit::{Cause, Emitter};
 use super::frozen::Encode;
 use super::joining::{Reach, Session};
 use super::keys::{Key, KeyColumns, Keys};
+use closing::Advancing;
 
 /// A session as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -85,6 +88,8 @@ pub(super) struct Sessions {
     watermark: i64,
     /// Rows resolved to slots and not yet added.
     pending: Vec<(u32, u32)>,
+    advancing: Option<Advancing>,
+    reached: Reached,
 }
 
 impl Sessions {
@@ -103,22 +108,32 @@ impl Sessions {
             timers: BinaryHeap::new(),
             watermark: i64::MIN,
             pending: Vec::new(),
+            advancing: None,
+            reached: Reached::default(),
         }
     }
 
-    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) {
+    /// False if there is more to leave.
+    pub fn tick(&mut self, input: &TickInput<'_>, emitter: &mut Emitter) -> bool {
+        if !self.go_on(emitter) {
+            return false;
+        }
         let columns = KeyColumns::of(input.batch, &self.key_fields);
         self.watermark = self.watermark.max(input.watermarks.start.0);
-        let mut steps = input.watermarks.steps.iter().peekable();
-        for row in input.rows {
+        let (reached, all) = (std::mem::take(&mut self.reached), &input.watermarks.steps);
+        let mut steps = all.get(reached.step..).unwrap_or_default().iter().peekable();
+        for (index, row) in (reached.row..).zip(input.rows.get(reached.row..).unwrap_or_default()) {
             let at = *row as usize;
             let ordinal = input.batch.ordinals.get(at).copied().unwrap_or(0);
             while let Some((step, watermark)) = steps.next_if(|(step, _)| *step < ordinal) {
-                self.advance(*step, watermark.0, input, emitter);
+                if !self.advance(*step, watermark.0, input, emitter) {
+                    self.reached = Reached { row: index, step: all.len() - steps.len() };
+                    return false;
+                }
             }
             let Some(time) = input.batch.times.get(at).map(|t| t.0) else { continue };
             let hash = input.hashes.get(at).copied().unwrap_or(0);
-            let cause = Cause { ordinal, turn: row.saturating_mul(2).saturating_add(1) };
+            let cause = Cause { ordinal, turn: input.turn_of(*row) };
             let known = self.keys.find(&columns, at, hash);
             if self.accumulators.folds() {
                 // What came before is in its slot, so that this row's folds go on from there.
@@ -129,10 +144,14 @@ impl Sessions {
             }
             self.row(cause, *row, time, known, hash, &columns, input, emitter);
         }
-        for (step, watermark) in steps {
-            self.advance(*step, watermark.0, input, emitter);
+        while let Some((step, watermark)) = steps.next() {
+            if !self.advance(*step, watermark.0, input, emitter) {
+                self.reached = Reached { row: input.rows.len(), step: all.len() - steps.len() };
+                return false;
+            }
         }
         self.flush(input);
+        true
     }
 
     #[expect(clippy::too_many_arguments, reason = "the state of one row on the hot path")]
@@ -274,140 +293,6 @@ impl Sessions {
         }
     }
 
-    fn advance(&mut self, ordinal: u32, to: i64, input: &TickInput<'_>, emitter: &mut Emitter) {
-        if to <= self.watermark {
-            return;
-        }
-        self.watermark = to;
-        if next(&self.timers, to).is_none() && next(&self.early, to).is_none() {
-            return;
-        }
-        self.flush(input);
-        let rows_before = input.batch.ordinals.partition_point(|o| *o <= ordinal);
-        let cause = Cause { ordinal, turn: as_u32(rows_before).saturating_mul(2) };
-        let mut due: Vec<u32> = Vec::new();
-        loop {
-            match (next(&self.timers, to), next(&self.early, to)) {
-                (Some(at), point) if point.is_none_or(|point| at <= point) => {
-                    self.due(at, cause, &mut due, emitter);
-                }
-                (_, Some(point)) => self.leave_early(point, cause, emitter),
-                (_, None) => break,
-            }
-        }
-    }
-
-    /// The timers of one instant together, so that their sessions leave in the order of their keys.
-    fn due(&mut self, at: i64, cause: Cause, due: &mut Vec<u32>, emitter: &mut Emitter) {
-        due.clear();
-        due.extend(pop(&mut self.timers, at));
-        // Timers of sessions that were joined, moved on or forgotten are still in the queue; a forgotten key has no place in
-        // any order.
-        due.retain(|id| self.keys.get(*id).is_some_and(|e| e.data.iter().any(|s| s.timer == at)));
-        due.sort_by(|a, b| self.keys.order(*a, *b));
-        due.dedup();
-        for id in due {
-            self.timer(cause, *id, at, emitter);
-        }
-    }
-
-    /// The early rows of one point, in order of the sessions' ends, then of their keys.
-    fn leave_early(&mut self, point: i64, cause: Cause, emitter: &mut Emitter) {
-        let mut ids: Vec<u32> = pop(&mut self.early, point).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut leaving: Vec<(i64, u32, usize)> = Vec::new();
-        for id in ids {
-            let sessions = self.keys.get(id).map_or(&[][..], |e| &e.data).iter().enumerate();
-            let waiting = sessions.filter(|(_, s)| s.early == point);
-            leaving.extend(waiting.map(|(index, s)| (s.last.saturating_add(self.gap), id, index)));
-        }
-        leaving.sort_by(|(a, a_key, _), (b, b_key, _)| a.cmp(b).then_with(|| self.keys.order(*a_key, *b_key)));
-        for (end, id, index) in leaving {
-            let Some(session) = self.keys.change(id, &self.accumulators).and_then(|e| e.data.get_mut(index)) else {
-                continue;
-            };
-            session.early = i64::MAX;
-            session.known_start = true;
-            let mut replaces = std::mem::take(&mut session.replaces);
-            replaces.sort_unstable();
-            let emission = Emission {
-                cause,
-                at: point,
-                time: point.saturating_sub(1),
-                early: true,
-                start: session.start,
-                end,
-                keys: &[id],
-                groups: std::slice::from_ref(&(0..1)),
-                slots: &[session.slot],
-                revision: (session.emitted > 0).then_some(session.emitted),
-                replaces: &replaces,
-            };
-            emitter.emit(&emission, &self.keys, &self.accumulators);
-        }
-    }
-
-    /// A timer of a key went off: each session that waits for it closes, is forgotten, or waits on.
-    fn timer(&mut self, cause: Cause, id: u32, at: i64, emitter: &mut Emitter) {
-        let waiting = |e: &super::keys::Entry<KeySessions>| e.data.iter().position(|s| s.timer == at);
-        while let Some(index) = self.keys.get(id).and_then(waiting) {
-            let Some(session) = self.keys.get(id).and_then(|e| e.data.get(index)) else { return };
-            let end = session.last.saturating_add(self.gap);
-            let due = if session.closed { end.saturating_add(self.allow_late) } else { end };
-            if due > at {
-                self.set_timer(id, index, due);
-            } else if session.closed {
-                self.forget(id, index);
-            } else {
-                self.close(cause, id, index, emitter);
-            }
-        }
-    }
-
-    fn set_timer(&mut self, id: u32, index: usize, at: i64) {
-        if let Some(session) = self.keys.change(id, &self.accumulators).and_then(|e| e.data.get_mut(index)) {
-            session.timer = at;
-            self.timers.push(Reverse((at, id)));
-        }
-    }
-
-    /// Emits a session whose end the watermark has reached.
-    fn close(&mut self, cause: Cause, id: u32, index: usize, emitter: &mut Emitter) {
-        let Some(session) = self.keys.change(id, &self.accumulators).and_then(|e| e.data.get_mut(index)) else {
-            return;
-        };
-        let end = session.last.saturating_add(self.gap);
-        let revision = (session.emitted > 0).then_some(session.emitted);
-        session.closed = true;
-        session.emitted += 1;
-        session.known_start = true;
-        session.early = i64::MAX;
-        let mut replaces = std::mem::take(&mut session.replaces);
-        replaces.sort_unstable();
-        let (start, slot) = (session.start, session.slot);
-        let emission = Emission {
-            cause,
-            at: end,
-            time: end.saturating_sub(1),
-            early: false,
-            start,
-            end,
-            keys: &[id],
-            groups: std::slice::from_ref(&(0..1)),
-            slots: &[slot],
-            revision,
-            replaces: &replaces,
-        };
-        emitter.emit(&emission, &self.keys, &self.accumulators);
-        let gone = end.saturating_add(self.allow_late);
-        if gone <= self.watermark {
-            self.forget(id, index);
-        } else {
-            self.set_timer(id, index, gone);
-        }
-    }
-
     fn forget(&mut self, id: u32, index: usize) {
         let Some(entry) = self.keys.change(id, &self.accumulators) else { return };
         let session = entry.data.remove(index);
@@ -461,20 +346,4 @@ impl Sessions {
         }
         Ok(())
     }
-}
-
-/// The next instant of a queue that is not above `to`.
-fn next(queue: &BinaryHeap<Reverse<(i64, u32)>>, to: i64) -> Option<i64> {
-    queue.peek().map(|Reverse((at, _))| *at).filter(|at| *at <= to)
-}
-
-/// Takes what waits for an instant out of a queue.
-fn pop(queue: &mut BinaryHeap<Reverse<(i64, u32)>>, at: i64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let Reverse((next, id)) = queue.peek().copied()?;
-        (next == at).then(|| {
-            queue.pop();
-            id
-        })
-    })
 }
