@@ -96,10 +96,10 @@ fn more(plan: &Plan, way: &[NodeId], replay: Replay, promise: &Promise) -> Vec<S
             step.name
         ));
     }
-    let live = plan.nodes.iter().filter(|n| matches!(&n.kind, NodeKind::Source(s) if !s.bounded)).count();
-    if promise.early && live > 1 && made_by.is_some() {
+    let live = plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Source(s) if !s.bounded));
+    if promise.early && live && made_by.is_some() {
         lines.push(
-            "how live sources meet is on the disk before a row leaves: after a crash they meet alike, and it says the same"
+            "how live events met, and time that went on without them, is on the disk before a row leaves: after a crash it says the same"
                 .to_owned(),
         );
     }
