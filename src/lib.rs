@@ -53,7 +53,7 @@
 //! | windows and aggregates | `plan::window`, `engine::ops::window` |
 //! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
 //! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::silence` |
-//! | how live inputs meet again as they met | `engine::turns`, `engine::turn_log` |
+//! | how live inputs meet again as they met | `engine::turns`, `engine::arrivals`, `engine::turn_log` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
 //! | how much leaves at once; slices of ticks | `engine::ops::window` (its `closing` modules), `engine::gather` |
 //! | how a step's keys are found and ordered | `engine::ops::window::keys`, `engine::ops::window::ordered` |

@@ -105,3 +105,57 @@ fn nobody_is_told_two_different_things() {
     }
     assert!(home.join(".millstream/t.db.turns").is_dir());
 }
+
+const BY_ARRIVAL: &str = "name: t
+checkpoint: { every: 700ms }
+sources:
+  events: { file: { path: left.ndjson, follow: true, poll: 5ms } }
+steps:
+  rooms:
+    window: { tumbling: 40ms, emit: once, aggregate: { all: \"collect(v, 1000)\" } }
+sinks:
+  windows: { from: rooms, http: { url: \"http://ADDRESS/windows\" } }
+";
+
+/// What each window held.
+fn held(to: &Receiver) -> Vec<u64> {
+    let windows = said(to, "/windows", "window_start");
+    let rows = windows.values().flatten().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    rows.flat_map(|row| row["all"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn what_has_no_time_keeps_the_one_at_which_it_arrived() {
+    let to = Receiver::start();
+    let yaml = BY_ARRIVAL.replace("ADDRESS", &to.address.to_string());
+    let home = with_texts(&[("t.yaml", &yaml), ("left.ndjson", "")]);
+    let home = home.path();
+    let mut written = 0usize;
+    for _ in 0..6 {
+        let mut run = start(home);
+        let before = held(&to).len();
+        // A window closes when something arrives after it.
+        until("some windows", || {
+            add(home, "left.ndjson", (0, written));
+            written += 1;
+            held(&to).len() > before + 20
+        });
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+    let wanted = written as u64;
+    let run = start(home);
+    until("the rest", || {
+        add(home, "left.ndjson", (0, written));
+        written += 1;
+        held(&to).iter().any(|v| *v >= wanted)
+    });
+    stop(run, Signal::SIGTERM);
+    for (about, said) in said(&to, "/windows", "window_start") {
+        assert_eq!(said.len(), 1, "{about}: {said:#?}");
+    }
+    let mut held = held(&to);
+    held.sort_unstable();
+    assert_eq!(held, (0..held.len() as u64).collect::<Vec<_>>(), "each once");
+}

@@ -53,6 +53,8 @@ pub struct Cut {
     pub parts: Vec<(usize, Arc<Mapped>, Range<u32>)>,
     /// How far turns are.
     pub turns: Point,
+    /// The first arrival that is needed when it goes on from here.
+    pub arrival: u64,
 }
 
 /// Puts blocks into order.

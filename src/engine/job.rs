@@ -422,7 +422,7 @@ impl Job {
                 let reached = |set: usize| info.watermarks.get(set).map(|along| along.end());
                 let watermarks = self.sets().filter_map(|(name, set)| Some((name.to_owned(), reached(set)?))).collect();
                 let counted = self.counted(cut.counted, cut.parts);
-                let turns = self.turn_log.as_ref().map(|log| log.written(cut.turns));
+                let turns = self.turn_log.as_ref().map(|log| log.written(cut.turns, Some(cut.arrival)));
                 let epoch = Epoch { partitions: cut.partitions, turns, watermarks, counted, ..Epoch::default() };
                 self.epochs.begin(tick.sequence, epoch);
             }

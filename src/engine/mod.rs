@@ -10,6 +10,7 @@
 
 pub mod action;
 pub mod actions;
+mod arrivals;
 mod checkpoint;
 pub mod clock;
 mod commits;

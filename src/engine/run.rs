@@ -134,18 +134,9 @@ pub fn run(
     (stood, turns, keeper): (Option<&Stood>, Option<(TurnLog, Read)>, &mut dyn Keeper),
     started: &mut dyn FnMut(Handle),
 ) -> Summary {
-    let specs = partition_specs(&graph, &inputs);
     let live = inputs.iter().any(|input| !input.bounded);
-    let now = steady_clock();
     let graph_sinks = graph.sink_nodes();
-    let mut job = Job::new(graph, specs, TICK_ROWS, now);
-    if let Some((log, read)) = turns {
-        job.write_turns(log, read, now);
-    }
-    // Before it is restored: a source that has nothing to read yet has not come to its end.
-    for (source, _) in inputs.iter().enumerate().filter(|(_, input)| !input.bounded) {
-        job.keep_open(source);
-    }
+    let job = job_of(graph, &inputs, turns);
     let restored = {
         let from = stood.map(|stood| Resume { stood, rows: &*keeper });
         if let Some(from) = &from {
@@ -200,6 +191,20 @@ pub fn run(
         None => Outcome::Stopped,
     };
     Summary { outcome, entries: shared.job.ledger.entries() }
+}
+
+/// A job that is not restored yet.
+fn job_of(graph: Graph, inputs: &[Input], turns: Option<(TurnLog, Read)>) -> Job {
+    let (specs, now) = (partition_specs(&graph, inputs), steady_clock());
+    let mut job = Job::new(graph, specs, TICK_ROWS, now);
+    if let Some((log, read)) = turns {
+        job.write_turns(log, read, now);
+    }
+    // A source that has nothing to read yet has not come to its end.
+    for (source, _) in inputs.iter().enumerate().filter(|(_, input)| !input.bounded) {
+        job.keep_open(source);
+    }
+    job
 }
 
 fn complete_state(keeper: &mut dyn Keeper) -> Result<(), String> {

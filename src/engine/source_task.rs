@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::base::time::Timestamp;
-use crate::connector::{Partition, Place, Read, Source, SourceError, Watch};
+use crate::connector::{Chunk, Partition, Place, Read, Source, SourceError, Watch};
 use crate::data::format::Format;
 use crate::data::framing::{Block, Framer};
 
@@ -20,6 +20,7 @@ use super::map::MapInput;
 use super::partition::{Arrival, PartitionSpec, PartitionState};
 use super::run::{steady_clock, wall_clock};
 use super::shared::{MapWork, Shared};
+use super::turns::Named;
 
 /// What a source's thread is given.
 pub(super) struct SourceTask {
@@ -60,10 +61,17 @@ struct Reading {
     place: Place,
     /// The latest time of arrival, where that is event time.
     arrived: Timestamp,
+    /// How often its stream was renewed, and where the piece of it ended that was read last.
+    read_to: (u32, u64),
 }
 
 impl Reading {
-    fn new(at: usize, partition: Partition, format: &Format, state: Option<&PartitionState>) -> Self {
+    fn new(
+        shared: &Shared,
+        (at, partition): (usize, Partition),
+        format: &Format,
+        state: Option<&PartitionState>,
+    ) -> Self {
         let name: Arc<str> = Arc::from(partition.name.as_str());
         Reading {
             at,
@@ -78,6 +86,7 @@ impl Reading {
             format: format.clone(),
             number: 0,
             arrived: state.map_or(Timestamp::MIN, |state| state.greatest),
+            read_to: (shared.job.renewed(at), state.map_or(0, |state| state.position)),
         }
     }
 
@@ -102,7 +111,7 @@ pub(super) fn read_source(shared: &Shared, mut task: SourceTask) {
     for (at, partition) in (task.first..).zip(std::mem::take(&mut task.partitions)) {
         let state = task.state(&partition.name);
         ended.push(state.is_some_and(|s| s.ended));
-        readings.push(Reading::new(at, partition, &format, state));
+        readings.push(Reading::new(shared, (at, partition), &format, state));
     }
     while ended.iter().any(|e| !e) {
         let Some(at) = shared.wait_for_leave(task.first..task.first + count, &ended) else { break };
@@ -163,7 +172,7 @@ async fn read_side_by_side(
     let Some(format) = shared.job.graph.sources.get(task.source).map(|s| s.spec.format.clone()) else { return Ok(()) };
     for (at, partition) in (task.first..).zip(std::mem::take(&mut task.partitions)) {
         let state = task.states.iter().find(|s| s.source == task.source && s.name == partition.name);
-        let reading = Reading::new(at, partition, &format, state);
+        let reading = Reading::new(shared, (at, partition), &format, state);
         readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source));
     }
     let mut watch = task.watch.take();
@@ -180,7 +189,7 @@ async fn read_side_by_side(
                     let (name, start) = (partition.name.clone(), partition.start.clone());
                     let spec = PartitionSpec { name, start, ..task.spec.clone() };
                     let at = shared.add_partition(spec, None, steady_clock());
-                    let reading = Reading::new(at, partition, &format, None);
+                    let reading = Reading::new(shared, (at, partition), &format, None);
                     readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source));
                 }
             }
@@ -234,6 +243,37 @@ async fn hear_last(shared: &Shared, open: Vec<Reading>) -> Result<(), SourceErro
 }
 
 impl Reading {
+    /// The blocks of a chunk, each with when it arrived.
+    fn blocks(&mut self, shared: &Shared, source: usize, mut chunk: Chunk, now: Timestamp) -> Vec<(Block, Timestamp)> {
+        let length = chunk.ends.as_ref().map_or(chunk.bytes.len(), Vec::len) as u64;
+        let end = chunk.position + length;
+        self.read_to = (self.read_to.0 + u32::from(chunk.position < self.read_to.1), end);
+        let parts = match chunk.arrived {
+            Some(at) => Some(vec![(end, at)]),
+            None => {
+                let of = Named(source, self.partition.name.clone());
+                shared.job.arrived(&of, self.read_to.0, (chunk.position, end), now)
+            }
+        };
+        let mut parts = parts.unwrap_or_else(|| vec![(end, now)]).into_iter();
+        let mut blocks = Vec::new();
+        let last = parts.next_back().map_or(now, |(_, at)| at);
+        for (to, at) in parts {
+            let rest = split(&mut chunk, to);
+            blocks.extend(self.frame(chunk).into_iter().map(|block| (block, at)));
+            chunk = rest;
+        }
+        blocks.extend(self.frame(chunk).into_iter().map(|block| (block, last)));
+        blocks
+    }
+
+    fn frame(&mut self, chunk: Chunk) -> Vec<Block> {
+        match chunk.ends {
+            Some(ends) => vec![Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }],
+            None => self.framer.push(chunk.bytes, chunk.position),
+        }
+    }
+
     /// Tells the source of a checkpoint.
     async fn hear(&mut self, word: Word) -> Result<(), SourceError> {
         match (word, &mut self.source) {
@@ -266,41 +306,36 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
     let Some(read) = next(shared, reading).await? else { return Ok(false) };
     shared.polls(at, false);
     let now = steady_clock();
-    let mut arrived = wall_clock();
+    let arrived = wall_clock();
     let (mut blocks, mut meta) = (Vec::new(), None);
     let mut ended = false;
     match read {
-        Read::Chunk(chunk) => {
-            reading.place.stream = chunk.stream;
+        Read::Chunk(mut chunk) => {
+            reading.place.stream = Arc::clone(&chunk.stream);
             reading.partition.link.hear();
-            arrived = chunk.arrived.unwrap_or(arrived);
             // With `ends` a chunk is one block.
-            meta = chunk.meta.filter(|_| chunk.ends.is_some());
-            match chunk.ends {
-                Some(ends) => blocks.push(Block { position: chunk.position, ..Block::from_records(chunk.bytes, ends) }),
-                None => blocks = reading.framer.push(chunk.bytes, chunk.position),
-            }
+            meta = chunk.meta.take().filter(|_| chunk.ends.is_some());
+            blocks = reading.blocks(shared, source, chunk, arrived);
         }
         Read::Renewed => {
-            blocks.extend(reading.framer.finish());
+            blocks.extend(reading.framer.finish().map(|block| (block, arrived)));
             reading.framer = Framer::new(&reading.format).named(&reading.name);
         }
         Read::Broken { position, reason } => {
             // Among other records that cannot be read nobody would see it.
             lock(&shared.warnings).push(reason.clone());
-            blocks.extend(reading.framer.broken(position, reason));
+            blocks.extend(reading.framer.broken(position, reason).into_iter().map(|block| (block, arrived)));
         }
         Read::End => {
-            blocks.extend(reading.framer.finish());
+            blocks.extend(reading.framer.finish().map(|block| (block, arrived)));
             ended = true;
         }
     }
-    if shared.job.graph.sources.get(source).is_some_and(|part| part.spec.time.is_none()) {
-        arrived = reading.arrives(arrived);
-    }
+    let by_arrival = shared.job.graph.sources.get(source).is_some_and(|part| part.spec.time.is_none());
     // One block was counted when leave was taken.
     shared.correct_leave(at, 1 - blocks.len() as i64);
-    for block in blocks {
+    for (block, arrived) in blocks {
+        let arrived = if by_arrival { reading.arrives(arrived) } else { arrived };
         let (partition, stream) = (Arc::clone(&reading.name), Arc::clone(&reading.place.stream));
         let number = reading.number;
         let meta = meta.take();
@@ -312,6 +347,25 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
         shared.hand_out(shared.job.arrive((at, reading.number), Arrival::End, now));
     }
     Ok(ended)
+}
+
+/// Cuts a chunk at a position; what is behind it.
+fn split(chunk: &mut Chunk, to: u64) -> Chunk {
+    let count = usize::try_from(to.saturating_sub(chunk.position)).unwrap_or(usize::MAX);
+    let stream = Arc::clone(&chunk.stream);
+    match &mut chunk.ends {
+        None => {
+            let bytes = chunk.bytes.split_off(count.min(chunk.bytes.len()));
+            Chunk { stream, bytes, position: to, ..Chunk::default() }
+        }
+        Some(ends) => {
+            let behind = ends.split_off(count.min(ends.len()));
+            let cut = ends.last().copied().unwrap_or(0);
+            let bytes = chunk.bytes.split_off((cut as usize).min(chunk.bytes.len()));
+            let ends = Some(behind.into_iter().map(|end| end - cut).collect());
+            Chunk { stream, bytes, ends, position: to, ..Chunk::default() }
+        }
+    }
 }
 
 /// What a source brings next, telling it of checkpoints while it is waited for; nothing if the run is ending.

@@ -16,7 +16,7 @@ use super::gate::Gate;
 use super::partition::{Arrival, Partition, PartitionState};
 
 /// A partition as it is known in the next run: the index of its source, and its name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Named(pub usize, pub String);
 
 impl Named {
