@@ -210,3 +210,34 @@ fn what_is_said_of_messages_stays_with_them() {
     }
     listening.stop();
 }
+
+/// In 3.1.1 nobody can tell a broker how large a message may be: one that is larger becomes a dead letter, and what comes
+/// behind it comes.
+#[test]
+fn what_is_too_large_is_one_dead_letter() {
+    let websocket = broker::free_port();
+    let broker = Broker::start(&format!(
+        "listener PORT 127.0.0.1\nallow_anonymous true\nlistener {websocket} 127.0.0.1\nprotocol websockets\n"
+    ));
+    let large = |n: u64| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(300_000));
+    for (qos, url) in [("0", ""), ("1", ""), ("2", ""), ("1", "ws")] {
+        let options = format!("version: 3.1.1, qos: {qos}, client_id: \"c{qos}{url}\", max_message: 1KB");
+        let mut yaml = pipeline(broker.port, "a", &options);
+        if url == "ws" {
+            yaml = yaml.replace(&format!("mqtt://127.0.0.1:{}", broker.port), &format!("ws://127.0.0.1:{websocket}/"));
+        }
+        let mut listening = Listening::start(&yaml);
+        listening.until_said("subscribed");
+        let texts = [large(1), "{\"n\":2}".to_owned(), large(3), large(4), "{\"n\":5}".to_owned()];
+        broker.publish("a", texts, &["-q", qos]);
+        let seen: Vec<Value> = listening.rows(2).iter().map(|row| row["n"].clone()).collect();
+        assert_eq!(seen, [2, 5], "{qos}");
+        assert_eq!(listening.said().matches("connected entry=").count(), 1, "{}", listening.said());
+        listening.stop();
+        let list = ["dead-letters", "list", "--format", "ndjson", "t.yaml"];
+        let letters = program::run(listening.home.path(), &list);
+        let letters = program::said(&letters);
+        assert_eq!(letters.matches("more than the 1000 of `max_message`").count(), 3, "{letters}");
+        assert!(letters.contains(r#"{\"n\":1,\"pad\":\"xxx"#), "its beginning is kept: {letters}");
+    }
+}

@@ -127,3 +127,19 @@ fn everything_comes(options: &str) {
 fn everything_comes_over_kills() {
     everything_comes("version: 5");
 }
+
+/// When it is gone without a word, the broker says so for it.
+#[test]
+fn a_will_is_published_for_a_sink() {
+    let broker = Broker::start("");
+    for version in ["5", "3.1.1"] {
+        let will = format!("will: {{ topic: gone/v{version}, payload: bye, qos: 1, retain: true }}");
+        let more = "concurrency: 1, retry: { first: 5ms, most: 50ms }";
+        let mut listening = start(&pipeline(broker.port, &format!("version: {version}, topic: rows, {will}, {more}")));
+        listening.until_said("connected entry=");
+        listening.kill();
+        let mut hear = std::process::Command::new("mosquitto_sub");
+        hear.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-t", &format!("gone/v{version}"), "-C", "1"]);
+        assert_eq!(program::text(&hear.output().unwrap().stdout), "bye\n");
+    }
+}

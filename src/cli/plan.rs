@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::base::diag::Severity;
 use crate::config::Pipeline;
-use crate::engine::kept::{Fate, Size, StepFate, fates, size, sources_gone};
+use crate::engine::kept::{Fate, Size, StepFate, fates, sinks_gone, size, sources_gone};
 use crate::store::rows::Status;
 use crate::store::state::{Kept, StateReader};
 
@@ -114,24 +114,40 @@ fn compare(pipeline: &Pipeline, args: &Args) -> Result<(String, bool), String> {
         lines.push(Line { of, size });
     }
     let gone = sources_gone(&pipeline.plan, kept);
-    let goes_on = gone.is_empty() && !lines.iter().any(Line::is_lost);
+    let unsent = sinks_gone(&pipeline.plan, kept);
+    let goes_on = gone.is_empty() && unsent.is_empty() && !lines.iter().any(Line::is_lost);
+    let lost = Lost { sources: gone, sinks: unsent };
     let text = match args.format {
-        Format::Human => human(name, kept, &lines, &gone),
-        Format::Json => machine(name, kept, &lines, &gone, goes_on),
+        Format::Human => human(name, kept, &lines, &lost),
+        Format::Json => machine(name, kept, &lines, &lost, goes_on),
     };
     Ok((text, goes_on))
 }
 
-fn human(name: &str, kept: &Kept, lines: &[Line], gone: &[String]) -> String {
+/// What else would be lost.
+struct Lost {
+    /// Sources with where they stood.
+    sources: Vec<String>,
+    /// Sinks with rows that they have still to send.
+    sinks: Vec<(String, u64)>,
+}
+
+fn human(name: &str, kept: &Kept, lines: &[Line], lost: &Lost) -> String {
     let at = crate::base::time::Timestamp(kept.committed);
     let mut text = format!("{name}: a run goes on from checkpoint {}, made {at}\n", kept.epoch);
     for line in lines {
         text.push_str(&line.text());
         text.push('\n');
     }
-    for source in gone {
+    for source in &lost.sources {
         text.push_str(&format!(
             "  {source}: no longer a source; where it stood is forgotten\n    confirm with --reset-state {source}\n"
+        ));
+    }
+    for (sink, held) in &lost.sinks {
+        text.push_str(&format!(
+            "  {sink}: no longer a sink that sends; it has {} still to send, which would be lost\n    confirm with --reset-state {sink}\n",
+            super::summary::rows(*held)
         ));
     }
     text
@@ -144,7 +160,7 @@ fn pretty(value: &serde_json::Value) -> String {
     text
 }
 
-fn machine(name: &str, kept: &Kept, lines: &[Line], gone: &[String], goes_on: bool) -> String {
+fn machine(name: &str, kept: &Kept, lines: &[Line], lost: &Lost, goes_on: bool) -> String {
     let step = |line: &Line| {
         let (fate, differences) = match &line.of.fate {
             Fate::Kept => ("kept", Vec::new()),
@@ -159,6 +175,7 @@ fn machine(name: &str, kept: &Kept, lines: &[Line], gone: &[String], goes_on: bo
     };
     pretty(&json!({
         "pipeline": name, "resumes": true, "accepted": goes_on, "checkpoint": kept.epoch,
-        "steps": lines.iter().map(step).collect::<Vec<_>>(), "sources_gone": gone,
+        "steps": lines.iter().map(step).collect::<Vec<_>>(), "sources_gone": lost.sources,
+        "sinks_gone": lost.sinks.iter().map(|(sink, held)| json!({ "sink": sink, "rows": held })).collect::<Vec<_>>(),
     }))
 }

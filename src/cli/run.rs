@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use crate::base::diag::{Diagnostics, Severity};
 use crate::config::Pipeline;
 use crate::engine::keeper::{Resumed, StateKeeper};
-use crate::engine::kept::{Fate, fates, sources_gone};
+use crate::engine::kept::{Fate, fates, sinks_gone, sources_gone};
 use crate::engine::lower::{Lowering, lower};
 use crate::engine::run::{Handle, Input, Options, Outcome, Summary, run as run_job, wall_clock};
 use crate::plan::{Node, NodeKind};
@@ -37,8 +37,9 @@ pub struct Args {
     /// Begin anew instead of going on with a run that was stopped or killed. Dead letters stay.
     #[arg(long)]
     fresh: bool,
-    /// Forget what this step keeps, because it means something else now or the step is gone; may be given several times.
-    #[arg(long, value_name = "STEP")]
+    /// Forget what this step keeps, because it means something else now or the step is gone, or what a sink that is gone has
+    /// still to send; may be given several times.
+    #[arg(long, value_name = "NAME")]
     reset_state: Vec<String>,
 }
 
@@ -242,18 +243,30 @@ fn reset(pipeline: &Pipeline, file: &mut StateFile, named: &[String]) -> Result<
             .filter(|name| !named.contains(name))
             .map(|name| format!("`{name}` was a source; where it stood would be forgotten")),
     );
+    let unsent = sinks_gone(&pipeline.plan, kept);
+    told.extend(unsent.iter().filter(|(name, _)| !named.contains(name)).map(|(name, rows)| {
+        format!("`{name}` was a sink that has {} still to send; they would be lost", summary::rows(*rows))
+    }));
     if !told.is_empty() {
         return Err(format!(
             "the run that was not finished cannot go on with this pipeline:\n  {}\nput the pipeline back as it was, name what may be forgotten with `--reset-state NAME`, or begin anew with `--fresh`",
             told.join("\n  ")
         ));
     }
-    if let Some(unknown) = named.iter().find(|name| !fates.iter().any(|f| f.step == **name) && !gone.contains(name)) {
+    let is_known = |name: &&String| {
+        fates.iter().any(|fate| fate.step == **name)
+            || gone.contains(name)
+            || unsent.iter().any(|(sink, _)| sink == *name)
+    };
+    if let Some(unknown) = named.iter().find(|name| !is_known(name)) {
         return Err(format!("`--reset-state {unknown}`: no step of this name keeps state"));
     }
     let known: Vec<String> = kept.steps.iter().map(|step| step.name.clone()).collect();
     for step in named.iter().filter(|step| known.contains(step)) {
         file.reset_step(step).map_err(|e| e.message)?;
+    }
+    for (sink, _) in unsent.iter().filter(|(sink, _)| named.contains(sink)) {
+        file.reset_sink(sink).map_err(|e| e.message)?;
     }
     Ok(())
 }

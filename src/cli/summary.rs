@@ -95,7 +95,7 @@ fn of_entry(node: &Node, entry: &Entry) -> String {
     text
 }
 
-fn rows(n: u64) -> String {
+pub(super) fn rows(n: u64) -> String {
     if n == 1 { "1 row".to_owned() } else { format!("{} rows", count(n)) }
 }
 

@@ -69,9 +69,16 @@ pub struct Metadata {
     pub text: Vec<u8>,
     /// One past the end of each.
     pub ends: Vec<u32>,
+    /// Of one record alone: it is not taken, why; what came is its beginning. It becomes a dead letter.
+    pub refused: Option<String>,
 }
 
 impl Metadata {
+    /// That one record is not taken.
+    pub fn refused(why: String) -> Metadata {
+        Metadata { refused: Some(why), ..Metadata::default() }
+    }
+
     /// Adds what is said of one more record.
     pub fn push(&mut self, object: &[u8]) {
         self.text.extend_from_slice(object);

@@ -1,7 +1,5 @@
 //! What producers bring, put together: what is appended to a journal at once.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 
 use super::answered::{Answered, Before, Keyed};
@@ -24,12 +22,14 @@ pub(super) struct Gathered {
     pub meta: Option<Metadata>,
     /// What is noted with them.
     pub notes: Vec<Vec<u8>>,
-    /// Where whoever brings them stands then.
-    pub stands: Option<Arc<str>>,
+    /// Why the one record is not taken, if it is not.
+    pub refused: Option<String>,
     /// By which their senders know them.
     pub keys: Vec<Keyed>,
-    /// Both, as records of a journal; made by [`Gathered::seal`].
-    heads: Vec<(Kind, Vec<u8>)>,
+    /// As records of a journal; made by [`Gathered::seal`].
+    heads: Vec<Vec<u8>>,
+    /// Why the record is not taken, with a line feed; made by [`Gathered::seal`].
+    why: Option<Vec<u8>>,
     /// Whoever waits for them.
     pub taken: Vec<oneshot::Sender<Result<Taken, NotTaken>>>,
     /// Who brought the same as one of `keys`.
@@ -41,10 +41,13 @@ impl Gathered {
         self.bytes.len() + self.meta.as_ref().map_or(0, |meta| meta.text.len())
     }
 
-    /// Whether an offer fits in with those that are there.
-    pub fn fits(&self, offer: &Offer) -> bool {
-        let stands = self.stands.is_some() || matches!(offer.with, With::Stands(_));
-        self.taken.is_empty() || (!stands && self.weight() + offer.brought.weight() <= CHUNK_BYTES)
+    /// Whether an offer fits in with those that are there. What is refused goes alone, and so does what has a note, if that
+    /// is where whoever brings it stands (`standing`).
+    pub fn fits(&self, offer: &Offer, standing: bool) -> bool {
+        let brought = &offer.brought;
+        let noted = standing && (brought.note.is_some() || !self.notes.is_empty());
+        let alone = noted || brought.refused.is_some() || self.refused.is_some();
+        self.taken.is_empty() || (!alone && self.weight() + offer.brought.weight() <= CHUNK_BYTES)
     }
 
     /// Adds an offer, unless it came before or nobody waits for it any more.
@@ -63,10 +66,10 @@ impl Gathered {
 
     /// Puts an offer behind them.
     fn add(&mut self, offer: Offer) {
-        let Offer { brought: Brought { bytes, ends, meta, note }, with, taken } = offer;
+        let Offer { brought: Brought { bytes, ends, meta, note, refused }, with, taken } = offer;
+        self.refused = refused;
         match with {
             With::Nothing => {}
-            With::Stands(stands) => self.stands = Some(stands),
             With::Key(keyed) => match self.keys.iter().position(|other| other.key == keyed.key) {
                 Some(index) => return self.again.push((index, taken)),
                 None => self.keys.push(keyed),
@@ -96,19 +99,21 @@ impl Gathered {
         let records = starts.zip(&self.ends);
         let records = records.map(|(from, to)| self.bytes.get(from as usize..*to as usize).unwrap_or_default());
         let mut said = self.meta.as_ref().map(Metadata::iter);
-        let records = records.map(move |record| match said.as_mut().and_then(Iterator::next) {
-            Some(object) => Entry { kind: Kind::DESCRIBED, parts: [object, record] },
-            None => Entry { kind: Kind::EVENT, parts: [record, &[]] },
+        let why = self.why.as_deref();
+        let records = records.map(move |record| match (why, said.as_mut().and_then(Iterator::next)) {
+            (Some(why), _) => Entry { kind: Kind::REFUSED, parts: [why, record] },
+            (None, Some(object)) => Entry { kind: Kind::DESCRIBED, parts: [object, record] },
+            (None, None) => Entry { kind: Kind::EVENT, parts: [record, &[]] },
         });
-        let heads = self.heads.iter().map(|(kind, payload)| Entry { kind: *kind, parts: [payload, &[]] });
-        heads.chain(self.notes.iter().map(|note| Entry { kind: Kind::NOTE, parts: [note, &[]] })).chain(records)
+        let keys = self.heads.iter().map(|payload| Entry { kind: Kind::KEY, parts: [payload, &[]] });
+        keys.chain(self.notes.iter().map(|note| Entry { kind: Kind::NOTE, parts: [note, &[]] })).chain(records)
     }
 
     /// Nothing is put behind them any more.
     pub fn seal(&mut self) {
-        let stands = self.stands.iter().map(|stands| (Kind::STANDS, stands.as_bytes().to_vec()));
         let keys = self.keys.iter().enumerate();
-        self.heads = stands.chain(keys.map(|(index, keyed)| (Kind::KEY, keyed.encode(self.behind(index))))).collect();
+        self.heads = keys.map(|(index, keyed)| keyed.encode(self.behind(index))).collect();
+        self.why = self.refused.as_ref().map(|why| format!("{}\n", why.replace('\n', " ")).into_bytes());
     }
 
     /// How far after the record of a key the record after all of them comes.

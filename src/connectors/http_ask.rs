@@ -16,7 +16,10 @@ use crate::data::value::Val;
 /// Requests of one source.
 pub struct Ask {
     method: Method,
+    /// What it says in plain text, up to where the cursor is.
     url: Url,
+    /// All of it, if the cursor is in it.
+    address: Option<Text>,
     query: Vec<(String, Text)>,
     headers: Vec<(HeaderName, Text)>,
     body: Option<Text>,
@@ -116,8 +119,12 @@ impl Ask {
             Some(Pagination::Token(token)) => Next::Token(path(&token.path)?, token.parameter.clone()),
             Some(Pagination::Page(numbers)) => Next::Page(numbers.clone()),
         };
-        let url = url_of(&options.url).map_err(|why| ("url", why))?;
-        Ok(Ask { method: options.method, url, query, headers, body, next })
+        let (url, address) = address_of(options, cursor)?;
+        if !begun && address.is_some() {
+            let why = "the first address has no cursor yet; write `cursor: { field: …, start: … }`";
+            return Err(("url", why.to_owned()));
+        }
+        Ok(Ask { method: options.method, url, address, query, headers, body, next })
     }
 
     /// Where it is sent, without what is asked for.
@@ -157,6 +164,25 @@ impl Ask {
         Ok((body.into_iter().fold(request, RequestBuilder::body), hash))
     }
 
+    /// The address with the cursor in it. Within the path it is one name, whatever characters it has.
+    fn at_cursor(&self, cursor: Option<&str>) -> Result<Url, CallError> {
+        let Some(address) = &self.address else { return Ok(self.url.clone()) };
+        let wrong = || CallError::lasting("the cursor cannot be in an address");
+        let cursor = cursor.filter(|cursor| !matches!(*cursor, "" | "." | "..")).ok_or_else(wrong)?;
+        let written: String = cursor.bytes().fold(String::new(), |mut written, byte| {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => written.push(char::from(byte)),
+                other => written.push_str(&format!("%{other:02X}")),
+            }
+            written
+        });
+        let url = Url::parse(&address.render(Some(&written)).ok_or_else(wrong)?).map_err(|_| wrong())?;
+        match url.origin() == self.url.origin() && url.path().starts_with(self.url.path()) {
+            true => Ok(url),
+            false => Err(wrong()),
+        }
+    }
+
     fn url_at(&self, standing: &Standing, cursor: Option<&str>) -> Result<Url, CallError> {
         let page = match (&self.next, &standing.page) {
             (_, Some(Page::At(url))) => return self.own(url, &self.url),
@@ -165,7 +191,7 @@ impl Ask {
             (Next::Page(numbers), _) => Some((&numbers.parameter, numbers.start.to_string())),
             _ => None,
         };
-        let mut url = self.url.clone();
+        let mut url = self.at_cursor(cursor)?;
         let asked = self.query.iter().filter_map(|(name, text)| Some((name, text.render(cursor)?)));
         let page_name = page.as_ref().map(|(name, _)| name.as_str());
         let asked: Vec<_> = asked.filter(|(name, _)| Some(name.as_str()) != page_name).chain(page.clone()).collect();
@@ -226,6 +252,20 @@ impl Ask {
     }
 }
 
+/// The address in plain text up to where the cursor is, and all of it if it is in it.
+fn address_of(options: &Options, cursor: bool) -> Result<(Url, Option<Text>), Wrong> {
+    let written = options.url.as_str();
+    let wrong = |why: String| ("url", why);
+    let Text::Cursor(_) = Text::of("url", written, cursor)? else { return Ok((url_of(written).map_err(wrong)?, None)) };
+    let plain = written.split("{{").next().unwrap_or_default();
+    let behind_host = plain.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+    if !behind_host || written.contains("{%") {
+        return Err(wrong("the host of an address may not depend on the cursor".to_owned()));
+    }
+    let up_to = plain.rfind('/').map_or(plain, |at| plain.get(..=at).unwrap_or(plain));
+    Ok((url_of(up_to).map_err(wrong)?, Some(Text::of("url", written, cursor)?)))
+}
+
 /// The address of the next page in a header `Link`: `<…>; rel="next", <…>; rel="last"`.
 fn next_of(header: &HeaderValue) -> Option<String> {
     let mut rest = header.to_str().ok()?;
@@ -276,10 +316,34 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_the_cursor_as_one_name() {
+        let options = json!({"url": "http://h/a/{{ cursor }}/b?x=1", "cursor": {"field": "at", "start": 1}});
+        let ask = ask(options);
+        let at = |cursor: &str| {
+            let cursor = Some(Mark::start(&json!(cursor)));
+            let request = ask.request(&Client::new(), &Standing { cursor, ..Standing::default() });
+            request.ok().map(|(request, _)| request.build().unwrap().url().to_string())
+        };
+        for (cursor, wanted) in [
+            ("7", Some("http://h/a/7/b?x=1")),
+            ("2026-01-01T00:00:00+01:00", Some("http://h/a/2026-01-01T00%3A00%3A00%2B01%3A00/b?x=1")),
+            ("../../c?y#z", Some("http://h/a/..%2F..%2Fc%3Fy%23z/b?x=1")),
+            ("..", None),
+            ("", None),
+        ] {
+            assert_eq!(at(cursor).as_deref(), wanted, "{cursor}");
+        }
+    }
+
+    #[test]
     fn options_that_ask_for_nothing_are_refused() {
         for (options, key) in [
             (json!({"url": "http://h", "query": {"since": "{{ cursor }}"}}), "query"),
             (json!({"url": "http://h", "query": {"since": "{{ other }}"}, "cursor": {"field": "at"}}), "query"),
+            (json!({"url": "http://h/{{ cursor }}"}), "url"),
+            (json!({"url": "http://h/{{ cursor }}", "cursor": {"field": "at"}}), "url"),
+            (json!({"url": "http://{{ cursor }}/", "cursor": {"field": "at", "start": 1}}), "url"),
+            (json!({"url": "http://h{{ cursor }}/", "cursor": {"field": "at", "start": 1}}), "url"),
             (json!({"url": "http://h", "headers": {"a b": "c"}}), "headers"),
             (json!({"url": "http://h", "body": "{{ cursor }}", "cursor": {"field": "at"}}), "body"),
             (json!({"url": "http://h", "cursor": {"field": "a."}}), "cursor"),

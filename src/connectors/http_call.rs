@@ -1,6 +1,6 @@
-//! Calls to HTTP servers: the client that makes them, what their failures are called, and when to try again.
+//! Calls to HTTP servers: the client that makes them, what their failures are called, and when a server asks to be tried
+//! again.
 
-use std::hash::BuildHasher as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,8 +18,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const ALIVE: (Duration, u32) = (Duration::from_secs(20), 3);
 /// How often a server may send on from one address to another.
 const REDIRECTS: usize = 5;
-/// How long is waited after the first failure, and after many.
-const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// The longest wait that a server may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
@@ -184,49 +182,9 @@ pub fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// How long to wait between tries: twice as long after each failure up to a minute, of which a random part is left out so
-/// that those who failed together do not come back together.
-#[derive(Debug, Default)]
-pub struct BackOff {
-    failures: u32,
-}
-
-impl BackOff {
-    /// It went well: the next failure is a first one.
-    pub fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    /// It failed: how long to wait, and not less than the server asks for.
-    pub fn wait(&mut self, asked: Option<Duration>) -> Duration {
-        let full = WAITS.0.saturating_mul(1 << self.failures.min(16)).min(WAITS.1);
-        self.failures = self.failures.saturating_add(1);
-        full.mul_f64(0.5 + random() / 2.0).max(asked.unwrap_or_default())
-    }
-}
-
-/// A number from 0 to 1.
-fn random() -> f64 {
-    // The keys of a hasher are the random numbers that the standard library has.
-    let bits = std::collections::hash_map::RandomState::new().hash_one(0u8);
-    (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_grow_and_what_is_asked_for_is_granted() {
-        let mut waits = BackOff::default();
-        for full in [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000] {
-            let wait = waits.wait(None);
-            assert!((full / 2..=full).contains(&(wait.as_millis() as u64)), "{wait:?} of {full}");
-        }
-        assert_eq!(waits.wait(Some(Duration::from_secs(90))), Duration::from_secs(90));
-        waits.reset();
-        assert!(waits.wait(None) <= Duration::from_millis(500));
-    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

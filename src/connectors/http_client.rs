@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use super::http_ask::Ask;
 use super::http_call::{self, client};
 use super::http_login::{Caller, Login};
 use super::http_poll::{Polling, poll};
+use super::http_said;
 use super::http_schedule::Schedule;
 use super::http_standing::{Mark, Standing};
-use super::journalled::{Producer, journalled, stands};
+use super::journalled::{Producer, journalled_from, stands};
 use super::json_path::JsonPath;
+use super::live::Running;
 use super::tls::ClientTls;
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
@@ -47,7 +47,8 @@ pub struct HttpClientSource;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What is asked: `https://example.org/orders`. The server may send on to other addresses of the same host.
+    /// What is asked: `https://example.org/orders`. Behind the host it may have `{{ cursor }}` in it. The server may send on to
+    /// other addresses of the same host.
     #[schemars(length(min = 1), example = &"https://api.example.org/orders")]
     pub url: String,
     /// By which method.
@@ -99,10 +100,15 @@ pub struct Options {
     /// How the server is known, and what is shown to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
+    /// Headers of the answer that events can read: `[X-Request-Id]` as `meta.headers.x_request_id`. Those that may hold what
+    /// lets somebody in cannot be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meta_headers: Vec<String>,
     /// How long an answer may take, all of it; of a stream, until it begins.
     #[serde(default = "default_timeout")]
     pub timeout: Duration,
-    /// Bytes of an answer, unpacked; of a stream, of one event. At most 24 MiB.
+    /// Bytes of an answer, unpacked; of a stream, of one event: a larger one becomes a dead letter, of which the beginning is
+    /// kept. At most 24 MiB.
     #[serde(default = "default_body")]
     pub max_body: Size,
 }
@@ -123,8 +129,9 @@ pub enum Method {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
-    /// Server-sent events: the data of each is an event of the pipeline. When the connection breaks, the next request has the
-    /// last one's id (`Last-Event-ID`), and the server sends what came after it.
+    /// Server-sent events: the data of each is an event of the pipeline, which can read `meta.event` (its kind, `message` if
+    /// it has none) and `meta.event_id`. When the connection breaks, the next request has the last one's id
+    /// (`Last-Event-ID`), and the server sends what came after it. A server that answers `204` has no more, and is not asked again.
     Sse,
     /// A line is an event. What is sent while the connection is broken is lost, unless `cursor` asks for it.
     Ndjson,
@@ -223,6 +230,7 @@ impl SourceConnector for HttpClientSource {
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         http_call::check(&options.url, options.proxy.as_deref(), node, found);
+        http_said::check(&options.meta_headers, node, found);
         if let Some(auth) = &options.auth {
             auth.check(node.get("auth").unwrap_or(node), found);
         }
@@ -288,10 +296,10 @@ impl SourceConnector for HttpClientSource {
             return Err(failed(why.to_owned()));
         }
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
-        let (producer, mut partition) = journalled(&journal, &context.name, "")?;
+        let (producer, mut partition) = journalled_from(&journal, &context.name, "")?;
         // A run that begins asks anew, so that it has no use for what an earlier one left.
         let start = Place { position: journal.next(), ..Place::default() };
-        let (name, directory, json) = (context.name, context.directory, context.json);
+        let (name, directory, json, wanted) = (context.name, context.directory, context.json, context.meta);
         let link = Link::default();
         let of_source = link.clone();
         // Nothing is asked when it is not read any more: then the producer has to be gone, too.
@@ -302,7 +310,7 @@ impl SourceConnector for HttpClientSource {
             let (options, producer) =
                 parts.take().ok_or_else(|| SourceError { message: format!("`{name}` is read already") })?;
             let (name, directory, link) = (name.clone(), directory.clone(), of_source.clone());
-            let asking = Asking { options, producer, name, directory, json, link };
+            let asking = Asking { options, producer, name, directory, json, wanted: wanted.clone(), link };
             Ok(Box::new(asking.begin(inner, &note)?) as Box<dyn Source>)
         };
         Ok(Opened::from(vec![Partition { name: String::new(), start, open: Box::new(open), link }]))
@@ -316,6 +324,8 @@ struct Asking {
     name: String,
     directory: PathBuf,
     json: bool,
+    /// Names of metadata that are read.
+    wanted: Vec<String>,
     link: Link,
 }
 
@@ -323,7 +333,7 @@ impl Asking {
     /// Starts to ask, in a thread of its own: answers are waited for however long the engine reads elsewhere.
     fn begin(self, inner: Box<dyn Source>, note: &str) -> Result<Asked, SourceError> {
         let failed = |message: String| SourceError { message };
-        let Asking { options, producer, name, directory, json, link } = self;
+        let Asking { options, producer, name, directory, json, wanted, link } = self;
         let standing = match note {
             "" => Standing { cursor: options.start(), ..Standing::default() },
             note => serde_json::from_str(note)
@@ -334,20 +344,15 @@ impl Asking {
         let ask = Ask::of(&options).map_err(|(key, why)| failed(format!("`{key}`: {why}")))?;
         let schedule = options.schedule().map_err(failed)?;
         let field = options.cursor.as_ref().map(|cursor| JsonPath::parse(&cursor.field)).transpose().map_err(failed)?;
-        let polling = Polling { options, ask, client, caller, producer, schedule, field, name, json, link };
-        let (reading, stopped) = watch::channel(());
+        let polling = Polling { options, ask, client, caller, producer, schedule, field, name, json, wanted, link };
         let failure = Arc::new(Mutex::new(None));
         let of_thread = Arc::clone(&failure);
-        let cannot = |e: std::io::Error| failed(format!("no thread for an HTTP client: {e}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-        let work = move || {
-            let ended = runtime.block_on(poll(polling, standing, stopped));
+        let work = |stopped| async move {
+            let ended = poll(polling, standing, stopped).await;
             *of_thread.lock().unwrap_or_else(PoisonError::into_inner) = ended.err();
-            // A name that is being looked up is not waited for.
-            runtime.shutdown_background();
         };
-        let thread = std::thread::Builder::new().name("http_client".to_owned()).spawn(work).map_err(cannot)?;
-        Ok(Asked { inner, failure, reading: Some(reading), thread: Some(thread) })
+        let running = Running::start("http_client", work).map_err(failed)?;
+        Ok(Asked { inner, failure, running })
     }
 }
 
@@ -357,9 +362,7 @@ struct Asked {
     inner: Box<dyn Source>,
     /// Why nothing more is asked.
     failure: Arc<Mutex<Option<String>>>,
-    /// Closed when it is read no more.
-    reading: Option<watch::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    running: Running,
 }
 
 impl Asked {
@@ -367,9 +370,7 @@ impl Asked {
         let read = self.inner.next().await?;
         if matches!(read, Read::End) {
             // The producer is gone with the thread's work; what that said of it comes right behind.
-            if let Some(thread) = self.thread.take() {
-                let _ = thread.join();
-            }
+            self.running.join();
             if let Some(message) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
                 return Err(SourceError { message });
             }
@@ -385,14 +386,5 @@ impl Source for Asked {
 
     fn committed(&mut self, place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
         self.inner.committed(place)
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.reading = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }

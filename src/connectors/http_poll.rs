@@ -1,6 +1,6 @@
 //! Asks an HTTP server again and again, page by page, and hands what it answers to the journal.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -8,19 +8,23 @@ use reqwest::header::{
 };
 use reqwest::{Client, Response, StatusCode};
 use serde_json::value::RawValue;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::back_off::BackOff;
 use super::http_ask::Ask;
-use super::http_call::{BackOff, CallError, body_of, shown};
+use super::http_call::{CallError, body_of, shown};
 use super::http_client::Options;
 use super::http_login::Caller;
+use super::http_said::{Said, SaidOf};
 use super::http_schedule::Schedule;
 use super::http_standing::{Standing, Version};
-use super::journalled::{NotTaken, Producer};
+use super::journalled::{Brought, NotTaken, Producer};
 use super::json_path::JsonPath;
-use crate::connector::Link;
+use super::live::Stopped;
+use crate::connector::{Link, Metadata};
 
+/// How long is waited after the first failure, and after many.
+const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// Pages of one poll: more are a server that sends round in circles.
 const PAGES: u32 = 10_000;
 /// How often a page that is refused is asked for before the poll begins again.
@@ -46,20 +50,22 @@ pub struct Polling {
     pub name: String,
     /// Whether events are JSON.
     pub json: bool,
+    /// Names of metadata that are read.
+    pub wanted: Vec<String>,
     /// Told whether the server answers.
     pub link: Link,
 }
 
 /// Asks until there is nothing more to ask for, or nobody reads it. The error is a sentence.
-pub async fn poll(polling: Polling, standing: Standing, mut stopped: watch::Receiver<()>) -> Result<(), String> {
+pub async fn poll(polling: Polling, standing: Standing, stopped: Stopped) -> Result<(), String> {
     let (name, at, link) = (polling.name.clone(), shown(polling.ask.url()), polling.link.clone());
     // Nothing is known of it before its first answer.
     link.set(false);
     let health = Health { name, at, link, failing: None };
-    let mut poller = Poller { polling, standing, health, wait: BackOff::default(), held: None };
+    let said = Said::of(&polling.options.meta_headers, &polling.wanted);
+    let mut poller = Poller { said, polling, standing, health, wait: BackOff::new(WAITS.0, WAITS.1), held: None };
     tokio::select! {
-        // The sender is gone.
-        _ = stopped.changed() => Ok(()),
+        _ = stopped => Ok(()),
         ended = poller.run() => ended,
     }
 }
@@ -70,6 +76,8 @@ pub(super) struct Poller {
     pub standing: Standing,
     pub health: Health,
     pub wait: BackOff,
+    /// What is said of events, if anything is read.
+    pub said: Option<Said>,
     /// Events of the page that was answered last, of a poll that goes on. If there is nothing behind them, it says so in the
     /// journal that they were the last: an empty page leaves no trace there, and to ask for it again, perhaps much later, may
     /// bring something else.
@@ -106,6 +114,11 @@ impl Health {
 pub(super) struct Events {
     pub bytes: Vec<u8>,
     pub ends: Vec<u32>,
+    /// What is said of those that are taken from here on, if that is read.
+    pub said: Option<SaidOf>,
+    pub meta: Option<Metadata>,
+    /// Why the one event is not taken, if it is not.
+    pub refused: Option<String>,
 }
 
 impl Events {
@@ -114,6 +127,16 @@ impl Events {
         self.bytes.extend(event.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
         // Answers are limited far below 4 GiB.
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        if let Some(said) = &self.said {
+            self.meta.get_or_insert_default().push(said.line());
+        }
+    }
+
+    /// The beginning of one that is not taken, and why.
+    pub fn refused(beginning: &[u8], why: String) -> Events {
+        let mut events = Events { refused: Some(why), ..Events::default() };
+        events.take(beginning);
+        events
     }
 }
 
@@ -270,7 +293,9 @@ impl Poller {
     pub async fn give(&mut self, events: Events, next: Standing) -> Result<(), CallError> {
         if !events.ends.is_empty() {
             let note = serde_json::to_string(&next).map_err(|e| CallError::lasting(e.to_string()))?;
-            let given = self.polling.producer.offer_from(events.bytes, events.ends, Arc::from(note)).await;
+            let Events { bytes, ends, meta, refused, .. } = events;
+            let note = Some(note.into_bytes());
+            let given = self.polling.producer.bring(Brought { bytes, ends, meta, note, refused }).await;
             given.map_err(|why| match why {
                 NotTaken::Refused(why) => CallError::lasting(format!("what it answers cannot be kept: {why}")),
                 NotTaken::Unknown => CallError::lasting("the run has ended"),
@@ -289,7 +314,8 @@ impl Poller {
         next: &mut Standing,
     ) -> Result<(Events, usize), CallError> {
         let lines = || body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        let mut events = Events::default();
+        let said = self.said.as_ref().map(|said| said.of_headers(headers));
+        let mut events = Events { said, ..Events::default() };
         if !self.polling.json {
             lines().for_each(|line| events.take(line));
             let count = events.ends.len();

@@ -105,7 +105,9 @@ impl Mounted {
         path: &str,
         endpoint: Arc<dyn Endpoint>,
     ) -> Result<Mounted, String> {
-        let port = Port::at(address, directory, (path, endpoint))?;
+        // Which files are meant is told by where they are: the same text may mean others in another directory.
+        let tls = address.tls.as_ref().map(|tls| tls.at(directory));
+        let port = Port::at(&Address { tls, ..address.clone() }, directory, (path, endpoint))?;
         Ok(Mounted { port, path: path.to_owned() })
     }
 }
@@ -342,4 +344,84 @@ async fn answer(State(routes): State<Arc<Routes>>, request: Request) -> Response
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], why).into_response();
     }
     (StatusCode::NOT_FOUND, "nothing is received at this path\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    struct Fine;
+
+    impl Endpoint for Fine {
+        fn answer(self: Arc<Self>, _: Request) -> BoxFuture<'static, Response> {
+            Box::pin(std::future::ready(StatusCode::OK.into_response()))
+        }
+    }
+
+    fn free_address() -> String {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    }
+
+    fn mount(address: &Address, directory: &Path, path: &str) -> Result<Mounted, String> {
+        Mounted::new(address, directory, path, Arc::new(Fine))
+    }
+
+    fn status(listen: &str, path: &str) -> Option<u16> {
+        let mut stream = std::net::TcpStream::connect(listen).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
+    }
+
+    #[test]
+    fn of_two_who_share_an_address_one_may_go() {
+        let listen = free_address();
+        let address = Address { listen: listen.clone(), connections: 8, tls: None };
+        let here = Path::new(".");
+        let one = mount(&address, here, "/one").unwrap();
+        let other = mount(&address, here, "/other").unwrap();
+        assert!(mount(&address, here, "/one").err().unwrap().contains("belongs to another source already"));
+        let fewer = Address { connections: 7, ..address.clone() };
+        assert!(mount(&fewer, here, "/third").err().unwrap().contains("need the same `connections`"));
+        assert_eq!((status(&listen, "/one"), status(&listen, "/other")), (Some(200), Some(200)));
+        drop(one);
+        assert_eq!((status(&listen, "/one"), status(&listen, "/other")), (Some(404), Some(200)));
+        let expected = Expected::new(address_of(&listen).unwrap(), "/one");
+        assert_eq!(status(&listen, "/one"), Some(503), "somebody comes for it");
+        drop(expected);
+        let again = mount(&address, here, "/one").unwrap();
+        drop(other);
+        assert_eq!((status(&listen, "/one"), status(&listen, "/other")), (Some(200), Some(404)));
+        drop(again);
+        assert_eq!(status(&listen, "/one"), None, "nobody listens");
+        // Who comes then may want it otherwise.
+        drop(mount(&fewer, here, "/one").unwrap());
+    }
+
+    #[test]
+    fn tls_is_the_same_if_its_files_are() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+            let shown = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+            std::fs::write(dir.path().join(name).join("cert.pem"), shown.pem()).unwrap();
+            std::fs::write(dir.path().join(name).join("key.pem"), key.serialize_pem()).unwrap();
+        }
+        let tls = |within: &str| {
+            let at = |name: &str| format!("{within}{name}");
+            Some(ServerTls { certificate: at("cert.pem"), key: at("key.pem"), client_ca: None })
+        };
+        let address =
+            |within: &str, listen: &str| Address { listen: listen.to_owned(), connections: 8, tls: tls(within) };
+        let (listen, a, b) = (free_address(), dir.path().join("a"), dir.path().join("b"));
+        let _one = mount(&address("", &listen), &a, "/one").unwrap();
+        // The same text, and other files.
+        assert!(mount(&address("", &listen), &b, "/two").err().unwrap().contains("need the same `tls`"));
+        // The same files, by another text.
+        mount(&address("../a/", &listen), &b, "/two").unwrap();
+    }
 }

@@ -6,28 +6,31 @@ use std::time::{Duration as StdDuration, Instant};
 use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, VARY, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answered::{Before, Keyed};
 use super::http_auth::Auth;
 use super::http_body::{Packed, Records, records_of, unpack};
 use super::http_port::{Address, Endpoint, Expected, Mounted, address_of};
-use super::journalled::{NotTaken, Producer, Taken, journalled_with_keys};
+use super::http_reply::{later, refuse, repeated, reply, told};
+use super::http_said::{self, Said};
+use super::journalled::{Brought, NotTaken, Producer, Taken, journalled_with_keys};
 use super::tls::ServerTls;
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, Link, OpenContext, Opened, Partition, SourceConnector, SourceError};
+use crate::connector::{
+    BoxFuture, CheckContext, Link, Metadata, OpenContext, Opened, Partition, SourceConnector, SourceError,
+};
 use crate::store::journal::Journal;
 
 /// The largest body that may be allowed.
@@ -82,6 +85,10 @@ pub struct Options {
     #[serde(default = "default_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
+    /// Headers of the request that events can read: `[X-Request-Id]` as `meta.headers.x_request_id`. Those that may hold what
+    /// lets somebody in cannot be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meta_headers: Vec<String>,
     /// Origins whose pages may send: `[https://example.org]`, or `["*"]` for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cors: Vec<String>,
@@ -221,6 +228,7 @@ impl SourceConnector for HttpServerSource {
         if let Some(auth) = &options.auth {
             auth.check(node.get("auth").unwrap_or(node), found);
         }
+        http_said::check(&options.meta_headers, node, found);
     }
 
     fn bounded(_: &Options) -> bool {
@@ -238,10 +246,10 @@ impl SourceConnector for HttpServerSource {
         let expected = Expected::new(address_of(&listen).map_err(failed)?, &path);
         let address = Address { listen, connections: options.connections, tls: options.tls.clone() };
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
-        let (producer, mut partition) =
-            journalled_with_keys(&journal, &context.name, "", Some(options.idempotency.keep.0))?;
+        let (producer, mut partition) = journalled_with_keys(&journal, &context.name, "", options.idempotency.keep.0)?;
         let directory = context.directory;
-        let receiver = Arc::new(Receiver::new(options, producer, context.json));
+        let said = Said::of(&options.meta_headers, &context.meta);
+        let receiver = Arc::new(Receiver::new(options, producer, context.json, said));
         // Nobody is answered before the partition is read, and after it is dropped.
         let mut mounted = None;
         let open = move |place: &_| {
@@ -267,6 +275,8 @@ struct Receiver {
     options: Options,
     producer: Producer,
     json: bool,
+    /// What is said of events, if anything is read.
+    said: Option<Said>,
     allowance: Option<Mutex<Allowance>>,
 }
 
@@ -310,9 +320,9 @@ impl Endpoint for Receiver {
 }
 
 impl Receiver {
-    fn new(options: Options, producer: Producer, json: bool) -> Self {
+    fn new(options: Options, producer: Producer, json: bool, said: Option<Said>) -> Self {
         let full = |rate: Rate| Mutex::new(Allowance { rate, left: f64::from(rate.limit), at: Instant::now() });
-        Receiver { allowance: options.rate.map(full), options, producer, json }
+        Receiver { allowance: options.rate.map(full), options, producer, json, said }
     }
 
     /// Takes a request's events; either way the answer.
@@ -343,7 +353,16 @@ impl Receiver {
             let why = format!("`{header}` has between 1 and {KEY_BYTES} bytes");
             return Err(refuse(StatusCode::BAD_REQUEST, &why));
         }
-        self.take(records_of(&body, text(CONTENT_TYPE), self.json), key).await
+        let records = records_of(&body, text(CONTENT_TYPE), self.json);
+        let meta = match &self.said {
+            None => None,
+            Some(said) => {
+                let meta = repeated(said.of_headers(&head.headers).line(), records.ends.len());
+                let why = "there are more events in one body than its headers (`meta_headers`) can be kept with";
+                Some(meta.ok_or_else(|| refuse(StatusCode::PAYLOAD_TOO_LARGE, why))?)
+            }
+        };
+        self.take(records, meta, key).await
     }
 
     /// Why a request is not taken, if that can be said before its body is read.
@@ -388,19 +407,25 @@ impl Receiver {
     }
 
     /// Makes records durable and says so; those that came before under the same key are so already.
-    async fn take(&self, records: Records, key: Option<(&[u8], u64)>) -> Result<Response, Response> {
+    async fn take(
+        &self,
+        records: Records,
+        meta: Option<Metadata>,
+        key: Option<(&[u8], u64)>,
+    ) -> Result<Response, Response> {
         let told = told(&records);
         let Records { bytes, ends, rejected, .. } = records;
         if ends.is_empty() && rejected > 0 {
             return Err(reply(StatusCode::BAD_REQUEST, &told));
         }
         let within = self.options.timeout.0.to_std();
+        let brought = Brought { bytes, ends, meta, ..Brought::default() };
         let offer = async {
             match key {
-                None => self.producer.offer(bytes, ends).await.map(Taken::Now),
+                None => self.producer.bring(brought).await.map(Taken::Now),
                 Some((key, body)) => {
                     let keyed = Keyed { key: key.to_vec(), body, answer: told.as_str().into() };
-                    self.producer.offer_once(bytes, ends, keyed).await
+                    self.producer.bring_once(brought, keyed).await
                 }
             }
         };
@@ -466,31 +491,4 @@ impl Verb {
             Verb::Patch => "PATCH",
         }
     }
-}
-
-/// What the answer says became of records.
-fn told(records: &Records) -> String {
-    let errors = records.reasons.iter().map(|(at, why)| json!({ "record": at, "reason": why }));
-    let errors: Vec<_> = errors.collect();
-    let mut answer = json!({ "accepted": records.ends.len(), "rejected": records.rejected });
-    if let Some(answer) = answer.as_object_mut().filter(|_| !errors.is_empty()) {
-        answer.insert("errors".to_owned(), errors.into());
-    }
-    answer.to_string()
-}
-
-fn reply(status: StatusCode, body: &str) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
-}
-
-fn refuse(status: StatusCode, why: &str) -> Response {
-    reply(status, &json!({ "accepted": 0, "error": why }).to_string())
-}
-
-/// Refuses for now: whole seconds, as the header has them, and at least one.
-fn later(status: StatusCode, why: &str, wait: StdDuration) -> Response {
-    let mut response = refuse(status, why);
-    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    response
 }

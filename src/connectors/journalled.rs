@@ -38,8 +38,11 @@ pub struct Brought {
     pub ends: Vec<u32>,
     /// What is said of each, if that is read.
     pub meta: Option<Metadata>,
-    /// What whoever brings it has to know again after a restart, when the records are there ([`notes`]).
+    /// What whoever brings it has to know again after a restart, when the records are there ([`notes`]), or where he stands
+    /// then ([`stands`]).
     pub note: Option<Vec<u8>>,
+    /// Why it is not taken, all of one record, of which the beginning is there. It becomes a dead letter.
+    pub refused: Option<String>,
 }
 
 impl Brought {
@@ -63,8 +66,6 @@ pub(super) struct Offer {
 pub(super) enum With {
     /// Nothing else.
     Nothing,
-    /// Where whoever brings them stands then.
-    Stands(Arc<str>),
     /// The key by which their sender knows them.
     Key(Keyed),
 }
@@ -89,21 +90,15 @@ impl Producer {
         self.bring(Brought { bytes, ends, ..Brought::default() }).await
     }
 
-    /// The same of records of which something is said.
+    /// The same of records of which something is said. A note is durable with them, or neither is.
     pub async fn bring(&self, brought: Brought) -> Answer {
         self.bring_with(brought, With::Nothing).await.map(number)
     }
 
-    /// The same with where whoever brings them stands then: both are durable, or neither. It is what the position of a
-    /// [`Place`] behind them counts in, and [`stands`] finds it again.
-    pub async fn offer_from(&self, bytes: Vec<u8>, ends: Vec<u32>, stands: Arc<str>) -> Answer {
-        self.bring_with(Brought { bytes, ends, ..Brought::default() }, With::Stands(stands)).await.map(number)
-    }
-
     /// The same under a key of the sender's; what came under it before is not taken again. Of a source that
     /// [knows](journalled_with_keys) keys.
-    pub async fn offer_once(&self, bytes: Vec<u8>, ends: Vec<u32>, keyed: Keyed) -> Result<Taken, NotTaken> {
-        self.bring_with(Brought { bytes, ends, ..Brought::default() }, With::Key(keyed)).await
+    pub async fn bring_once(&self, brought: Brought, keyed: Keyed) -> Result<Taken, NotTaken> {
+        self.bring_with(brought, With::Key(keyed)).await
     }
 
     async fn bring_with(&self, brought: Brought, with: With) -> Result<Taken, NotTaken> {
@@ -135,16 +130,48 @@ type Inbox = Arc<Mutex<Option<mpsc::Receiver<Offer>>>>;
 /// A partition whose events come from a [`Producer`], and are in the journal under `name`, which must be the same in every
 /// run: the names of the source and of its partition.
 pub fn journalled(journal: &Arc<Journal>, name: &str, partition: &str) -> Result<(Producer, Partition), SourceError> {
-    journalled_with_keys(journal, name, partition, None)
+    partition_of(journal, name, partition, Knows::Nothing)
 }
 
-/// The same; what is brought under a key is known again for `keys`.
+/// The same; what is brought under a key is known again for `keep`.
 pub fn journalled_with_keys(
     journal: &Arc<Journal>,
     name: &str,
     partition: &str,
-    keys: Option<TimeSpan>,
+    keep: TimeSpan,
 ) -> Result<(Producer, Partition), SourceError> {
+    partition_of(journal, name, partition, Knows::Keys(keep))
+}
+
+/// The same; a note says where whoever brings records stands, and is what the position of a [`Place`] behind them counts in.
+pub fn journalled_from(
+    journal: &Arc<Journal>,
+    name: &str,
+    partition: &str,
+) -> Result<(Producer, Partition), SourceError> {
+    partition_of(journal, name, partition, Knows::Standing)
+}
+
+/// What a source knows again of what it was brought.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knows {
+    Nothing,
+    /// Keys, for so long.
+    Keys(TimeSpan),
+    /// Where whoever brings it stands.
+    Standing,
+}
+
+fn partition_of(
+    journal: &Arc<Journal>,
+    name: &str,
+    partition: &str,
+    knows: Knows,
+) -> Result<(Producer, Partition), SourceError> {
+    let keys = match knows {
+        Knows::Keys(keep) => Some(keep),
+        _ => None,
+    };
     let source = journal.source(name).map_err(failed)?;
     let (offers, receiver) = mpsc::channel(JOURNAL_WAITING);
     let inbox: Inbox = Arc::new(Mutex::new(Some(receiver)));
@@ -165,7 +192,7 @@ pub fn journalled_with_keys(
             source,
             replay,
             from: place.position,
-            stands: Arc::clone(&place.stream),
+            stands: (knows == Knows::Standing).then(|| Arc::clone(&place.stream)),
             answered: keys.map(Answered::new),
             ahead: None,
             offers: Some(offers),
@@ -194,13 +221,14 @@ pub fn notes(journal: &Journal, name: &str) -> Result<Vec<Vec<u8>>, SourceError>
     records.map_err(failed)?.filter_map(noted).collect()
 }
 
-/// Where whoever brings records of a source stood with the last that are durable, behind its `place` or at it.
+/// Where whoever brings records of a source stood with the last that are durable, behind its `place` or at it. Of a source that
+/// was made by [`journalled_from`].
 pub fn stands(journal: &Journal, name: &str, place: &Place) -> Result<Arc<str>, SourceError> {
     let source = journal.source(name).map_err(failed)?;
     let mut stands = Arc::clone(&place.stream);
     for record in journal.read_from(place.position).map_err(failed)?.of(source) {
         let record = record.map_err(failed)?;
-        if record.kind == Kind::STANDS {
+        if matches!(record.kind, Kind::NOTE | Kind::STANDS) {
             stands = text(&record.payload);
         }
     }
@@ -228,8 +256,8 @@ struct Journalled {
     replay: Option<Records>,
     /// The first event that is wanted.
     from: u64,
-    /// Where whoever brings records stood with the last that were read or are durable.
-    stands: Arc<str>,
+    /// Where whoever brings records stood with the last that were read or are durable, if notes say so.
+    stands: Option<Arc<str>>,
     /// Keys that are known, if any are to be.
     answered: Option<Answered>,
     /// The record of it that did not go into the chunk before.
@@ -256,17 +284,24 @@ impl Journalled {
         while let Some(record) = self.ahead.take().map(Ok).or_else(|| replay.next()) {
             let record = record.map_err(failed)?;
             let described = record.kind == Kind::DESCRIBED;
-            match record.kind {
-                Kind::EVENT | Kind::DESCRIBED if record.sequence >= self.from => {}
-                Kind::STANDS if chunk.is_some() => {
+            match (record.kind, &mut self.stands) {
+                (Kind::EVENT | Kind::DESCRIBED, _) if record.sequence >= self.from => {}
+                (Kind::REFUSED, _) if record.sequence >= self.from && chunk.is_none() => {
+                    return Ok(Some(self.refused(&record)));
+                }
+                (Kind::REFUSED, _) if record.sequence >= self.from => {
                     self.ahead = Some(record);
                     return Ok(chunk);
                 }
-                Kind::STANDS => {
-                    self.stands = text(&record.payload);
+                (Kind::NOTE | Kind::STANDS, Some(_)) if chunk.is_some() => {
+                    self.ahead = Some(record);
+                    return Ok(chunk);
+                }
+                (Kind::NOTE | Kind::STANDS, Some(stands)) => {
+                    *stands = text(&record.payload);
                     continue;
                 }
-                Kind::KEY => {
+                (Kind::KEY, _) => {
                     let keyed = Keyed::decode(&record.payload);
                     if let (Some(answered), Some((keyed, behind))) = (&mut self.answered, keyed) {
                         answered.insert(keyed, record.sequence, behind, record.arrived);
@@ -276,7 +311,7 @@ impl Journalled {
                 _ => continue,
             }
             let begun = chunk.get_or_insert_with(|| Chunk {
-                stream: Arc::clone(&self.stands),
+                stream: self.stands.clone().unwrap_or_default(),
                 position: record.sequence,
                 arrived: Some(record.arrived),
                 meta: described.then(Metadata::default),
@@ -303,6 +338,19 @@ impl Journalled {
         Ok(chunk)
     }
 
+    /// A record that is not taken, alone.
+    fn refused(&self, record: &Record) -> Chunk {
+        let (why, beginning) = apart(&record.payload);
+        Chunk {
+            stream: self.stands.clone().unwrap_or_default(),
+            position: record.sequence,
+            bytes: beginning.to_vec(),
+            ends: Some(vec![u32::try_from(beginning.len()).unwrap_or(u32::MAX)]),
+            arrived: Some(record.arrived),
+            meta: Some(Metadata::refused(text(why.trim_ascii_end()).to_string())),
+        }
+    }
+
     /// Waits for offers and takes those that are there; false if there will be none. Cancel-safe: nothing is awaited after
     /// the first is received.
     async fn gather(&mut self) -> bool {
@@ -318,7 +366,7 @@ impl Journalled {
             self.gathered.take(offer, self.answered.as_mut());
         }
         while let Ok(offer) = offers.try_recv() {
-            if !self.gathered.fits(&offer) {
+            if !self.gathered.fits(&offer, self.stands.is_some()) {
                 self.behind = Some(offer);
                 break;
             }
@@ -353,8 +401,8 @@ impl Journalled {
 
     /// Takes note of what became durable with records, from this number on.
     fn remember(&mut self, gathered: &mut Gathered, first: u64, arrived: Timestamp) {
-        if let Some(stands) = gathered.stands.take() {
-            self.stands = stands;
+        if let (Some(stands), Some(note)) = (&mut self.stands, gathered.notes.last()) {
+            *stands = text(note);
         }
         let Some(answered) = &mut self.answered else { return };
         let behind: Vec<u32> = (0..gathered.keys.len()).map(|index| gathered.behind(index)).collect();
@@ -390,13 +438,13 @@ impl Journalled {
                 };
                 gathered.taken(appended.sequences.end);
                 self.remember(&mut gathered, appended.sequences.start, appended.arrived);
-                let Gathered { bytes, ends, meta, .. } = gathered;
+                let Gathered { bytes, ends, meta, refused, .. } = gathered;
                 return Ok(Read::Chunk(Chunk {
-                    stream: Arc::clone(&self.stands),
+                    stream: self.stands.clone().unwrap_or_default(),
                     position: appended.sequences.end - ends.len() as u64,
                     bytes,
                     ends: Some(ends),
-                    meta,
+                    meta: refused.map(Metadata::refused).or(meta),
                     arrived: Some(appended.arrived),
                 }));
             }

@@ -79,6 +79,8 @@ pub(super) struct Message {
     pub retain: bool,
     pub content_type: Option<String>,
     pub properties: Vec<(String, String)>,
+    /// Of one that is larger than it may be: the bytes of its packet. Then `payload` is its beginning.
+    pub beyond: Option<u64>,
 }
 
 /// A message to be sent.
@@ -125,6 +127,8 @@ impl Lost {
 pub(super) enum NotSent {
     /// The connection went; it may have come or not.
     Lost,
+    /// The broker does not take it at the moment.
+    NotNow(String),
     /// The broker refuses it.
     Refused(String),
 }

@@ -15,7 +15,7 @@ use crate::base::tree::Node;
 use crate::connector::OpenContext;
 
 /// The largest packet that MQTT can say.
-const MOST_PACKET: u32 = 268_435_455;
+pub(super) const MOST_PACKET: usize = 268_435_455;
 /// The longest text that MQTT can say.
 const MOST_TEXT: usize = 65_535;
 
@@ -117,6 +117,62 @@ pub(super) fn default_keep_alive() -> Duration {
     Duration(TimeSpan::seconds(30))
 }
 
+/// The options of a connector of MQTT: what source and sink have in common, with its own behind the address and at the end.
+macro_rules! mqtt_options {
+    ($(#[$about:meta])* { $($what:tt)* } $($own:tt)*) => {
+        $(#[$about])*
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct Options {
+            /// Where the broker is: `mqtt://host:1883`, `mqtts://` with TLS, `ws://` and `wss://` over WebSocket.
+            #[schemars(length(min = 1), example = "mqtt://localhost:1883")]
+            pub url: String,
+            $($what)*
+            /// The version of the protocol: `5` or `3.1.1`.
+            #[serde(default)]
+            pub version: Version,
+            /// The name that the broker knows us by; no two clients may have the same at a time. Without it, one made of the
+            /// names of the pipeline and this entry: then the same pipeline must not run twice at one broker.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(min = 1))]
+            pub client_id: Option<String>,
+            /// Who we are.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub user: Option<String>,
+            /// How we show it. Write it as `${PASSWORD}`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub password: Option<String>,
+            /// Whom `mqtts://` and `wss://` believe, and what they show.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub tls: Option<super::tls::ClientTls>,
+            /// How long it is silent before it is asked whether the other side is still there.
+            #[serde(default = "super::mqtt_options::default_keep_alive")]
+            pub keep_alive: Duration,
+            /// What the broker publishes when we are gone without a word.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub will: Option<super::mqtt_options::Will>,
+            $($own)*
+        }
+
+        impl Options {
+            fn reach(&self) -> super::mqtt_options::Reach<'_> {
+                super::mqtt_options::Reach {
+                    url: &self.url,
+                    version: self.version,
+                    client_id: self.client_id.as_deref(),
+                    user: self.user.as_deref(),
+                    password: self.password.as_deref(),
+                    tls: self.tls.as_ref(),
+                    keep_alive: self.keep_alive,
+                    will: self.will.as_ref(),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use mqtt_options;
+
 impl Reach<'_> {
     /// Pure.
     pub fn check(&self, node: &Node, found: &mut Diagnostics) {
@@ -178,7 +234,7 @@ impl Reach<'_> {
             clean: true,
             session_expiry: 0,
             receive_maximum: None,
-            max_message: MOST_PACKET,
+            max_message: MOST_PACKET as u32,
         })
     }
 }

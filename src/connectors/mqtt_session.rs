@@ -5,12 +5,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use super::journalled::{Brought, NotTaken, Producer};
+use super::live::{Running, Stopped};
 use super::mqtt_known::{Kept, Known, Seen, hash_of, note_of};
 use super::mqtt_link::{Broker, Client, Event, Message, Wire, client_of};
 use super::reconnect::Waits;
@@ -44,39 +44,15 @@ pub(super) struct Session {
     pub kept: Arc<Mutex<Kept>>,
 }
 
-/// A connection that is held until this is dropped.
-pub(super) struct Running {
-    /// Closed when it is to end.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    pub fn start(session: Session) -> Result<Running, String> {
-        let (client, wire) = client_of(&session.broker)?;
-        session.link.set(false);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| format!("no runtime for a connection: {e}"))?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("mqtt".into());
-        let hold = move || runtime.block_on(hold(&session, client, wire, stopped));
-        let thread = thread.spawn(hold).map_err(|e| format!("cannot start a thread for a connection: {e}"))?;
-        Ok(Running { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say.
-            let _ = thread.join();
-        }
-    }
+/// Holds a connection until what this gives is dropped.
+pub(super) fn hold_on(session: Session) -> Result<Running, String> {
+    let (client, wire) = client_of(&session.broker)?;
+    session.link.set(false);
+    Running::start("mqtt", |stopped| async move { hold(&session, client, wire, stopped).await })
 }
 
 /// Holds the connection until it is told to stop, or nobody takes messages any more.
-async fn hold(session: &Session, client: Arc<dyn Client>, mut wire: Box<dyn Wire>, stopped: oneshot::Receiver<()>) {
+async fn hold(session: &Session, client: Arc<dyn Client>, mut wire: Box<dyn Wire>, stopped: Stopped) {
     let (connected, connections) = watch::channel(Connection::default());
     let shared = Shared { inbox: Inbox::default(), connected };
     tokio::select! {
@@ -152,6 +128,8 @@ impl Inbox {
             let size = weight(&arrived);
             let stays = match &arrived {
                 Arrived::Anew => !taken.is_empty(),
+                // What is too large goes into the journal alone.
+                Arrived::Message { message, .. } if message.beyond.is_some() => !taken.is_empty(),
                 Arrived::Message { .. } => !taken.is_empty() && bytes + size > CHUNK_BYTES,
             };
             if stays {
@@ -163,7 +141,11 @@ impl Inbox {
             if matches!(arrived, Arrived::Anew) {
                 break;
             }
+            let alone = matches!(&arrived, Arrived::Message { message, .. } if message.beyond.is_some());
             taken.push(arrived);
+            if alone {
+                break;
+            }
         }
         self.room.notify_one();
         taken
@@ -277,6 +259,9 @@ fn sort(session: &Session, arrived: &[Arrived], known: &mut Known) -> (Brought, 
             known.add(one);
             seen.push(one);
         }
+        brought.refused = message.beyond.map(|bytes| {
+            format!("the message has {bytes} bytes, more than the {} of `max_message`", session.broker.max_message)
+        });
         brought.bytes.extend_from_slice(&message.payload);
         brought.ends.push(u32::try_from(brought.bytes.len()).unwrap_or(u32::MAX));
         if let Some(meta) = &mut meta {
@@ -418,6 +403,7 @@ mod tests {
             again: false,
             retain: true,
             content_type: None,
+            beyond: None,
             properties: vec![("p".into(), "1".into()), ("p".into(), "\n\"".into())],
         };
         let wanted: Vec<String> = DESCRIBED.iter().map(|name| name.to_string()).chain(["other".into()]).collect();

@@ -4,26 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use super::mqtt_link::{Client, Event, NotSent as Unsent, Outgoing, Wire, client_of};
-use super::mqtt_options::{Reach, Version, bad_topic, default_keep_alive};
+use super::mqtt_options::{Version, bad_topic, mqtt_options};
 use super::reconnect::Waits;
 use super::sent::texts::{Text, Texts};
 use super::sent::{
     Batch, Delivery, Latency, NotSent, Retry, Sender, Sending, Sent, default_buffer, network, promise as sent_promise,
 };
-use super::tls::ClientTls;
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
 use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
 
-/// Messages on their way at once; they come in order.
-const CONCURRENCY: usize = 128;
+/// Messages on their way at once where the options do not say.
+const CONCURRENCY: u16 = 128;
 /// How soon it is looked again whether there is a connection.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(200);
 /// Bytes of a packet beside its topic, payload and properties, at most.
@@ -34,55 +31,39 @@ const GOODBYE_WITHIN: StdDuration = StdDuration::from_secs(1);
 /// The sink `mqtt`.
 pub struct MqttSink;
 
-/// Publishes rows at an MQTT broker, each a message: `mqtt: { url: "mqtt://localhost:1883", topic: "warm/{{ device_id }}" }`.
-/// With QoS 1 and 2 a row is published again and again until the broker has it; what waits is part of every checkpoint, and
-/// messages come in the order of rows, also over lost connections. After those and after a crash some come again, in MQTT 5
-/// with the same user property `id`. Rows that the broker refuses become dead letters.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Where the broker is: `mqtt://host:1883`, `mqtts://` with TLS, `ws://` and `wss://` over WebSocket.
-    #[schemars(length(min = 1), example = "mqtt://localhost:1883")]
-    pub url: String,
-    /// Where rows are published; it may depend on the row: `warm/{{ device_id }}`.
-    #[schemars(length(min = 1), example = "warm/{{ device_id }}")]
-    pub topic: String,
-    /// The quality of service: 0 (may be lost), 1 (comes at least once) or 2.
-    #[serde(default = "default_qos")]
-    #[schemars(range(max = 2))]
-    pub qos: u8,
-    /// Whether the broker keeps the last message of each topic for those who subscribe later.
+mqtt_options! {
+    /// Publishes rows at an MQTT broker, each a message: `mqtt: { url: "mqtt://localhost:1883", topic: "warm/{{ device_id }}" }`.
+    /// With QoS 1 and 2 a row is published again and again until the broker has it; what waits is part of every checkpoint, and
+    /// messages come in the order of rows, also over lost connections. After those and after a crash some come again, in MQTT 5
+    /// with the same user property `id`. Rows that the broker refuses become dead letters.
+    {
+        /// Where rows are published; it may depend on the row: `warm/{{ device_id }}`.
+        #[schemars(length(min = 1), example = "warm/{{ device_id }}")]
+        pub topic: String,
+        /// The quality of service: 0 (may be lost), 1 (comes at least once) or 2.
+        #[serde(default = "default_qos")]
+        #[schemars(range(max = 2))]
+        pub qos: u8,
+        /// Whether the broker keeps the last message of each topic for those who subscribe later.
+        #[serde(default)]
+        pub retain: bool,
+        /// MQTT 5: user properties; their values may depend on the row: `{ site: "{{ site }}" }`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub properties: BTreeMap<String, String>,
+        /// MQTT 5: what kind of content it is: `application/json`. It may depend on the row.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub content_type: Option<String>,
+        /// MQTT 5: the user property that has the row's id, which is the same whenever the row comes again. Empty: none.
+        #[serde(default = "default_id")]
+        pub id_property: String,
+    }
+    /// Messages on their way at once, not yet acknowledged; they come in order. 128 if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub concurrency: Option<u16>,
+    /// How often it is tried again: to connect, and in MQTT 5 to publish what the broker cannot take at the moment.
     #[serde(default)]
-    pub retain: bool,
-    /// MQTT 5: user properties; their values may depend on the row: `{ site: "{{ site }}" }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub properties: BTreeMap<String, String>,
-    /// MQTT 5: what kind of content it is: `application/json`. It may depend on the row.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-    /// MQTT 5: the user property that has the row's id, which is the same whenever the row comes again. Empty: none.
-    #[serde(default = "default_id")]
-    pub id_property: String,
-    /// The version of the protocol: `5` or `3.1.1`.
-    #[serde(default)]
-    pub version: Version,
-    /// The name that the broker knows us by; no two clients may have the same at a time. Without it, one made of the names of
-    /// pipeline and sink.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
-    pub client_id: Option<String>,
-    /// Who we are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// How we show it. Write it as `${PASSWORD}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
-    /// Whom `mqtts://` and `wss://` believe, and what they show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientTls>,
-    /// How long it is silent before it is asked whether the other side is still there.
-    #[serde(default = "default_keep_alive")]
-    pub keep_alive: Duration,
+    pub retry: Retry,
     /// When rows are published.
     #[serde(default)]
     pub latency: Latency,
@@ -104,19 +85,6 @@ fn default_id() -> String {
 }
 
 impl Options {
-    fn reach(&self) -> Reach<'_> {
-        Reach {
-            url: &self.url,
-            version: self.version,
-            client_id: self.client_id.as_deref(),
-            user: self.user.as_deref(),
-            password: self.password.as_deref(),
-            tls: self.tls.as_ref(),
-            keep_alive: self.keep_alive,
-            will: None,
-        }
-    }
-
     fn taken(&self) -> Taken {
         let mut texts = Texts::default();
         let topic = texts.add(&self.topic);
@@ -128,11 +96,11 @@ impl Options {
     fn sending(&self) -> Sending {
         Sending {
             batch: Batch::default(),
-            retry: Retry::default(),
+            retry: self.retry,
             latency: self.latency,
             buffer: self.buffer,
             buffer_on_disk: self.buffer_on_disk,
-            concurrency: CONCURRENCY,
+            concurrency: usize::from(self.concurrency.unwrap_or(CONCURRENCY)),
             key: None,
             templates: self.taken().templates.len(),
         }
@@ -226,10 +194,11 @@ impl Publisher {
         let (tell, connection) = watch::channel(Connection::Down("there is no connection yet".to_owned()));
         let (stop, stopped) = oneshot::channel();
         let (name, shown, of_wire) = (context.name.clone(), broker.shown, Arc::clone(&client));
+        let waits = Waits::of(options.retry.first.0.to_std(), options.retry.most.0.to_std());
         network()?.spawn(async move {
             let mut wire = wire;
             tokio::select! {
-                () = hold(&name, &shown, &mut *wire, &tell) => return,
+                () = hold(&name, &shown, &mut *wire, &tell, waits) => return,
                 _ = stopped => of_wire.disconnect(),
             }
             let goodbye = async { while !matches!(wire.next().await, Err(lost) if lost.over) {} };
@@ -281,6 +250,9 @@ impl Sender for Publisher {
                 sent = self.client.publish(message) => match sent {
                     Ok(()) => Ok(()),
                     Err(Unsent::Lost) => Err(down("the connection was lost".to_owned())),
+                    Err(Unsent::NotNow(why)) => {
+                        Err(NotSent::Failed { why: format!("the broker does not take it ({why})"), after: None })
+                    }
                     Err(Unsent::Refused(why)) => Err(NotSent::Refused { why: format!("the broker refuses it ({why})") }),
                 },
                 // What was under way over it is given up by the client, too.
@@ -291,8 +263,7 @@ impl Sender for Publisher {
 }
 
 /// Keeps the connection going, and says whether there is one.
-async fn hold(name: &str, broker: &str, wire: &mut dyn Wire, tell: &watch::Sender<Connection>) {
-    let mut waits = Waits::default();
+async fn hold(name: &str, broker: &str, wire: &mut dyn Wire, tell: &watch::Sender<Connection>, mut waits: Waits) {
     loop {
         match wire.next().await {
             Ok(Event::Connected { largest, .. }) => {

@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::journalled::{journalled, notes};
+use super::live::Running;
 use super::mqtt_known::{Kept, noted, session_of};
-use super::mqtt_options::{Reach, Version, Will, bad_filter, default_keep_alive};
-use super::mqtt_session::{Running, Session};
-use super::tls::ClientTls;
+use super::mqtt_options::{Version, bad_filter, mqtt_options};
+use super::mqtt_session::{Session, hold_on};
 use super::written::{Duration, Names, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::JOURNAL_COVERED_BYTES;
@@ -32,46 +29,20 @@ const RECEIVE_MAXIMUM: u16 = 1_024;
 /// The source `mqtt`.
 pub struct MqttSource;
 
-/// Takes messages from an MQTT broker. A message of QoS 1 or 2 is acknowledged when it is on the disk: what happens to this
-/// program or its machine loses none, and what the broker then brings again counts once. It connects for as long as the
-/// pipeline runs, however often the broker goes. An event can read `meta.topic`, `meta.qos`, `meta.retain` and, in MQTT 5,
-/// `meta.content_type` and `meta.properties` (the user properties: a map of texts; none if they are beyond 256 KiB).
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Where the broker is: `mqtt://host:1883`, `mqtts://` with TLS, `ws://` and `wss://` over WebSocket.
-    #[schemars(length(min = 1), example = "mqtt://localhost:1883")]
-    pub url: String,
-    /// What is subscribed to: `sensors/+/reading` has one level open, `sensors/#` all that follow. Pipelines that name the
-    /// same group in `$share/GROUP/sensors/#` share the messages among them.
-    pub topics: Names,
-    /// The highest quality of service: 0 (may be lost), 1 or 2.
-    #[serde(default = "default_qos")]
-    #[schemars(range(max = 2))]
-    pub qos: u8,
-    /// The version of the protocol: `5` or `3.1.1`.
-    #[serde(default)]
-    pub version: Version,
-    /// The name that the broker knows us by, and keeps the session under; no two clients may have the same at a time.
-    /// Without it, one made of the names of pipeline and source: then the same pipeline must not run twice at one broker.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
-    pub client_id: Option<String>,
-    /// Who we are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// How we show it. Write it as `${PASSWORD}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<String>,
-    /// Whom `mqtts://` and `wss://` believe, and what they show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientTls>,
-    /// How long it is silent before it is asked whether the other side is still there.
-    #[serde(default = "default_keep_alive")]
-    pub keep_alive: Duration,
-    /// What the broker publishes when we are gone without a word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub will: Option<Will>,
+mqtt_options! {
+    /// Takes messages from an MQTT broker. A message of QoS 1 or 2 is acknowledged when it is on the disk: what happens to this
+    /// program or its machine loses none, and what the broker then brings again counts once. It connects for as long as the
+    /// pipeline runs, however often the broker goes. An event can read `meta.topic`, `meta.qos`, `meta.retain` and, in MQTT 5,
+    /// `meta.content_type` and `meta.properties` (the user properties: a map of texts; none if they are beyond 256 KiB).
+    {
+        /// What is subscribed to: `sensors/+/reading` has one level open, `sensors/#` all that follow. Pipelines that name the
+        /// same group in `$share/GROUP/sensors/#` share the messages among them.
+        pub topics: Names,
+        /// The highest quality of service: 0 (may be lost), 1 or 2.
+        #[serde(default = "default_qos")]
+        #[schemars(range(max = 2))]
+        pub qos: u8,
+    }
     /// Whether every connection begins anew: what is published while there is none is not seen then.
     #[serde(default)]
     pub clean_start: bool,
@@ -83,8 +54,8 @@ pub struct Options {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub receive_maximum: Option<u16>,
-    /// Bytes of a message with its topic. In MQTT 5 the broker keeps larger ones back; in 3.1.1 they end the connection,
-    /// again and again.
+    /// Bytes of a message with its topic. In MQTT 5 the broker keeps larger ones back; in 3.1.1 they become dead letters, of
+    /// which the beginning is kept.
     #[serde(default = "default_message")]
     pub max_message: Size,
 }
@@ -98,19 +69,6 @@ fn default_message() -> Size {
 }
 
 impl Options {
-    fn reach(&self) -> Reach<'_> {
-        Reach {
-            url: &self.url,
-            version: self.version,
-            client_id: self.client_id.as_deref(),
-            user: self.user.as_deref(),
-            password: self.password.as_deref(),
-            tls: self.tls.as_ref(),
-            keep_alive: self.keep_alive,
-            will: self.will.as_ref(),
-        }
-    }
-
     fn check_topics(&self, node: &Node, found: &mut Diagnostics) {
         let place = Some(node.get("topics").unwrap_or(node).span.clone());
         let wrong = |message: String| Diagnostic::error("bad-topic", message, place.clone());
@@ -210,7 +168,7 @@ impl SourceConnector for MqttSource {
         let (start, link) = (partition.start.clone(), partition.link.clone());
         let open = move |place: &Place| {
             let source = (partition.open)(place)?;
-            let running = Running::start(session.clone()).map_err(failed)?;
+            let running = hold_on(session.clone()).map_err(failed)?;
             let (journal, kept) = (Arc::clone(&journal), Arc::clone(&kept));
             Ok(Box::new(Reader { source, journal, kept, _running: running }) as Box<dyn Source>)
         };

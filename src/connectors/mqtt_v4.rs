@@ -1,28 +1,65 @@
-//! The client of MQTT 3.1.1.
+//! The client of MQTT 3.1.1. Who speaks it cannot tell the broker how large a message may be: those that are larger are cut
+//! short before the client sees them, which would end the connection for one, again and again ([`Sieve`]).
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rumqttc_v4::{
     AckMode, AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, LastWill, ManualAck, MqttOptions,
     NetworkOptions, Packet, PubAck, PubRec, PublishNoticeError, PublishOptions, QoS, StateError, SubscribeFilterInput,
     SubscribeReasonCode, TlsConfiguration, Transport,
 };
 
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+
 use super::io_reason;
 use super::mqtt_link::{
     Broker, CONNECT_WITHIN, Client, Event, IN_FLIGHT, Lost, Message, NotSent, Outgoing, REQUESTS, Wire,
 };
+use super::mqtt_options::MOST_PACKET;
+use super::mqtt_sieve::{KEPT, MOST_CUT, Mark, Sieve};
+use super::websocket_link::Duplex;
 use crate::connector::BoxFuture;
 
 pub(super) fn client_of(broker: &Broker) -> Result<(Arc<dyn Client>, Box<dyn Wire>), String> {
-    let options = options(broker)?;
+    let mut options = options(broker)?;
+    let mark = Mark::new();
+    match broker.websocket {
+        None => sieve(&mut options, broker, mark),
+        // What is inside of its frames is not seen before it is whole; the library takes frames of 16 MiB at most.
+        Some(_) => drop(options.set_max_packet_size(MOST_PACKET, MOST_PACKET)),
+    }
     let built = AsyncClient::builder(options).capacity(REQUESTS).try_build();
     let (client, mut events) = built.map_err(|e| format!("the options of MQTT do not go together: {e}"))?;
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     network.set_connection_timeout(CONNECT_WITHIN.as_secs());
     events.set_network_options(network);
-    Ok((Arc::new(Hand(client)), Box::new(Events(events))))
+    Ok((Arc::new(Hand(client)), Box::new(Events { events, mark, most: broker.max_message as usize })))
+}
+
+/// Puts a sieve between the connection and the client; TLS is agreed on before it.
+fn sieve(options: &mut MqttOptions, broker: &Broker, mark: Mark) {
+    let most = broker.max_message as usize;
+    let (host, tls) = (broker.host.clone(), broker.tls.clone());
+    options.set_transport(Transport::Tcp);
+    options.set_socket_connector(move |address, network| {
+        let (host, tls) = (host.clone(), tls.clone());
+        async move {
+            let stream = rumqttc_v4::default_socket_connect(address, network).await?;
+            let stream: Box<dyn Duplex> = match tls {
+                None => Box::new(stream),
+                Some(config) => {
+                    let wrong = |e| std::io::Error::new(std::io::ErrorKind::InvalidInput, e);
+                    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                    let name = ServerName::try_from(name).map_err(wrong)?;
+                    Box::new(TlsConnector::from(config).connect(name, stream).await?)
+                }
+            };
+            Ok(Sieve::new(stream, most, mark))
+        }
+    });
 }
 
 fn options(broker: &Broker) -> Result<MqttOptions, String> {
@@ -45,7 +82,7 @@ fn options(broker: &Broker) -> Result<MqttOptions, String> {
     options.set_keep_alive(broker.keep_alive).set_ack_mode(AckMode::Manual);
     options.try_set_clean_session(broker.clean).map_err(|e| e.to_string())?;
     let most = usize::try_from(broker.max_message).unwrap_or(usize::MAX);
-    options.set_max_packet_size(most, most);
+    options.set_max_packet_size(most.max(MOST_CUT), most.max(MOST_CUT));
     options.try_set_inflight(IN_FLIGHT).map_err(|e| e.to_string())?;
     match (&broker.user, &broker.password) {
         (Some(user), Some(password)) => {
@@ -71,16 +108,32 @@ fn qos_of(qos: u8) -> QoS {
     }
 }
 
-struct Events(EventLoop);
+struct Events {
+    events: EventLoop,
+    mark: Mark,
+    most: usize,
+}
+
+impl Events {
+    /// Of a message that is too large: the bytes of its packet. Its beginning is left of it.
+    fn beyond(&self, topic: &Bytes, payload: &mut Bytes) -> Option<u64> {
+        let size = topic.len() + payload.len();
+        self.mark.take(payload).or_else(|| {
+            payload.truncate(if size > self.most { KEPT } else { size });
+            (size > self.most).then_some(size as u64)
+        })
+    }
+}
 
 impl Wire for Events {
     fn next(&mut self) -> BoxFuture<'_, Result<Event, Lost>> {
         Box::pin(async move {
-            Ok(match self.0.poll().await.map_err(lost)? {
+            Ok(match self.events.poll().await.map_err(lost)? {
                 rumqttc_v4::Event::Incoming(Packet::ConnAck(ack)) => {
                     Event::Connected { session: ack.session_present, largest: None }
                 }
-                rumqttc_v4::Event::Incoming(Packet::Publish(publish)) => Event::Message(Message {
+                rumqttc_v4::Event::Incoming(Packet::Publish(mut publish)) => Event::Message(Message {
+                    beyond: self.beyond(&publish.topic, &mut publish.payload),
                     topic: publish.topic,
                     payload: publish.payload,
                     qos: publish.qos as u8,

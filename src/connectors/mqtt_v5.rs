@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rumqttc::{
     AckMode, AsyncClient, ConnectReturnCode, ConnectionError, DisconnectReasonCode, EventLoop, LastWill, ManualAck,
-    MqttOptions, NetworkOptions, Packet, PersistedAckMode, PersistedSession, PubAck, PubRec, PublishNoticeError,
-    PublishOptions, PublishProperties, QoS, RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey,
-    StateError, SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration, Transport,
+    MqttOptions, NetworkOptions, Packet, PersistedAckMode, PersistedSession, PubAck, PubAckReason, PubRec,
+    PubRecReason, PublishNoticeError, PublishOptions, PublishProperties, QoS, RetainForwardRule, SessionStore,
+    SessionStoreError, SessionStoreKey, StateError, SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration,
+    Transport,
 };
 
 use super::io_reason;
@@ -152,6 +153,7 @@ impl Wire for Events {
                         retain: publish.retain,
                         content_type: properties.content_type,
                         properties: properties.user_properties,
+                        beyond: None,
                     })
                 }
                 Packet::PubAck(_) | Packet::PubComp(_) => Event::Acknowledged,
@@ -241,6 +243,16 @@ impl Client for Hand {
                 | PublishNoticeError::SessionReset
                 | PublishNoticeError::Qos0NotFlushed
                 | PublishNoticeError::BrokerOnlySessionResume => NotSent::Lost,
+                PublishNoticeError::V5PubAck(
+                    code @ (PubAckReason::QuotaExceeded
+                    | PubAckReason::ImplementationSpecificError
+                    | PubAckReason::UnspecifiedError),
+                ) => NotSent::NotNow(format!("{code:?}")),
+                PublishNoticeError::V5PubRec(
+                    code @ (PubRecReason::QuotaExceeded
+                    | PubRecReason::ImplementationSpecificError
+                    | PubRecReason::UnspecifiedError),
+                ) => NotSent::NotNow(format!("{code:?}")),
                 PublishNoticeError::V5PubAck(code) => NotSent::Refused(format!("{code:?}")),
                 PublishNoticeError::V5PubRec(code) => NotSent::Refused(format!("{code:?}")),
                 PublishNoticeError::V5PubComp(code) => NotSent::Refused(format!("{code:?}")),

@@ -120,6 +120,19 @@ impl ClientTls {
 }
 
 impl ServerTls {
+    /// I/O: the same files, wherever they are asked for from; those that are not there as they are written.
+    pub fn at(&self, directory: &Path) -> ServerTls {
+        let whole = |path: &String| {
+            let found = std::fs::canonicalize(directory.join(path)).ok();
+            found.and_then(|found| Some(found.to_str()?.to_owned())).unwrap_or_else(|| path.clone())
+        };
+        ServerTls {
+            certificate: whole(&self.certificate),
+            key: whole(&self.key),
+            client_ca: self.client_ca.as_ref().map(whole),
+        }
+    }
+
     /// I/O: when its files were written last, of those that are there.
     pub fn written(&self, directory: &Path) -> Vec<Option<SystemTime>> {
         let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];

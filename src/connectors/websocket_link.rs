@@ -21,13 +21,78 @@ use url::Url;
 use super::io_reason;
 use super::tls::ClientTls;
 use super::written::Duration;
+use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::time::TimeSpan;
+use crate::base::tree::Node;
 
 /// How long a connection may take to be made.
 const CONNECT_WITHIN: StdDuration = StdDuration::from_secs(10);
 
 pub(super) fn default_keep_alive() -> Duration {
     Duration(TimeSpan::seconds(30))
+}
+
+/// The options of a connector of WebSocket: what source and sink have in common, and behind it its own.
+macro_rules! websocket_options {
+    ($(#[$about:meta])* { $($own:tt)* }) => {
+        $(#[$about])*
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct Options {
+            /// Where the server is: `wss://example.org/stream`, or `ws://` without TLS.
+            #[schemars(length(min = 1), example = "wss://example.org/stream")]
+            pub url: String,
+            /// Messages that are sent whenever a connection stands, to say what is wanted: `['{"subscribe": "readings"}']`.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub send: Vec<String>,
+            /// Headers of the request that begins a connection: `{ Authorization: "Bearer ${TOKEN}" }`.
+            #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+            pub headers: std::collections::BTreeMap<String, String>,
+            /// Whom `wss://` believes, and what is shown.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub tls: Option<super::tls::ClientTls>,
+            /// How long it is silent before the other side is asked whether it is still there; after as long again it is not.
+            #[serde(default = "super::websocket_link::default_keep_alive")]
+            pub keep_alive: Duration,
+            $($own)*
+        }
+
+        impl Options {
+            /// Pure: what the types do not hold.
+            fn check_link(&self, node: &Node, found: &mut Diagnostics) {
+                super::websocket_link::check((&self.url, self.keep_alive), self.tls.as_ref(), node, found);
+            }
+
+            /// I/O: where it goes.
+            fn target(&self, directory: &std::path::Path, most: usize) -> Result<Target, String> {
+                Target::of(&self.url, &self.headers, self.tls.as_ref(), directory, most)
+            }
+        }
+    };
+}
+
+pub(super) use websocket_options;
+
+/// Pure: what is wrong with options that source and sink have in common.
+pub(super) fn check(
+    (url, keep_alive): (&str, Duration),
+    tls: Option<&ClientTls>,
+    node: &Node,
+    found: &mut Diagnostics,
+) {
+    let mut wrong = |key: &str, message: String, help: &str| {
+        let place = Some(node.get(key).unwrap_or(node).span.clone());
+        found.push(Diagnostic::error("bad-websocket", message, place).help(help));
+    };
+    if let Some(why) = bad_url(url, tls.is_some()) {
+        wrong("url", why, "write it like `wss://example.org/stream`");
+    }
+    if keep_alive.0 < TimeSpan::seconds(1) {
+        wrong("keep_alive", "`keep_alive` is at least 1s".to_owned(), "write for example `keep_alive: 30s`");
+    }
+    if let Some(tls) = tls {
+        tls.check(node.get("tls").unwrap_or(node), found);
+    }
 }
 
 /// What a connection runs over.
@@ -50,7 +115,7 @@ pub(super) struct Target {
 }
 
 /// What is wrong with an address, if anything is.
-pub(super) fn bad_url(url: &str, tls: bool) -> Option<String> {
+fn bad_url(url: &str, tls: bool) -> Option<String> {
     match address_of(url) {
         Err(why) => Some(why),
         Ok((_, _, secure)) => {
@@ -78,7 +143,7 @@ fn address_of(url: &str) -> Result<(String, u16, bool), String> {
 
 impl Target {
     /// I/O: reads what TLS needs.
-    pub fn of(
+    pub(super) fn of(
         url: &str,
         headers: &BTreeMap<String, String>,
         tls: Option<&ClientTls>,

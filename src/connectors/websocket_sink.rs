@@ -1,12 +1,9 @@
 //! Sink `websocket`: connects to a server by WebSocket and sends it rows.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -15,17 +12,15 @@ use super::reconnect::Waits;
 use super::sent::{
     Batch, Delivery, Latency, NotSent, Retry, Sender, Sending, Sent, default_buffer, network, promise as sent_promise,
 };
-use super::tls::ClientTls;
-use super::websocket_link::{Connection, Target, bad_url, default_keep_alive, said};
+use super::websocket_link::{Connection, Target, said, websocket_options};
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
-use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
 
-/// Rows on their way at once; they come in order.
-const CONCURRENCY: usize = 64;
+/// Rows on their way at once where the options do not say.
+const CONCURRENCY: u16 = 64;
 /// How soon it is looked again whether there is a connection.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(200);
 /// Bytes of what the other side says at most; it is not read.
@@ -34,48 +29,44 @@ const MOST_HEARD: usize = 1 << 20;
 /// The sink `websocket`.
 pub struct WebsocketSink;
 
-/// Connects to a server by WebSocket and sends it each row as a message. While there is no connection rows wait, and what
-/// waits is part of every checkpoint. Nobody says by WebSocket that a message has come: those that were on their way when a
-/// connection is lost may be lost with it.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Where the server is: `wss://example.org/in`, or `ws://` without TLS.
-    #[schemars(length(min = 1), example = "wss://example.org/in")]
-    pub url: String,
-    /// Messages that are sent whenever a connection stands, before any row.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub send: Vec<String>,
-    /// Headers of the request that begins a connection: `{ Authorization: "Bearer ${TOKEN}" }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Whom `wss://` believes, and what is shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientTls>,
-    /// How long it is silent before the other side is asked whether it is still there; after as long again it is not.
-    #[serde(default = "default_keep_alive")]
-    pub keep_alive: Duration,
-    /// When rows are sent.
-    #[serde(default)]
-    pub latency: Latency,
-    /// Bytes of rows that wait at most before what feeds the sink is held back.
-    #[serde(default = "default_buffer")]
-    pub buffer: Size,
-    /// Bytes of rows that wait on the disk, beside the state, when `buffer` is full; only then what feeds the sink is held
-    /// back. Left out: none do.
-    #[serde(default)]
-    pub buffer_on_disk: Option<Size>,
+websocket_options! {
+    /// Connects to a server by WebSocket and sends it each row as a message. While there is no connection rows wait, and what
+    /// waits is part of every checkpoint. Nobody says by WebSocket that a message has come: those that were on their way when a
+    /// connection is lost may be lost with it.
+    {
+        /// Rows that are handed to a connection at once; they come in order. 64 if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = 1024))]
+        pub concurrency: Option<u16>,
+        /// How often it is tried again to connect. Nobody refuses a row by WebSocket, so `give_up_after` has no meaning here.
+        #[serde(default)]
+        pub retry: Retry,
+        /// When rows are sent.
+        #[serde(default)]
+        pub latency: Latency,
+        /// Bytes of rows that wait at most before what feeds the sink is held back.
+        #[serde(default = "default_buffer")]
+        pub buffer: Size,
+        /// Bytes of rows that wait on the disk, beside the state, when `buffer` is full; only then what feeds the sink is held
+        /// back. Left out: none do.
+        #[serde(default)]
+        pub buffer_on_disk: Option<Size>,
+    }
 }
 
 impl Options {
+    fn concurrency(&self) -> usize {
+        usize::from(self.concurrency.unwrap_or(CONCURRENCY))
+    }
+
     fn sending(&self) -> Sending {
         Sending {
             batch: Batch::default(),
-            retry: Retry::default(),
+            retry: self.retry,
             latency: self.latency,
             buffer: self.buffer,
             buffer_on_disk: self.buffer_on_disk,
-            concurrency: CONCURRENCY,
+            concurrency: self.concurrency(),
             key: None,
             templates: 0,
         }
@@ -88,21 +79,16 @@ impl SinkConnector for WebsocketSink {
     type Options = Options;
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
+        options.check_link(node, found);
         let mut wrong = |key: &str, message: String, help: &str| {
             let place = Some(node.get(key).unwrap_or(node).span.clone());
             found.push(Diagnostic::error("bad-websocket", message, place).help(help));
         };
-        if let Some(why) = bad_url(&options.url, options.tls.is_some()) {
-            wrong("url", why, "write it like `wss://example.org/in`");
-        }
-        if options.keep_alive.0 < TimeSpan::seconds(1) {
-            let help = "write for example `keep_alive: 30s`";
-            wrong("keep_alive", "`keep_alive` is at least 1s".to_owned(), help);
+        if options.retry.give_up_after != Retry::default().give_up_after {
+            let help = "leave `give_up_after` out: rows wait for as long as it takes";
+            wrong("retry", "nobody refuses a row by WebSocket, so that it could be given up".to_owned(), help);
         }
         options.sending().check(node, found);
-        if let Some(tls) = &options.tls {
-            tls.check(node.get("tls").unwrap_or(node), found);
-        }
     }
 
     fn promise(options: &Options) -> Promise {
@@ -133,14 +119,15 @@ struct Speaker {
 
 impl Speaker {
     fn open(options: &Options, context: &OpenContext) -> Result<Speaker, String> {
-        let target = Target::of(&options.url, &options.headers, options.tls.as_ref(), &context.directory, MOST_HEARD)?;
-        let (asks, asked) = mpsc::channel(CONCURRENCY);
+        let target = options.target(&context.directory, MOST_HEARD)?;
+        let (asks, asked) = mpsc::channel(options.concurrency().max(1));
         let (tell, down) = watch::channel(Some("there is no connection yet".to_owned()));
         let speaking = Speaking {
             name: context.name.clone(),
             target,
             first: options.send.clone(),
             keep_alive: options.keep_alive.0.to_std(),
+            waits: Waits::of(options.retry.first.0.to_std(), options.retry.most.0.to_std()),
             asked,
             tell,
         };
@@ -180,6 +167,7 @@ struct Speaking {
     target: Target,
     first: Vec<String>,
     keep_alive: StdDuration,
+    waits: Waits,
     asked: mpsc::Receiver<Asked>,
     tell: watch::Sender<Option<String>>,
 }
@@ -187,7 +175,7 @@ struct Speaking {
 impl Speaking {
     /// Over one connection after the other, until nobody asks any more.
     async fn speak(mut self) {
-        let mut waits = Waits::default();
+        let mut waits = std::mem::take(&mut self.waits);
         loop {
             let why = match self.target.connect().await {
                 Ok(mut connection) => {

@@ -1,29 +1,23 @@
 //! Source `websocket`: connects to a server by WebSocket and takes its messages.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration as StdDuration;
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::journalled::{NotTaken, Producer, journalled};
+use super::live::{Reader, Running, Stopped};
 use super::reconnect::Waits;
-use super::tls::ClientTls;
-use super::websocket_link::{Connection, Target, bad_url, default_keep_alive, said};
+use super::websocket_link::{Connection, Target, said, websocket_options};
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::CHUNK_BYTES;
 use crate::base::promise::Replay;
-use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    CheckContext, Link, OpenContext, Opened, Partition, Place, Source, SourceConnector, SourceError,
 };
 use crate::store::journal::Journal;
 
@@ -33,30 +27,15 @@ const MOST_MESSAGE: u64 = 16 << 20;
 /// The source `websocket`.
 pub struct WebsocketSource;
 
-/// Connects to a server by WebSocket and takes each of its messages as an event. It connects for as long as the pipeline
-/// runs, however often the server goes. What was taken is in the journal; what is sent while there is no connection is not
-/// seen, for a server sends nothing twice.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Where the server is: `wss://example.org/stream`, or `ws://` without TLS.
-    #[schemars(length(min = 1), example = "wss://example.org/stream")]
-    pub url: String,
-    /// Messages that are sent whenever a connection stands, to say what is wanted: `['{"subscribe": "readings"}']`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub send: Vec<String>,
-    /// Headers of the request that begins a connection: `{ Authorization: "Bearer ${TOKEN}" }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Whom `wss://` believes, and what is shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ClientTls>,
-    /// How long it is silent before the other side is asked whether it is still there; after as long again it is not.
-    #[serde(default = "default_keep_alive")]
-    pub keep_alive: Duration,
-    /// Bytes of a message; a larger one ends the connection.
-    #[serde(default = "default_message")]
-    pub max_message: Size,
+websocket_options! {
+    /// Connects to a server by WebSocket and takes each of its messages as an event. It connects for as long as the pipeline
+    /// runs, however often the server goes. What was taken is in the journal; what is sent while there is no connection is not
+    /// seen, for a server sends nothing twice.
+    {
+        /// Bytes of a message; a larger one ends the connection.
+        #[serde(default = "default_message")]
+        pub max_message: Size,
+    }
 }
 
 fn default_message() -> Size {
@@ -68,23 +47,14 @@ impl SourceConnector for WebsocketSource {
     type Options = Options;
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
+        options.check_link(node, found);
         let mut wrong = |key: &str, message: String, help: &str| {
             let place = Some(node.get(key).unwrap_or(node).span.clone());
             found.push(Diagnostic::error("bad-websocket", message, place).help(help));
         };
-        if let Some(why) = bad_url(&options.url, options.tls.is_some()) {
-            wrong("url", why, "write it like `wss://example.org/stream`");
-        }
-        if options.keep_alive.0 < TimeSpan::seconds(1) {
-            let help = "write for example `keep_alive: 30s`";
-            wrong("keep_alive", "`keep_alive` is at least 1s".to_owned(), help);
-        }
         if options.max_message.0 == 0 || options.max_message.0 > MOST_MESSAGE {
             let message = "a message has between 1 byte and 16 MiB".to_owned();
             wrong("max_message", message, "write for example `max_message: 1MB`");
-        }
-        if let Some(tls) = &options.tls {
-            tls.check(node.get("tls").unwrap_or(node), found);
         }
     }
 
@@ -99,7 +69,7 @@ impl SourceConnector for WebsocketSource {
     fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let failed = |message: String| SourceError { message };
         let most = usize::try_from(options.max_message.0).unwrap_or(usize::MAX);
-        let target = Target::of(&options.url, &options.headers, options.tls.as_ref(), &context.directory, most);
+        let target = options.target(&context.directory, most);
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
         let (producer, mut partition) = journalled(&journal, &context.name, "")?;
         let taking = Arc::new(Taking {
@@ -113,62 +83,17 @@ impl SourceConnector for WebsocketSource {
         let (start, link) = (partition.start.clone(), partition.link.clone());
         let open = move |place: &Place| {
             let source = (partition.open)(place)?;
-            let running = Running::start(Arc::clone(&taking)).map_err(failed)?;
-            Ok(Box::new(Reader { source, _running: running }) as Box<dyn Source>)
-        };
-        Ok(vec![Partition { name: String::new(), start, open: Box::new(open), link }].into())
-    }
-}
-
-/// What is read of the journal, while somebody brings to it.
-struct Reader {
-    source: Box<dyn Source>,
-    _running: Running,
-}
-
-impl Source for Reader {
-    fn next(&mut self) -> BoxFuture<'_, Result<Read, SourceError>> {
-        self.source.next()
-    }
-
-    fn committed(&mut self, place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
-        self.source.committed(place)
-    }
-}
-
-/// A thread that takes messages until this is dropped.
-struct Running {
-    /// Closed when it is to end.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    fn start(taking: Arc<Taking>) -> Result<Running, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| format!("no runtime for a connection: {e}"))?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("websocket".into());
-        let take = move || {
-            runtime.block_on(async {
+            let taking = Arc::clone(&taking);
+            let work = |stopped: Stopped| async move {
                 tokio::select! {
                     () = taking.take() => {}
                     _ = stopped => {}
                 }
-            });
+            };
+            let _running = Running::start("websocket", work).map_err(failed)?;
+            Ok(Box::new(Reader { source, _running }) as Box<dyn Source>)
         };
-        let thread = thread.spawn(take).map_err(|e| format!("cannot start a thread for a connection: {e}"))?;
-        Ok(Running { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say.
-            let _ = thread.join();
-        }
+        Ok(vec![Partition { name: String::new(), start, open: Box::new(open), link }].into())
     }
 }
 

@@ -66,6 +66,16 @@ pub fn sources_gone(plan: &Plan, kept: &Kept) -> Vec<String> {
     named.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect()
 }
 
+/// Sinks of the last run that still have rows to send and that the pipeline no longer has, or not as sinks that send; with how
+/// many rows.
+pub fn sinks_gone(plan: &Plan, kept: &Kept) -> Vec<(String, u64)> {
+    let sends = |kind: &NodeKind| matches!(kind, NodeKind::Sink(sink) if sink.identity.is_some());
+    let is_there = |name: &str| plan.nodes.iter().any(|node| node.name == name && sends(&node.kind));
+    let remembers = |name: &str| kept.marks.iter().any(|mark| mark.sink == name);
+    let holding = kept.ledger.iter().filter(|row| row.held > 0 && remembers(&row.entry) && !is_there(&row.entry));
+    holding.map(|row| (row.entry.clone(), row.held)).collect()
+}
+
 /// How much a step keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {

@@ -131,7 +131,10 @@ impl Mapper {
     }
 
     /// Maps a block.
-    pub fn map(&mut self, input: MapInput) -> Mapped {
+    pub fn map(&mut self, mut input: MapInput) -> Mapped {
+        if let Some(why) = input.meta.as_mut().and_then(|meta| meta.refused.take()) {
+            input.block.broken = Some(why);
+        }
         let base = input.block.position;
         let number = input.number;
         let counted = input.block.ends.is_some();
@@ -292,7 +295,7 @@ impl SaidMeta {
     }
 
     fn put(&mut self, batch: &mut Batch, meta: Option<Metadata>) {
-        let Some(Metadata { text, ends }) = meta else { return };
+        let Some(Metadata { text, ends, .. }) = meta else { return };
         let said = self.decoder.decode(Block::from_records(text, ends)).batch;
         // Of every record there is an object; rows are records that could be read.
         let rows = batch.ordinals.iter().map(|ordinal| said.ordinals.binary_search(ordinal).map_or(u32::MAX, as_u32));

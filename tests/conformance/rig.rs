@@ -15,6 +15,8 @@ pub struct Facts {
     pub early: bool,
     /// A row comes once, whoever is killed; otherwise some come again.
     pub once: bool,
+    /// Rows come in order, those that come again aside.
+    pub ordered: bool,
     /// What is on its way when a connection ends may be lost with it.
     pub loses: bool,
     /// Rows that a case gives it to be cut in the middle of.

@@ -11,7 +11,7 @@ use crate::rig::{Facts, Rig, append, number};
 use crate::sources::connected;
 use crate::websocket;
 
-const SINK: Facts = Facts { sink: true, early: true, once: false, loses: false, many: 600 };
+const SINK: Facts = Facts { sink: true, early: true, once: false, ordered: true, loses: false, many: 600 };
 
 /// A Mosquitto, and somebody who subscribes there.
 pub struct Mqtt {

@@ -14,7 +14,7 @@ use crate::peer::{Asked, Peer, answer};
 use crate::rig::{Facts, Rig, row};
 use crate::{server, websocket};
 
-const SOURCE: Facts = Facts { sink: false, early: true, once: true, loses: false, many: 600 };
+const SOURCE: Facts = Facts { sink: false, early: true, once: true, ordered: true, loses: false, many: 600 };
 
 /// How often a connector says that it is connected.
 pub fn connected(listening: &Listening) -> usize {
@@ -36,8 +36,9 @@ impl Mqtt {
 
 impl Rig for Mqtt {
     fn facts(&self) -> Facts {
-        // A broker knows who wants a message when somebody has subscribed.
-        Facts { early: false, many: 6_000, ..SOURCE }
+        // A broker knows who wants a message when somebody has subscribed. Of QoS 2 Mosquitto brings what is new between what
+        // it brings again over another connection.
+        Facts { early: false, ordered: self.qos != "2", many: 6_000, ..SOURCE }
     }
 
     fn port(&self) -> u16 {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::connectors::conformance::block_on;
-use crate::store::journal::Settings;
+use crate::store::journal::{Entry, Settings};
 
 type Seen = Vec<(u64, String)>;
 
@@ -17,12 +17,13 @@ fn at(position: u64) -> Place {
 #[test]
 fn what_is_said_of_records_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
-    let said = |text: &str| Some(Metadata { text: text.into(), ends: vec![text.len() as u32] });
+    let said = |text: &str| Some(Metadata { text: text.into(), ends: vec![text.len() as u32], refused: None });
     let brought = |text: &str, meta: Option<Metadata>, note: Option<&str>| Brought {
         bytes: text.into(),
         ends: vec![text.len() as u32],
         meta,
         note: note.map(Into::into),
+        refused: None,
     };
     let of = |chunk: &Chunk| {
         let meta = chunk.meta.clone().unwrap_or_default();
@@ -237,12 +238,14 @@ fn noted_at(position: u64, note: &str) -> Place {
 fn a_note_is_known_with_the_records_that_it_came_with() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Arc::new(Journal::open(dir.path(), Settings::default()).unwrap());
-    let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
+    let (producer, mut partition) = journalled_from(&journal, "a", "").unwrap();
     let mut source = (partition.open)(&noted_at(0, "begin")).unwrap();
     let mut places = vec![(0, "begin".to_owned())];
     block_on(async {
         for round in ["x", "y"] {
-            let offered = producer.offer_from(b"12".to_vec(), vec![1, 2], round.into());
+            let note = Some(round.into());
+            let offered =
+                producer.bring(Brought { bytes: b"12".to_vec(), ends: vec![1, 2], note, ..Brought::default() });
             let (taken, read) = tokio::join!(offered, source.next());
             let Ok(Read::Chunk(chunk)) = read else { panic!("{read:?}") };
             assert_eq!(taken.unwrap(), chunk.position + 2);
@@ -253,7 +256,7 @@ fn a_note_is_known_with_the_records_that_it_came_with() {
     drop((source, producer, partition));
     // From every place that a checkpoint can have had, the same follows, with the same notes.
     for (at, note) in places {
-        let (producer, mut partition) = journalled(&journal, "a", "").unwrap();
+        let (producer, mut partition) = journalled_from(&journal, "a", "").unwrap();
         drop(producer);
         let place = noted_at(at, &note);
         assert_eq!(&*stands(&journal, "a", &place).unwrap(), "y");
@@ -273,12 +276,12 @@ fn keys_give_way_when_the_journal_is_crowded() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { segment_bytes: 1_000, max_bytes: 20_000 };
     let journal = Arc::new(Journal::open(dir.path(), settings).unwrap());
-    let keep = Some(TimeSpan::seconds(3_600));
+    let keep = TimeSpan::seconds(3_600);
     let (producer, mut partition) = journalled_with_keys(&journal, "a", "", keep).unwrap();
     let mut source = (partition.open)(&at(0)).unwrap();
     let once = |n: u32| {
         let keyed = Keyed { key: n.to_string().into(), body: 0, answer: "told".into() };
-        producer.offer_once(vec![b'x'; 300], vec![300], keyed)
+        producer.bring_once(Brought { bytes: vec![b'x'; 300], ends: vec![300], ..Brought::default() }, keyed)
     };
     block_on(async {
         for n in 0..200 {
@@ -294,4 +297,47 @@ fn keys_give_way_when_the_journal_is_crowded() {
         let before = Before { body: 0, answer: "told".into(), end: journal.next() };
         assert_eq!(again, Ok(Taken::Before(before)), "the newest are known");
     });
+}
+
+#[test]
+fn what_is_refused_stands_alone_and_what_earlier_versions_noted_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Arc::new(Journal::open(dir.path(), Settings::default()).unwrap());
+    let source = journal.source("a").unwrap();
+    let old = [Entry { kind: Kind::STANDS, parts: [b"old", b""] }, Entry { kind: Kind::EVENT, parts: [b"0", b""] }];
+    journal.append_all(source, old.into_iter()).unwrap().wait().unwrap();
+    let (producer, mut partition) = journalled_from(&journal, "a", "").unwrap();
+    let whole =
+        |chunk: Chunk| (chunk.stream.to_string(), chunk.meta.clone().and_then(|meta| meta.refused), records(chunk));
+    let refused = Some("it is too large".to_owned());
+    let wanted = [
+        ("old".to_owned(), None, vec![(2, "0".to_owned())]),
+        ("new".to_owned(), refused.clone(), vec![(4, "beg".to_owned())]),
+        ("new".to_owned(), None, vec![(5, "1".to_owned())]),
+    ];
+    let mut source = (partition.open)(&at(0)).unwrap();
+    block_on(async {
+        let mut seen = Vec::new();
+        let Ok(Read::Chunk(first)) = source.next().await else { panic!() };
+        seen.push(whole(first));
+        let note = Some(b"new".to_vec());
+        let large = Brought { bytes: b"beg".to_vec(), ends: vec![3], note, refused, ..Brought::default() };
+        let (one, two, read) = tokio::join!(producer.bring(large), producer.offer(b"1".to_vec(), vec![1]), async {
+            [source.next().await, source.next().await]
+        });
+        assert!(one.is_ok() && two.is_ok());
+        for read in read {
+            let Ok(Read::Chunk(chunk)) = read else { panic!("{read:?}") };
+            seen.push(whole(chunk));
+        }
+        assert_eq!(seen, wanted);
+    });
+    drop((source, producer, partition));
+    let (producer, mut partition) = journalled_from(&journal, "a", "").unwrap();
+    drop(producer);
+    let mut source = (partition.open)(&at(0)).unwrap();
+    for wanted in wanted {
+        let Ok(Read::Chunk(chunk)) = block_on(source.next()) else { panic!() };
+        assert_eq!(whole(chunk), wanted);
+    }
 }

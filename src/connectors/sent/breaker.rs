@@ -2,13 +2,13 @@
 //! tries, after longer and longer waits; when it gets through, all go on, in order.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::connector::Link;
+use crate::connectors::back_off::wait;
 
 /// The longest wait that the other side is granted when it asks for one.
 const MOST_ASKED: Duration = Duration::from_secs(3600);
@@ -139,14 +139,6 @@ impl Breaker {
     }
 }
 
-/// The wait after so many failures: between half and all of what doubles each time, so that many who failed together do
-/// not come back together.
-pub(super) fn wait(first: Duration, most: Duration, failures: u32) -> Duration {
-    let whole = first.saturating_mul(1u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX)).min(most);
-    let chance = RandomState::new().hash_one(failures) as f64 / u64::MAX as f64;
-    whole.mul_f64(0.5 + chance / 2.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,16 +171,5 @@ mod tests {
             assert_eq!(other.await, Leave::Plain);
             assert_eq!(last.await, Leave::Plain);
         });
-    }
-
-    #[test]
-    fn waits_grow_and_have_an_end() {
-        let (first, most) = (Duration::from_millis(100), Duration::from_secs(1));
-        for (failures, whole) in [(0, 100), (1, 200), (3, 800), (4, 1_000), (40, 1_000), (u32::MAX, 1_000)] {
-            for _ in 0..50 {
-                let waits = wait(first, most, failures).as_millis();
-                assert!((whole / 2 - 1..=whole).contains(&waits), "{failures}: {waits}");
-            }
-        }
     }
 }

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 
-use super::breaker::{Breaker, wait};
+use super::breaker::Breaker;
 use super::outbox::Outbox;
 use super::spool::Spool;
 use super::texts::key_of;
 use super::{Delivery, NotSent, Row, Sender, Sending};
 use crate::connector::{BoxFuture, Link, Prepared, Refused};
+use crate::connectors::back_off::wait;
 use crate::data::hash::row_id;
 use crate::store::journal::JournalError;
 

@@ -29,12 +29,16 @@ impl Kind {
     pub const EVENT: Kind = Kind(1);
     /// An event with what its source says of it: a JSON object, a line feed, and the event as it was received.
     pub const DESCRIBED: Kind = Kind(2);
-    /// What a source has to know again; no event.
+    /// What a source has to know again, or where it stands, when the events that follow it in the same append are taken; no
+    /// event.
     pub const NOTE: Kind = Kind(3);
-    /// Where its source stands when the events that follow it in the same append are taken.
+    /// What a [`Kind::NOTE`] is, as earlier versions wrote it of a source that says where it stands. It is read, and no longer
+    /// written.
     pub const STANDS: Kind = Kind(4);
     /// The key by which the sender of events that follow it in the same append knows them.
     pub const KEY: Kind = Kind(5);
+    /// An event that is not taken: why, a line feed, and its beginning.
+    pub const REFUSED: Kind = Kind(6);
 }
 
 /// A record to be appended: its payload in two parts.

@@ -339,6 +339,23 @@ impl StateFile {
         Ok(())
     }
 
+    /// Forgets what a sink remembers: rows that it had still to send are gone.
+    pub fn reset_sink(&mut self, sink: &str) -> Result<(), StateError> {
+        let content = &self.content;
+        let remembered = content.kept.marks.iter().filter(|mark| mark.sink == sink);
+        let forgotten: Vec<(String, String)> = remembered.map(|mark| (mark.sink.clone(), mark.key.clone())).collect();
+        let forgotten = forgotten.iter().map(|(sink, key)| (sink.as_str(), key.as_str()));
+        let change = Change::<MarkRow>::of(&content.kept.marks, std::iter::empty(), forgotten);
+        let sum = content.sum.wrapping_add(change.sum);
+        self.write(|connection| {
+            change.write(connection)?;
+            content.kept.write(connection, content.kept.moment(), sum)
+        })?;
+        self.content.sum = sum;
+        change.apply(&mut self.content.kept.marks);
+        Ok(())
+    }
+
     /// Forgets keys of a step, in the checkpoint that was made last. Of a run that stands still only.
     pub fn forget(&mut self, step: &str, keys: &[(u64, Vec<u8>)]) -> Result<(), StateError> {
         let gone = |(hash, key): &(u64, Vec<u8>)| StateRow { hash: *hash, key: key.clone(), value: None };
