@@ -76,9 +76,10 @@
 //! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |
 //! | whether a connector is connected | `connector::link`; `cli::links` shows it |
 //! | requests that are sent again | `connectors::answered` |
-//! | what is taken from an MQTT broker, and published | `connectors::mqtt_source`, `connectors::mqtt_sink`, `connectors::mqtt_session` (the connection), `connectors::mqtt_known` (what comes again), `connectors::mqtt_link` (over the clients `mqtt_v5` and `mqtt_v4`) |
+//! | what is taken from an MQTT broker, and published | `connectors::mqtt_source`, `connectors::mqtt_sink`, `connectors::mqtt_session` (the connection), `connectors::mqtt_known` (what comes again), `connectors::mqtt_link` (over the clients `mqtt_v5` and `mqtt_v4`), `connectors::mqtt_sieve` (what is too large) |
 //! | what is taken and sent by WebSocket | `connectors::websocket_source`, `connectors::websocket_sink`, `connectors::websocket_link` |
-//! | how long is waited between connections | `connectors::reconnect` |
+//! | how long is waited until something is tried again | `connectors::back_off`; between connections: `connectors::reconnect` |
+//! | threads that bring to live sources | `connectors::live` |
 //! | what a source says of a record: `meta.topic` | `connector::Metadata`; it is read in `engine::map` |
 //! | what sources are told of checkpoints | `engine::commits` |
 //! | how new rows of a database are found | `store::growing`, `connectors::sqlite_source` |
