@@ -37,7 +37,7 @@ pub const SLICE_KEYS: usize = if cfg!(debug_assertions) { 8 } else { 4_096 };
 pub const SLICE_BYTES: usize = 1 << 20;
 /// Keys of a step whose windows close, or are forgotten, before somebody else has a turn: some milliseconds. In a debug build
 /// so few that every test sees rows leave in slices.
-pub const CLOSED_KEYS: usize = if cfg!(debug_assertions) { 3 } else { 4_096 };
+pub const CLOSED_KEYS: usize = if cfg!(debug_assertions) { 6 } else { 4_096 };
 /// Fields a pipeline may name; a column number is 16 bits.
 pub const FIELDS: usize = 4_096;
 /// Samples kept of the errors of one entry for the end of a run.
