@@ -13,6 +13,8 @@ CREATE TABLE run (
 
 CREATE TABLE partition (
   -- Where each partition of each source stands.
+  -- The row without a source says up to where the checkpoint holds what is written of how live inputs met, beside the state
+  -- (`.turns`): the position is a record's number.
   source TEXT NOT NULL,        -- the source
   name TEXT NOT NULL,          -- the partition: a file; empty if the source is one partition
   stream TEXT NOT NULL,        -- what the position counts in, as the source names it
