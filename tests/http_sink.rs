@@ -197,6 +197,15 @@ fn rows_that_wait_on_the_disk_hold_nobody_back() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    // Without what the state speaks of it does not go on.
+    let aside = home.path().join("aside");
+    fs::rename(&outbox, &aside).unwrap();
+    let output = run(home.path(), &["run", "t.yaml"]);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("of the rows that wait is gone from the disk"), "{}", said(&output));
+    // It took a lock there, and made nothing else.
+    let _ = fs::remove_dir_all(&outbox);
+    fs::rename(&aside, &outbox).unwrap();
     to.listen();
     let mut child = start(home.path());
     until("some rows", || to.came().len() > 20);

@@ -123,7 +123,7 @@ impl Outbox {
                     outbox.spooled_to = first + rows;
                     outbox.pieces.insert(first, piece(first + rows, left, Some((at, bytes))));
                     let spool = outbox.spool.as_mut().ok_or_else(|| unreadable(key, &"it is on the disk"))?;
-                    spool.wait(Spooled { first, at, bytes, taken });
+                    spool.wait_again(Spooled { first, at, bytes, taken })?;
                 }
             }
         }

@@ -75,6 +75,16 @@ impl Spool {
         self.waiting.push_back(piece);
     }
 
+    /// A piece waits that a checkpoint speaks of. The error is a sentence: it is not there.
+    pub(super) fn wait_again(&mut self, piece: Spooled) -> Result<(), String> {
+        // Otherwise it would be waited for as for one that is still being written.
+        if !self.journal.is_durable(piece.at) {
+            return Err(gone(piece.at));
+        }
+        self.wait(piece);
+        Ok(())
+    }
+
     /// Reads the next piece back, if it is on the disk already.
     pub(super) fn next(&mut self) -> Result<Option<(Spooled, Vec<Written>)>, String> {
         let Some(at) = self.waiting.front().map(|piece| piece.at) else { return Ok(None) };
@@ -101,11 +111,7 @@ impl Spool {
                     return Ok(piece.map(|piece| (piece, rows)));
                 }
                 Some(Err(why)) => return Err(why.into_message()),
-                _ if fresh => {
-                    return Err(format!(
-                        "the piece {at} of the rows that wait is gone from the disk: put the directory back that belongs to the state, or begin anew with `run --fresh`"
-                    ));
-                }
+                _ if fresh => return Err(gone(at)),
                 // What was durable when it was made has been read.
                 _ => self.reading = None,
             }
@@ -116,4 +122,10 @@ impl Spool {
     pub(super) fn cover(&self, up_to: u64) -> Result<(), String> {
         self.journal.cover(self.source, up_to).map_err(JournalError::into_message)
     }
+}
+
+fn gone(at: u64) -> String {
+    format!(
+        "the piece {at} of the rows that wait is gone from the disk: put the directory back that belongs to the state (`.outbox`), or begin anew with `run --fresh`"
+    )
 }
