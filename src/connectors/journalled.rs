@@ -152,10 +152,24 @@ pub fn journalled_from(
     partition_of(journal, name, partition, Knows::Standing)
 }
 
+/// Is told a note when it is durable: before its records can be read, so before a checkpoint can cover them.
+pub type Noted = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
+/// The same; whoever keeps what notes say beyond the journal is told them.
+pub fn journalled_telling(
+    journal: &Arc<Journal>,
+    name: &str,
+    noted: Noted,
+) -> Result<(Producer, Partition), SourceError> {
+    partition_of(journal, name, "", Knows::Notes(noted))
+}
+
 /// What a source knows again of what it was brought.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Knows {
     Nothing,
+    /// Whom to tell notes.
+    Notes(Noted),
     /// Keys, for so long.
     Keys(TimeSpan),
     /// Where whoever brings it stands.
@@ -168,9 +182,10 @@ fn partition_of(
     partition: &str,
     knows: Knows,
 ) -> Result<(Producer, Partition), SourceError> {
-    let keys = match knows {
-        Knows::Keys(keep) => Some(keep),
-        _ => None,
+    let (keys, noted) = match &knows {
+        Knows::Keys(keep) => (Some(*keep), None),
+        Knows::Notes(noted) => (None, Some(Arc::clone(noted))),
+        Knows::Nothing | Knows::Standing => (None, None),
     };
     let source = journal.source(name).map_err(failed)?;
     let (offers, receiver) = mpsc::channel(JOURNAL_WAITING);
@@ -192,7 +207,8 @@ fn partition_of(
             source,
             replay,
             from: place.position,
-            stands: (knows == Knows::Standing).then(|| Arc::clone(&place.stream)),
+            stands: matches!(knows, Knows::Standing).then(|| Arc::clone(&place.stream)),
+            noted: noted.clone(),
             answered: keys.map(Answered::new),
             ahead: None,
             offers: Some(offers),
@@ -258,6 +274,8 @@ struct Journalled {
     from: u64,
     /// Where whoever brings records stood with the last that were read or are durable, if notes say so.
     stands: Option<Arc<str>>,
+    /// Who is told notes.
+    noted: Option<Noted>,
     /// Keys that are known, if any are to be.
     answered: Option<Answered>,
     /// The record of it that did not go into the chunk before.
@@ -436,6 +454,9 @@ impl Journalled {
                         return Err(failed(why));
                     }
                 };
+                if let Some(noted) = &self.noted {
+                    gathered.notes.iter().for_each(|note| noted(note));
+                }
                 gathered.taken(appended.sequences.end);
                 self.remember(&mut gathered, appended.sequences.start, appended.arrived);
                 let Gathered { bytes, ends, meta, refused, .. } = gathered;

@@ -141,6 +141,12 @@ impl Kept {
         kept
     }
 
+    /// Messages are in the journal with this note.
+    pub fn note(&mut self, note: &[u8]) {
+        noted(self.session, note).into_iter().for_each(|seen| self.known.add(seen));
+        self.changed = true;
+    }
+
     /// Makes it durable.
     pub fn store(&mut self) -> Result<(), String> {
         if !std::mem::take(&mut self.changed) {

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::journalled::{Brought, NotTaken, Producer};
 use super::live::{Running, Stopped};
-use super::mqtt_known::{Kept, Known, Seen, hash_of, note_of};
+use super::mqtt_known::{Kept, Known, hash_of, note_of};
 use super::mqtt_link::{Broker, Client, Event, Message, Wire, client_of};
 use super::reconnect::Waits;
 use crate::base::limit::CHUNK_BYTES;
@@ -216,7 +216,7 @@ async fn journal(session: &Session, shared: &Shared, client: &dyn Client) {
             kept.changed = true;
             continue;
         }
-        let (brought, seen) = sort(session, &arrived, &mut known);
+        let brought = sort(session, &arrived, &mut known);
         match session.producer.bring(brought).await {
             Ok(_) => {}
             Err(NotTaken::Refused(why)) => {
@@ -224,11 +224,6 @@ async fn journal(session: &Session, shared: &Shared, client: &dyn Client) {
                 return;
             }
             Err(NotTaken::Unknown) => return,
-        }
-        if !seen.is_empty() {
-            let mut kept = kept(session);
-            seen.into_iter().for_each(|seen| kept.known.add(seen));
-            kept.changed = true;
         }
         for arrived in &arrived {
             let Arrived::Message { message, connection, answered: false } = arrived else { continue };
@@ -244,7 +239,7 @@ fn kept(session: &Session) -> MutexGuard<'_, Kept> {
 }
 
 /// What goes into the journal of what has come: all but what is there already.
-fn sort(session: &Session, arrived: &[Arrived], known: &mut Known) -> (Brought, Vec<Seen>) {
+fn sort(session: &Session, arrived: &[Arrived], known: &mut Known) -> Brought {
     let (mut brought, mut seen) = (Brought::default(), Vec::new());
     let describes = session.wanted.iter().any(|name| DESCRIBED.contains(&name.as_str()));
     let mut meta = describes.then(Metadata::default);
@@ -270,7 +265,7 @@ fn sort(session: &Session, arrived: &[Arrived], known: &mut Known) -> (Brought, 
     }
     brought.meta = meta;
     brought.note = (!seen.is_empty()).then(|| note_of(session.id, &seen));
-    (brought, seen)
+    brought
 }
 
 /// Names of metadata that messages have.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::journalled::{journalled, notes};
+use super::journalled::{journalled_telling, notes};
 use super::live::Running;
-use super::mqtt_known::{Kept, noted, session_of};
+use super::mqtt_known::{Kept, session_of};
 use super::mqtt_options::{Version, bad_filter, mqtt_options};
 use super::mqtt_session::{Session, hold_on};
 use super::written::{Duration, Names, Size};
@@ -150,10 +150,14 @@ impl SourceConnector for MqttSource {
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
         let mut kept = Kept::open(&context.journal, &context.name, id);
         for note in notes(&journal, &context.name)? {
-            noted(id, &note).into_iter().for_each(|seen| kept.known.add(seen));
+            kept.note(&note);
         }
+        // What a checkpoint covers already goes as soon as another source lets it.
+        kept.store().map_err(failed)?;
         let kept = Arc::new(Mutex::new(kept));
-        let (producer, mut partition) = journalled(&journal, &context.name, "")?;
+        let told = Arc::clone(&kept);
+        let note = move |note: &[u8]| told.lock().unwrap_or_else(PoisonError::into_inner).note(note);
+        let (producer, mut partition) = journalled_telling(&journal, &context.name, Arc::new(note))?;
         let filters: BTreeMap<String, u8> = options.topics.0.iter().map(|t| (t.clone(), options.qos)).collect();
         let session = Session {
             name: context.name,
@@ -190,10 +194,13 @@ impl Source for Reader {
     }
 
     fn committed(&mut self, place: &Place) -> BoxFuture<'_, Result<(), SourceError>> {
-        // What the journal says of messages goes with what is covered, if that is enough for files of it to go.
-        let goes = self.journal.bytes() > JOURNAL_COVERED_BYTES;
-        let stored = goes.then(|| self.kept.lock().unwrap_or_else(PoisonError::into_inner).store());
-        match stored.unwrap_or(Ok(())) {
+        // What the journal says of messages goes with what is covered, so that it is stored first. Nothing is said to be
+        // covered while too little is for files to go: another source's checkpoint could remove them.
+        if self.journal.bytes() <= JOURNAL_COVERED_BYTES {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let stored = self.kept.lock().unwrap_or_else(PoisonError::into_inner).store();
+        match stored {
             Ok(()) => self.source.committed(place),
             Err(message) => Box::pin(std::future::ready(Err(SourceError { message }))),
         }
