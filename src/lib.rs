@@ -14,6 +14,7 @@
 //! |---|---|---|
 //! | [`base`] | time, places, diagnostics, limits | nothing |
 //! | [`data`] | values, columns, batches, every format, event times, calendars | `base` |
+//! | [`alert`] | alerts apart from how they run: what is told of them, to whom and when | `data` |
 //! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
 //! | [`plan`] | a checked pipeline as pure data; demand, explanation, drawing | `expr` |
 //! | [`store`] | files beside the streams: the state database, the tables that rows are looked up in, the journal; alone knows SQLite | `data` |
@@ -87,6 +88,7 @@
 //! | how files are packed, named and rotated | `connectors::output_files`, `connectors::pack` |
 //! | what a crash leaves of an output file | `connectors::output_file` (written as rows come), `connectors::appended_file` (at checkpoints), `connectors::undo_log` |
 //! | what the reference says | where the thing is declared; `cli::reference` gathers it, `plan::about` and `expr::effects` have what no declaration says |
+//! | who is told of an alert, when, and why not | `alert::policy` |
 //! | drawings | `plan::graph`, `plan::svg` |
 //! | templates of `new` | `cli/new`, a file each |
 //!
@@ -98,6 +100,7 @@
 //! something stands in a file or a row's text; *delivery*: rows that are sent together; *outbox*: rows that are not taken yet;
 //! *link*: a connector's connection; *turn*: something that decided how live inputs met.
 
+pub mod alert;
 pub mod base;
 pub mod cli;
 pub mod config;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("data", &["base"]),
+    ("alert", &["data", "base"]),
     ("expr", &["data", "base"]),
     ("plan", &["expr", "data", "base"]),
     ("store", &["data", "base"]),

@@ -120,3 +120,22 @@ pub const JOURNAL_NAME_BYTES: usize = 4_096;
 pub const ANSWERED_KEYS: usize = 100_000;
 /// Bytes of the keys and answers of such requests.
 pub const ANSWERED_BYTES: usize = 32 << 20;
+/// Notifications that a rate lets through in its time: when each was sent is kept.
+pub const NOTIFICATION_RATE: u32 = 1_000;
+/// Alerts that one notification has: nobody reads more, and receivers refuse long ones.
+pub const NOTIFICATION_ALERTS: usize = 1_000;
+/// Bytes of the alerts of one notification, one of them however long it is.
+pub const NOTIFICATION_BYTES: usize = 1 << 20;
+/// Bytes of a title, of a label or a link, and, four times over, of a body and of the row that was judged, as an alert keeps
+/// them for each key; what is longer is cut.
+pub const ALERT_TEXT_BYTES: usize = 4 << 10;
+/// Bytes of one matcher of a silence or an inhibition.
+pub const MATCHER_BYTES: usize = 1 << 10;
+/// Silences that hold at once: each new alert is compared with all of them.
+pub const SILENCES: usize = 1_000;
+/// Matchers of one silence.
+pub const SILENCE_MATCHERS: usize = 32;
+/// Entries of an alert history; beyond, the oldest go.
+pub const ALERT_HISTORY: usize = 10_000;
+/// Bytes of an alert history.
+pub const ALERT_HISTORY_BYTES: usize = 16 << 20;
