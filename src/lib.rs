@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | [`base`] | time, places, diagnostics, limits | nothing |
 //! | [`data`] | values, columns, batches, every format, event times, calendars | `base` |
-//! | [`alert`] | alerts apart from how they run: what is told of them, to whom and when | `data` |
+//! | [`alert`] | alerts apart from how they run: when one fires and resolves, what is told of it, to whom and when | `data` |
 //! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
 //! | [`plan`] | a checked pipeline as pure data; demand, explanation, drawing | `expr` |
 //! | [`store`] | files beside the streams: the state database, the tables that rows are looked up in, the journal; alone knows SQLite | `data` |
@@ -57,6 +57,7 @@
 //! | how live inputs meet again as they met | `engine::turns`, `engine::arrivals`, `engine::turn_log` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
 //! | how much leaves at once; slices of ticks | `engine::ops::window` (its `closing` modules), `engine::gather` |
+//! | when an alert fires and resolves | `alert::machine` |
 //! | how a step's keys are found and ordered | `engine::ops::window::keys`, `engine::ops::window::ordered` |
 //! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch`, `engine::epochs` |
 //! | how keys are encoded while they go on changing | `engine::ops::window::keys`, `engine::ops::window::frozen` |
@@ -98,7 +99,8 @@
 //! once; *ordinal*: a row's place in its block or tick;
 //! *share*: the part of a step's keys that one worker has; *flow*: stateless steps between two exchanges; *place*: where
 //! something stands in a file or a row's text; *delivery*: rows that are sent together; *outbox*: rows that are not taken yet;
-//! *link*: a connector's connection; *turn*: something that decided how live inputs met.
+//! *link*: a connector's connection; *turn*: something that decided how live inputs met; *hold*: how long a condition must
+//! hold; *run*: how far it has come.
 
 pub mod alert;
 pub mod base;

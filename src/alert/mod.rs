@@ -1,4 +1,5 @@
-//! Alerts, apart from how they run: what is told of them, to whom and when. Pure: no clock and no I/O; whoever calls says
-//! what time it is.
+//! Alerts, apart from how they run: when one fires and resolves; what is told of that, to whom and when. Pure: no clock and
+//! no I/O; whoever calls says what time it is.
 
+pub mod machine;
 pub mod policy;

@@ -139,3 +139,5 @@ pub const SILENCE_MATCHERS: usize = 32;
 pub const ALERT_HISTORY: usize = 10_000;
 /// Bytes of an alert history.
 pub const ALERT_HISTORY_BYTES: usize = 16 << 20;
+/// Rows or windows that an alert looks back at for `N of M`: a bit each, and the times of those in which it held.
+pub const ALERT_SLOTS: u32 = 64;
