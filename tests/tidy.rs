@@ -12,14 +12,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("data", &["base"]),
     ("alert", &["data", "base"]),
     ("expr", &["data", "base"]),
-    ("plan", &["expr", "data", "base"]),
+    ("plan", &["expr", "alert", "data", "base"]),
     ("store", &["data", "base"]),
     ("connector", &["data", "base"]),
     ("connectors", &["store", "connector", "data", "base"]),
-    ("config", &["store", "connector", "plan", "expr", "data", "base"]),
-    ("engine", &["store", "connector", "plan", "expr", "data", "base"]),
+    ("config", &["store", "connector", "plan", "expr", "alert", "data", "base"]),
+    ("engine", &["store", "connector", "plan", "expr", "alert", "data", "base"]),
     ("inspect", &["plan", "expr", "data", "base"]),
-    ("cli", &["inspect", "engine", "config", "connectors", "store", "connector", "plan", "expr", "data", "base"]),
+    (
+        "cli",
+        &["inspect", "engine", "config", "connectors", "store", "connector", "plan", "expr", "alert", "data", "base"],
+    ),
 ];
 
 /// Each library that has an owner: swapping it is editing one directory.

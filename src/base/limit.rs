@@ -141,3 +141,5 @@ pub const ALERT_HISTORY: usize = 10_000;
 pub const ALERT_HISTORY_BYTES: usize = 16 << 20;
 /// Rows or windows that an alert looks back at for `N of M`: a bit each, and the times of those in which it held.
 pub const ALERT_SLOTS: u32 = 64;
+/// Keys of an alert, where its author does not say: each has a state machine of some hundred bytes.
+pub const ALERT_KEYS: usize = 1_000_000;

@@ -5,10 +5,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::config::Pipeline;
-use crate::engine::keeper::{Resumed, StateKeeper};
+use crate::engine::epoch::Stood;
+use crate::engine::keeper::{Resumed, StateKeeper, begin};
 use crate::engine::kept::{Fate, fates, sinks_gone, sources_gone};
 use crate::engine::lower::{Lowering, lower};
-use crate::engine::run::{Handle, Input, Options, Outcome, Summary, run as run_job, wall_clock};
+use crate::engine::run::{Handle, Input, Options, Outcome, Summary, run as run_job};
 use crate::plan::{Node, NodeKind};
 use crate::store::rows::Imbalance;
 use crate::store::state::{Holder, Lock, StateFile};
@@ -133,7 +134,9 @@ fn run_on(
     let (started, handle) = channel::<Handle>();
     let (ended, end) = channel::<Ended>();
     // What was kept of a run whose input was all taken is of no use: only its output is not final yet.
+    let begins = resumed.is_none() && keeper.has_left();
     let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood);
+    let stood = stood.or_else(|| begins.then(Stood::default));
     let turns = open_turns(&graph, &inputs, stood.as_ref(), path)?;
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
         let summary = run_job(graph, inputs, sinks, &options, (stood.as_ref(), turns, &mut keeper), &mut |handle| {
@@ -197,8 +200,11 @@ fn wait_for(end: &Receiver<Ended>, shown: Option<&Handle>, progress: &mut Progre
 /// The pipeline's state, and what the run goes on from.
 fn open_state(pipeline: &Pipeline, path: &Path, args: &Args) -> Result<(StateKeeper, Option<Resumed>), String> {
     let holder = holder(pipeline);
-    let mut file =
-        if args.fresh { open_fresh(path, &holder)? } else { StateFile::open(path, &holder).map_err(|e| e.message)? };
+    let mut file = if args.fresh {
+        open_fresh(pipeline, path, &holder)?
+    } else {
+        StateFile::open(path, &holder).map_err(|e| e.message)?
+    };
     reset(pipeline, &mut file, &args.reset_state)?;
     StateKeeper::open(file, &pipeline.plan)
 }
@@ -214,12 +220,12 @@ fn holder(pipeline: &Pipeline) -> Holder {
 }
 
 /// A state in which a run has begun anew; one that cannot be used is put aside.
-fn open_fresh(path: &Path, holder: &Holder) -> Result<StateFile, String> {
+fn open_fresh(pipeline: &Pipeline, path: &Path, holder: &Holder) -> Result<StateFile, String> {
     let (mut file, aside) = StateFile::open_fresh(path, holder).map_err(|e| e.message)?;
     if let Some(aside) = aside {
         say(&format!("warning: the state `{}` cannot be used and is now `{}`", path.display(), aside.display()));
     }
-    file.begin(wall_clock().0).map_err(|e| e.message)?;
+    begin(&mut file, &pipeline.plan)?;
     Ok(file)
 }
 

@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub layout: Layout,
     /// Where the entry that is being read names fields, in the order written.
     pub named: Vec<(FieldId, Span)>,
+    /// Alerts that were read, whose receivers are not known yet.
+    pub alerts: Vec<super::alert::Waiting>,
     /// The pipeline's constants.
     pub vars: Vec<(String, Value)>,
 }

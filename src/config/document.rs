@@ -11,13 +11,13 @@ use super::checkpoint::CheckpointOptions;
 use super::context::{Context, Unknown, listed};
 use super::graph::{self, Draft, Family};
 use super::read::{Keys, Named, Read, Text, words, wrong_type};
-use super::{Pipeline, cases, checkpoint, sink, source, step, values};
+use super::{Pipeline, alert, cases, checkpoint, sink, source, step, values};
 
 /// The keys of a file.
-pub const KEYS: [&str; 9] =
-    ["name", "description", "checkpoint", "state", "vars", "sources", "steps", "sinks", "tests"];
+pub const KEYS: [&str; 10] =
+    ["name", "description", "checkpoint", "state", "vars", "sources", "steps", "sinks", "receivers", "tests"];
 /// Keys of later versions.
-const LATER: [&str; 3] = ["delivery", "receivers", "latency"];
+const LATER: [&str; 2] = ["delivery", "latency"];
 
 words! {
     /// What becomes of an event that cannot be processed when nobody reads the entry's `.errors`.
@@ -75,8 +75,11 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
         }
     }
     let tests = keys.entry("tests");
+    let receivers = receivers(keys.entry("receivers"), context);
     keys.close(&KEYS, &LATER, context);
     let name = pipeline_name(name, &tree.span.file.name, context);
+    let alerts = std::mem::take(&mut context.alerts);
+    alert::expand(name.as_deref().unwrap_or_default(), &receivers, alerts, &mut drafts, context);
     let nodes = graph::connect(drafts, context);
     let tests = tests.map_or_else(Vec::new, |tests| cases::read(tests, nodes.as_deref(), context));
     let plan = Plan {
@@ -90,6 +93,19 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
         nodes: nodes?,
     };
     Some(Pipeline { plan, tests, directory: context.directory.to_path_buf() })
+}
+
+/// The entries of `receivers`.
+fn receivers(section: Option<&Entry>, context: &mut Context<'_>) -> Vec<Entry> {
+    let Some(section) = section else { return Vec::new() };
+    let Data::Map(entries) = &section.value.data else {
+        wrong_type(&section.value, "a map of named receivers", context);
+        return Vec::new();
+    };
+    for entry in entries {
+        check_name(&entry.key, &entry.key_span, "receiver", context);
+    }
+    entries.clone()
 }
 
 /// `vars`: constants of any kind under names that are identifiers.

@@ -5,7 +5,7 @@ use crate::base::diag::Span;
 use crate::base::limit;
 use crate::base::tree::{Data, Entry};
 use crate::data::layout::FieldId;
-use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Port};
+use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Operator, Port};
 
 use super::context::{Context, Unknown, listed};
 use super::read::{OneOrMany, Read, Text};
@@ -308,7 +308,8 @@ impl Graph {
             return None;
         };
         let draft = self.drafts.get(at)?;
-        if draft.family == Family::Sink && reference.port.is_none() {
+        let alert = matches!(draft.kind, Some(NodeKind::Step(Operator::Alert(_))));
+        if draft.family == Family::Sink && reference.port.is_none() && !alert {
             let name = &draft.name;
             let message = format!("`{name}` is a sink, which passes nothing on");
             let help = format!("read what the sink reads, or `{name}.errors`, the rows that it cannot write");

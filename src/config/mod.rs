@@ -2,6 +2,7 @@
 //! knows YAML. Pure apart from reading the file and the secrets it names.
 
 mod aggregates;
+pub mod alert;
 pub mod cases;
 mod checkpoint;
 mod context;
@@ -100,6 +101,7 @@ pub fn parse(
             found: &mut found,
             layout: Default::default(),
             named: Vec::new(),
+            alerts: Vec::new(),
             vars: Vec::new(),
         };
         document::resolve(&tree, &mut context)

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::Registry;
+use super::alert::AlertOptions;
 use super::checkpoint::CheckpointOptions;
 use super::document::OnErrorWord;
 use super::format::{FormatIn, FormatOut};
@@ -30,12 +31,18 @@ pub fn schema(registry: &Registry<'_>) -> String {
         ..connector(source.name, source.schema, generator)
     };
     let sources: Vec<Kind> = registry.sources.iter().map(|s| source(s, &mut generator)).collect();
-    let sinks: Vec<Kind> = registry.sinks.iter().map(|s| connector(s.name, s.schema, &mut generator)).collect();
+    let connectors = |generator: &mut SchemaGenerator| -> Vec<Kind> {
+        registry.sinks.iter().map(|s| connector(s.name, s.schema, generator)).collect()
+    };
+    let mut sinks = connectors(&mut generator);
+    sinks.push(alert(&mut generator));
+    let receivers = connectors(&mut generator);
     let steps = steps(&mut generator);
     let entries = [
         ("Source", sources, source_keys(&mut generator)),
         ("Step", steps, step_keys(&mut generator)),
         ("Sink", sinks, sink_keys(&mut generator)),
+        ("Receiver", receivers, receiver_keys(&mut generator)),
     ];
     let mut definitions = Map::new();
     for (name, kinds, shared) in entries {
@@ -102,6 +109,12 @@ fn document(checkpoint: &Value) -> Value {
                 "Where rows go. A sink without `from` reads the one entry that no step reads.",
                 "Sink",
             ),
+            "receivers": {
+                "description": "Whom alerts tell: sinks that `notify` names. What they are given is notifications.",
+                "type": "object",
+                "propertyNames": names,
+                "additionalProperties": { "$ref": "#/definitions/Receiver" },
+            },
             "tests": {
                 "description": "Tests of the pipeline: what sources are given and what entries then have to pass on.",
                 "type": "array",
@@ -221,6 +234,33 @@ fn sink_keys(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
     ];
     keys.extend(shared(generator));
     keys
+}
+
+fn receiver_keys(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
+    let resolved = json!({ "type": "boolean", "description": "Whether it is told of resolves. Default `true`." });
+    let mut keys = vec![
+        ("format", of::<FormatOut>(generator, "How notifications are written. Default `json`: one value a line.")),
+        (
+            "severities",
+            of::<OneOrMany<Text>>(generator, "The severities that it is told of, under `notify`. Default: all."),
+        ),
+        ("resolved", resolved),
+    ];
+    keys.extend(shared(generator));
+    keys
+}
+
+fn alert(generator: &mut SchemaGenerator) -> Kind {
+    let options = generator.subschema_for::<AlertOptions>();
+    Kind {
+        name: "alert",
+        about: Some(
+            "Calls out when a condition holds: a state machine for each key, and a policy of whom to tell when.",
+        ),
+        options,
+        beside: Vec::new(),
+        refused: Some("format"),
+    }
 }
 
 fn script(generator: &mut SchemaGenerator) -> Kind {

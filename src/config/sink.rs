@@ -1,12 +1,13 @@
 //! Entries of `sinks`.
 
-use crate::base::diag::Span;
+use crate::base::diag::{Diagnostics, Span};
 use crate::base::tree::{Data, Entry, Node};
 use crate::connector::{self, CheckContext};
 use crate::data::format::Format;
 use crate::data::layout::FieldPath;
-use crate::plan::{NodeKind, Sink, Template};
+use crate::plan::{NodeKind, Operator, Sink, Template};
 
+use super::alert::{self, Waiting};
 use super::context::Context;
 use super::document::{self, Kinds};
 use super::format::FormatOut;
@@ -16,22 +17,45 @@ use super::interpolate::interpolate_all;
 /// Keys beside the kind of a sink.
 pub const SHARED: [&str; 4] = ["from", "format", "description", "on_error"];
 /// Kinds of later versions.
-pub const LATER: [&str; 9] = ["alert", "webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
+pub const LATER: [&str; 8] = ["webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
 
 /// Reads an entry.
 pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
+    read_as(entry, None, context)
+}
+
+/// Reads an entry; `latency` is when it sends, if it can and does not say so itself.
+pub fn read_as(entry: &Entry, latency: Option<&str>, context: &mut Context<'_>) -> Draft {
     let mut draft = Draft::new(entry, Family::Sink, Ports { errors: true, late: false, named: Some(Vec::new()) });
-    let names: Vec<&str> = context.registry.sinks.iter().map(|kind| kind.name).collect();
+    // An alert is a sink to its author, but not a connector.
+    let alert = std::iter::once("alert").filter(|_| latency.is_none());
+    let names: Vec<&str> = alert.chain(context.registry.sinks.iter().map(|kind| kind.name)).collect();
     let later: Vec<&str> = LATER.into_iter().filter(|name| !names.contains(name)).collect();
     let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED };
     draft.from = graph::from(entry, context);
     let Some((mut keys, kind)) = document::open(entry, Family::Sink, &kinds, context) else { return draft };
     keys.skip("from");
     (draft.description, draft.on_error) = document::shared(&mut keys, context);
+    if kind.key == "alert" {
+        keys.close(&["from", "description", "on_error", "alert"], &[], context);
+        let made = alert::read(&kind.value, &kind.key_span, context);
+        draft.kind = made.map(|alert::Made { alert, options }| {
+            let waiting = Waiting { name: entry.key.clone(), span: entry.key_span.clone(), options };
+            context.alerts.push(waiting);
+            NodeKind::Step(Operator::Alert(Box::new(alert)))
+        });
+        return draft;
+    }
     let checked = context.registry.sinks.iter().find(|s| s.name == kind.key).and_then(|connector| {
         let options = interpolate_all(&kind.value, context)?;
         let directory = CheckContext { directory: context.directory.to_path_buf() };
-        (connector.check)(&options, &directory, context.found)
+        let checked = (connector.check)(&options, &directory, context.found)?;
+        match latency.filter(|_| checked.options.get("latency").is_some()) {
+            Some(word) if options.get("latency").is_none() => {
+                (connector.check)(&with_latency(&options, word), &directory, &mut Diagnostics::default())
+            }
+            _ => Some(checked),
+        }
     });
     let format = keys.take::<Option<FormatOut>>("format", context);
     let known: Vec<&str> = SHARED.iter().copied().chain([kind.key.as_str()]).collect();
@@ -61,14 +85,25 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
             paths,
             timed,
             identity,
+            told_apart: None,
             promise: checked.promise?,
         }))
     })();
     draft
 }
 
+/// Options with one more.
+fn with_latency(options: &Node, word: &str) -> Node {
+    let value = Node { data: Data::Text(word.to_owned()), ..options.clone() };
+    let mut options = options.clone();
+    if let Data::Map(entries) = &mut options.data {
+        entries.push(Entry { key: "latency".to_owned(), key_span: value.span.clone(), value });
+    }
+    options
+}
+
 /// A template with the fields that it reads.
-fn template(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Template> {
+pub fn template(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Template> {
     let names = match connector::template::Template::parse(text) {
         Ok((_, names)) => names,
         Err(reason) => {

@@ -40,6 +40,8 @@ pub struct Tick {
     pub turns: Vec<Turn>,
     /// One past the turn that has to be durable before rows of it may leave ahead of a checkpoint.
     pub written: u64,
+    /// What the wall clock said, as steps that go by it are told.
+    pub now: Option<Timestamp>,
 }
 
 /// Where a barrier cuts the input.
@@ -86,6 +88,10 @@ pub struct Gate {
     after_barrier: u64,
     /// How live inputs meet, where that is written down.
     pub(super) turns: Turns,
+    /// What steps that go by the wall clock were told last.
+    pub(super) clock: Timestamp,
+    /// Whether there are such steps.
+    pub(super) clocked: bool,
 }
 
 impl Gate {
@@ -117,7 +123,14 @@ impl Gate {
             since: Cut::default(),
             after_barrier: 0,
             turns: Turns::default(),
+            clock: now,
+            clocked: false,
         }
+    }
+
+    /// Steps are told of the wall clock, from now on and as it goes on.
+    pub fn tell_time(&mut self) {
+        self.clocked = true;
     }
 
     /// A source never comes to an end by itself, whatever its partitions do: no end of them closes anything.
@@ -152,6 +165,7 @@ impl Gate {
             }
         }
         self.turns.find(&mut self.partitions, states, point);
+        self.clock = point.clock.unwrap_or(self.clock);
         self.standing = Standing::new(&self.sets);
         self.partitions.iter().enumerate().for_each(|(index, p)| self.standing.enter(index, p));
         for set in 0..self.sets.len() {
@@ -192,13 +206,6 @@ impl Gate {
             self.standing.leave(partition, p);
             p.idle = false;
             self.standing.enter(partition, p);
-        }
-    }
-
-    /// A partition was held by others until now: its silence does not count.
-    pub fn hold(&mut self, partition: usize, now: Timestamp) {
-        if let Some(p) = self.partitions.get_mut(partition).filter(|p| !p.idle) {
-            p.last_arrival = p.last_arrival.max(now);
         }
     }
 
@@ -467,6 +474,7 @@ impl Gate {
             watermarks: watermarks.into_iter().map(Some).collect(),
             used: std::mem::take(&mut self.used),
             turns: self.turns.cut(self.partitions.len()),
+            now: Some(self.clock),
             ..Tick::default()
         };
         self.sequence += 1;

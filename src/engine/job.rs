@@ -74,6 +74,7 @@ pub struct TickInfo {
     /// Partitions whose readers may read on when the tick is done.
     pub used: Vec<usize>,
     written: u64,
+    now: Timestamp,
     /// Pieces of work left.
     left: AtomicUsize,
 }
@@ -121,7 +122,10 @@ impl Job {
         // Partitions that take turns may be cut inside a block.
         let meet = partitions.iter().filter(|p| p.bounded && p.timed).count() > 1;
         graph.sources.iter().for_each(|s| s.spec.recounts.store(meet && graph.context.letters, Ordering::Relaxed));
-        let gate = Gate::new(partitions, graph.sets.clone(), target, now);
+        let mut gate = Gate::new(partitions, graph.sets.clone(), target, now);
+        if graph.clocked {
+            gate.tell_time();
+        }
         let shares = |reader: usize| match graph.readers.get(reader).map(|r| &r.kind) {
             Some(ReaderKind::Stage(spec, _)) => spec.shares,
             _ => 1,
@@ -323,15 +327,16 @@ impl Job {
     fn cut(&self, node: NodeId, stage: &mut Stage, sequence: u64) -> Result<(), String> {
         let info = lock(&self.ticks).get(&sequence).cloned();
         let (last, complete) = info.map_or((false, false), |info| (info.last, info.complete));
-        // What is left at the end of everything is of no use to anybody.
-        if !complete {
+        // What is left at the end of everything is mostly of no use to anybody.
+        let kept = !complete || stage.operator.outlives_input();
+        if kept {
             // The last barrier of a run does not wait until the one before it is durable.
             self.finish(stage)?;
             stage.operator.state().freeze();
             stage.frozen = Some(sequence);
         }
-        self.epochs.cut(sequence, node, (std::mem::take(&mut stage.since), stage.operator.held()), !complete);
-        if last && !complete { self.finish(stage) } else { self.slice(stage).map(|_| ()) }
+        self.epochs.cut(sequence, node, (std::mem::take(&mut stage.since), stage.operator.held()), kept);
+        if last && kept { self.finish(stage) } else { self.slice(stage).map(|_| ()) }
     }
 
     /// A share encodes some of what it has set apart, if there is something; true if that was the last of it.
@@ -416,6 +421,7 @@ impl Job {
                 complete: tick.complete,
                 used: tick.used,
                 written: tick.written,
+                now: tick.now.unwrap_or(Timestamp::MIN),
                 left: AtomicUsize::new(self.pieces),
             };
             if let Some(cut) = tick.barrier {
@@ -473,6 +479,7 @@ impl Job {
                         hashes: Arc::clone(&hashes),
                         rows,
                         watermarks: Arc::clone(&watermarks),
+                        now: info.now,
                         barrier: info.barrier,
                     };
                     ready.push(Ready::Stage { reader, share: index, input });

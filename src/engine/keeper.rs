@@ -5,16 +5,20 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::limit::KEY_GROUPS;
 use crate::base::time::Timestamp;
 use crate::connector::Marks;
-use crate::plan::{NodeId, NodeKind, Plan, Port, meaning::meaning};
+use crate::plan::alert::NOTIFIER;
+use crate::plan::{NodeId, NodeKind, Operator, Plan, Port, meaning::meaning};
 use crate::store::rows::{
-    Cause, Commit, DeadLetter, HandedRow, Imbalance, LedgerRow, Origin, PartitionRow, Status, StepRow, imbalances,
+    Cause, Commit, DeadLetter, HandedRow, Imbalance, Item, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
+    imbalances,
 };
 use crate::store::state::{Lock, StateFile};
 
 use super::epoch::{Epoch, Keeper, Kept, Part, Stood};
 use super::ledger::{Counted, Letter, Tally};
+use super::ops::notify::outlives;
 use super::partition::PartitionState;
 use super::run::wall_clock;
 use super::turn_log::Written;
@@ -49,6 +53,23 @@ const BEFORE: &str = "(before)";
 /// How the row of the turns of live inputs is found: no source is called that.
 pub const TURNS: (&str, &str) = ("", "turns");
 
+/// Begins a run: what alerts have told and the silences of people stay, all else of the last run goes.
+pub fn begin(file: &mut StateFile, plan: &Plan) -> Result<(), String> {
+    let told = |node: &crate::plan::Node| matches!(&node.kind, NodeKind::Step(Operator::Notify(_)));
+    let mut left: Vec<StateRow> = Vec::new();
+    if plan.nodes.iter().any(told) {
+        let mut keep = |row: Item<'_>| {
+            let Some(value) = row.value.filter(|_| outlives(row.key)) else { return Ok(()) };
+            let (key, value) = (row.key.to_vec(), Some(value.to_vec()));
+            left.push(StateRow { hash: row.hash, key, value });
+            Ok(())
+        };
+        file.rows(NOTIFIER, 0..KEY_GROUPS, &mut keep).map_err(|e| e.message)?;
+    }
+    file.begin(wall_clock().0).map_err(|e| e.message)?;
+    if left.is_empty() { Ok(()) } else { file.put(NOTIFIER, &left.into_iter().collect()).map_err(|e| e.message) }
+}
+
 /// What a run goes on from.
 pub struct Resumed {
     /// Where its input stood.
@@ -81,9 +102,14 @@ impl StateKeeper {
         };
         let resumed = keeper.resume();
         if resumed.is_none() {
-            keeper.file.begin(wall_clock().0).map_err(|e| e.message)?;
+            begin(&mut keeper.file, plan)?;
         }
         Ok((keeper, resumed))
+    }
+
+    /// Whether a run that begins has something of an earlier one.
+    pub fn has_left(&self) -> bool {
+        self.file.size(NOTIFIER) > 0
     }
 
     fn resume(&mut self) -> Option<Resumed> {

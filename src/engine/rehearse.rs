@@ -67,6 +67,7 @@ pub fn rehearse(plan: &Plan, given: &[(usize, Vec<Given>)], watched: &[Vec<Input
             NodeKind::Source(source) => source.time.iter_mut().for_each(|time| time.max_future = None),
             // Nor do tables change while it stands.
             NodeKind::Step(Operator::Lookup(lookup)) => lookup.refresh = Refresh::Never,
+            NodeKind::Step(Operator::Notify(notify)) => notify.virtual_time = true,
             _ => {}
         }
     }
@@ -106,6 +107,7 @@ fn watcher(inputs: &[Input]) -> Node {
             paths: false,
             timed: false,
             identity: None,
+            told_apart: None,
             promise: crate::base::promise::Promise::once("keeps nothing"),
         }),
     }

@@ -8,7 +8,17 @@ use super::partition::Partition;
 use super::segment::Join;
 use super::turns::{Named, Turn};
 
+/// How often steps are told of the wall clock, in microseconds.
+const CLOCK_STEP: i64 = 1_000_000;
+
 impl Gate {
+    /// A partition was held by others until now: its silence does not count.
+    pub fn hold(&mut self, partition: usize, now: Timestamp) {
+        if let Some(p) = self.partitions.get_mut(partition).filter(|p| !p.idle) {
+            p.last_arrival = p.last_arrival.max(now);
+        }
+    }
+
     /// Lets time pass.
     pub fn pass_time(&mut self, now: Timestamp, join: &mut Join<'_>) -> Option<Tick> {
         if self.finished || self.waits_for_turn(now) {
@@ -16,7 +26,8 @@ impl Gate {
         }
         let before = self.current.clone();
         let idle = self.fall_silent(now);
-        let mut changed = !idle.is_empty();
+        let ticks = self.clocked && now.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
+        let mut changed = ticks || !idle.is_empty();
         for set in 0..self.sets.len() {
             let Some(since) = self.idle_since(set) else {
                 let to = self.minimum(set);
@@ -41,7 +52,10 @@ impl Gate {
         }
         let moved = self.current.iter().zip(before).enumerate().filter(|(_, (now, before))| *now != before);
         let to = moved.map(|(set, (now, _))| (set, *now)).collect();
-        self.turns.push(Turn::Passed { idle, to });
+        if ticks {
+            self.clock = now;
+        }
+        self.turns.push(Turn::Passed { idle, to, clock: ticks.then_some(now) });
         self.length += 1;
         Some(self.cut(join))
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::base::time::TimeSpan;
+use crate::base::time::{TimeSpan, Timestamp};
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
 use crate::data::layout::{Demand, FieldId};
@@ -89,6 +89,8 @@ pub struct StageInput {
     pub rows: Vec<u32>,
     /// The watermark along the tick.
     pub watermarks: Arc<Watermarks>,
+    /// What the wall clock said, as it is told.
+    pub now: Timestamp,
     /// Whether state is handed out after it.
     pub barrier: bool,
 }
@@ -135,7 +137,7 @@ impl Stage {
         (self.runner.sequence, self.runner.before) = (input.sequence, self.left);
         let mut out = TickOutput::default();
         let StageInput { batch, rows, hashes, watermarks, .. } = input;
-        let taken = TickInput { batch, rows, hashes, watermarks, before: input.slice.before };
+        let taken = TickInput { batch, rows, hashes, watermarks, now: input.now, before: input.slice.before };
         self.operator.tick(&taken, &mut out);
         let mut ports = std::mem::take(&mut out.ports);
         let late: Vec<u32> = out.late.iter().map(|(row, _)| *row).collect();

@@ -31,13 +31,14 @@ pub struct Written {
 impl Written {
     /// As it is kept: all but the number, as JSON.
     pub fn text(&self) -> String {
-        serde_json::to_string(&(&self.shape, self.arrival, &self.point.idle, &self.point.renewed)).unwrap_or_default()
+        serde_json::to_string(&(&self.shape, self.arrival, &self.point.idle, &self.point.renewed, self.point.clock))
+            .unwrap_or_default()
     }
 
     /// From what was kept; `None` if it is nothing of this version's.
     pub fn of_text(text: &str, turn: u64) -> Option<Written> {
-        let (shape, arrival, idle, renewed) = serde_json::from_str(text).ok()?;
-        Some(Written { shape, turn, arrival, point: Point { next: None, idle, renewed } })
+        let (shape, arrival, idle, renewed, clock) = serde_json::from_str(text).ok()?;
+        Some(Written { shape, turn, arrival, point: Point { next: None, idle, renewed, clock } })
     }
 }
 

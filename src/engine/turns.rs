@@ -44,6 +44,9 @@ pub enum Turn {
         idle: Vec<Named>,
         /// The watermarks that went on, by the number of their set.
         to: Vec<(usize, Timestamp)>,
+        /// What the wall clock said, if steps were told.
+        #[serde(default)]
+        clock: Option<Timestamp>,
     },
 }
 
@@ -56,6 +59,9 @@ pub struct Point {
     pub idle: Vec<Named>,
     /// How often streams were renewed, if ever.
     pub renewed: Vec<(Named, u32)>,
+    /// What the wall clock said, if steps are told.
+    #[serde(default)]
+    pub clock: Option<Timestamp>,
 }
 
 /// What is written down and what is repeated.
@@ -161,6 +167,7 @@ impl Gate {
             next: self.turns.repeated.front().map(|(number, _)| *number),
             idle: self.partitions.iter().filter(|p| p.idle).map(Named::of).collect(),
             renewed: self.partitions.iter().filter(|p| p.renewed > 0).map(|p| (Named::of(p), p.renewed)).collect(),
+            clock: self.clocked.then_some(self.clock),
         }
     }
 
@@ -191,8 +198,9 @@ impl Gate {
                 }
                 None => return false,
             },
-            Turn::Passed { idle, to } => {
+            Turn::Passed { idle, to, clock } => {
                 self.repeat_silence(&idle, &to);
+                self.clock = clock.unwrap_or(self.clock);
                 Some(true)
             }
         };

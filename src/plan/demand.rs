@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::alert::Alert;
 use super::lookup::{Lookup, Missing};
 use super::pace::{Dedupe, Throttle};
 use super::{NodeId, NodeKind, Operator, Plan, Port};
@@ -66,7 +67,7 @@ pub fn demand(plan: &Plan) -> Demands {
                     names.filter_map(|n| plan.layout.find(&FieldPath::event([n]))).for_each(|f| needed.value(f));
                 }
                 sink.templates.iter().chain(&sink.line).flat_map(|t| &t.fields).for_each(|f| needed.value(*f));
-                sink.identity.iter().flatten().for_each(|f| needed.value(*f));
+                sink.identity.iter().flatten().chain(&sink.told_apart).for_each(|f| needed.value(*f));
                 needed
             }
         };
@@ -171,11 +172,26 @@ fn operator_input(operator: &Operator, output: &Demand, layout: &Layout) -> Dema
                 sample.identity.into_iter().for_each(|field| needed.value(field));
             }
         }
+        // Their rows are made anew.
+        Operator::Alert(alert) => return judged(alert),
+        Operator::Notify(_) => return Demand { body: true, ..Demand::default() },
         Operator::Window(window) => {
             window.row_expressions().for_each(|expr| read(expr, &mut needed));
             needed.values.retain(|f| layout.path(*f).is_some_and(|p| p.root != Root::Computed));
         }
     }
+    needed
+}
+
+/// What an alert needs of the rows that it judges.
+fn judged(alert: &Alert) -> Demand {
+    let mut needed = Demand { body: true, ..Demand::default() };
+    alert.by.iter().for_each(|part| read(&part.expr, &mut needed));
+    for level in &alert.levels {
+        std::iter::once(&level.when).chain(&level.clear).for_each(|expr| read(expr, &mut needed));
+    }
+    let window = alert.window;
+    [window.start, window.end, window.revision, window.early].into_iter().for_each(|field| needed.value(field));
     needed
 }
 

@@ -1,6 +1,7 @@
 //! A plan in words: what each entry does, what its edges carry, what runs compiled and what in Rhai, where rows are
 //! exchanged by key, and what whoever runs it can count on.
 
+mod alert;
 mod join;
 mod lookup;
 mod pace;
@@ -30,6 +31,7 @@ pub fn explain(plan: &Plan, carried: Carried<'_>) -> String {
     for (id, node) in numbered(plan) {
         let own = match node.kind {
             NodeKind::Source(_) => "Sources",
+            NodeKind::Step(Operator::Alert(_) | Operator::Notify(_)) => "Sinks",
             NodeKind::Step(_) => "Steps",
             NodeKind::Sink(_) => "Sinks",
         };
@@ -155,6 +157,8 @@ fn of_step(operator: &Operator, layout: &Layout, lines: &mut Vec<String>) {
         Operator::Throttle(throttle) => pace::throttle(throttle, lines),
         Operator::Sample(sample) => pace::sample(sample, lines),
         Operator::Window(window) => of_window(window, layout, lines),
+        Operator::Alert(alert) => alert::alert(alert, lines),
+        Operator::Notify(notify) => alert::notify(notify, lines),
         // Said with the whole plan at hand.
         Operator::Lookup(_) => {}
     }

@@ -63,6 +63,8 @@ pub fn operator_word(operator: &Operator) -> &'static str {
         Operator::Join(_) | Operator::Tag(_) => "join",
         Operator::Lookup(_) => "lookup",
         Operator::Window(_) => "window",
+        Operator::Alert(_) => "alert",
+        Operator::Notify(_) => "notify",
     }
 }
 

@@ -18,6 +18,8 @@ pub fn meaning(plan: &Plan, node: &Node) -> Option<Value> {
         Operator::Dedupe(dedupe) => json!({ "kind": "dedupe", "by": by(&dedupe.by) }),
         Operator::Throttle(throttle) => json!({ "kind": "throttle", "by": by(&throttle.by) }),
         Operator::Join(join) => of_join(plan, node, join),
+        Operator::Alert(alert) => json!({ "kind": "alert", "by": by(&alert.by), "levels": alert.levels.len() }),
+        Operator::Notify(_) => json!({ "kind": "notify" }),
         Operator::Script { by: key, .. } if !key.is_empty() => json!({ "kind": "script", "by": by(key) }),
         _ => return None,
     })

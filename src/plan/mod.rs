@@ -3,6 +3,7 @@
 
 pub mod about;
 pub mod aggregate;
+pub mod alert;
 pub mod demand;
 pub mod explain;
 pub mod explode;
@@ -189,7 +190,11 @@ impl NodeKind {
                 let on = join.left.on.iter().chain(&join.right.on);
                 on.chain(join.select.iter().map(|(_, expr)| expr)).collect()
             }
-            Operator::Tag(_) => Vec::new(),
+            Operator::Tag(_) | Operator::Notify(_) => Vec::new(),
+            Operator::Alert(alert) => {
+                let conditions = alert.levels.iter().flat_map(|level| std::iter::once(&level.when).chain(&level.clear));
+                alert.by.iter().map(|part| &part.expr).chain(conditions).collect()
+            }
             Operator::Window(window) => window.row_expressions().collect(),
             Operator::Lookup(lookup) => lookup.on.iter().map(|(_, expr)| expr).collect(),
             Operator::Keep { .. } | Operator::Drop { .. } | Operator::Rename { .. } => Vec::new(),
@@ -300,6 +305,10 @@ pub enum Operator {
     Lookup(lookup::Lookup),
     /// Groups rows by key and time.
     Window(window::Window),
+    /// Runs a state machine a key; its rows are transitions.
+    Alert(Box<alert::Alert>),
+    /// Tells receivers of transitions; its rows are notifications, each at the port of its receiver.
+    Notify(Box<alert::Notify>),
 }
 
 impl Operator {
@@ -307,6 +316,7 @@ impl Operator {
     pub fn has_state(&self) -> bool {
         match self {
             Operator::Window(_) | Operator::Dedupe(_) | Operator::Throttle(_) | Operator::Join(_) => true,
+            Operator::Alert(_) | Operator::Notify(_) => true,
             Operator::Script { by, .. } => !by.is_empty(),
             _ => false,
         }
@@ -320,6 +330,7 @@ impl Operator {
             | Operator::Dedupe(pace::Dedupe { by, .. })
             | Operator::Throttle(pace::Throttle { by, .. })
             | Operator::Sample(sample::Sample { by, .. }) => by,
+            Operator::Alert(alert) => &alert.by,
             _ => &[],
         }
     }
@@ -328,6 +339,8 @@ impl Operator {
     pub fn shares_keys(&self) -> bool {
         match self {
             Operator::Window(_) | Operator::Throttle(_) => !self.by().is_empty(),
+            // How many keys there are is counted over all of them.
+            Operator::Alert(_) | Operator::Notify(_) => false,
             other => other.has_state(),
         }
     }
@@ -374,6 +387,8 @@ pub struct Sink {
     pub timed: bool,
     /// Of a sink that sends: source, partition and position, which tell rows apart that come straight from a source.
     pub identity: Option<[FieldId; 3]>,
+    /// The field that alone tells its rows apart, if there is one.
+    pub told_apart: Option<FieldId>,
     /// How often a row has an effect.
     pub promise: Promise,
 }

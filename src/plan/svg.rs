@@ -337,6 +337,7 @@ mod tests {
             paths: false,
             timed: false,
             identity: None,
+            told_apart: None,
             promise: crate::base::promise::Promise::once("keeps nothing"),
         };
         Plan {

@@ -13,6 +13,7 @@ use crate::expr::Expr;
 use crate::expr::types::{At, Condition, Given, Kinds, Type, Typed, implied, read, unknown_field};
 
 use super::aggregate::{Function, Output};
+use super::alert::Alert;
 use super::join::Join;
 use super::pace::{Dedupe, Throttle};
 use super::parse::Parse;
@@ -146,6 +147,8 @@ impl Check<'_> {
             Operator::Sample(sample) => self.passed(&sample.by, input),
             Operator::Join(join) => Rows { main: self.join(join, inputs), late: input.clone(), named: Type::any() },
             Operator::Tag(_) => Rows::all(input.clone()),
+            Operator::Alert(alert) => self.alert(alert, input),
+            Operator::Notify(_) => Rows::all(Type::any()),
             Operator::Window(window) => {
                 Rows { main: self.window(window, input), late: input.clone(), named: Type::any() }
             }
@@ -310,6 +313,20 @@ impl Check<'_> {
             },
         }
         row
+    }
+
+    /// Transitions say much of their own.
+    fn alert(&mut self, alert: &Alert, input: &Type) -> Rows {
+        for level in &alert.levels {
+            let typed = self.condition(&level.when, input);
+            if typed.found.is_empty() && typed.truth == Some(false) && !is_constant(&level.when) {
+                let words = format!("`{}` is never true, so the alert never fires", level.when.text.trim());
+                self.warn("always-false", words, &level.when.origin.span);
+            }
+            level.clear.iter().for_each(|clear| drop(self.condition(clear, input)));
+        }
+        self.passed(&alert.by, input);
+        Rows::all(Type::any())
     }
 
     /// Rows go on as they are.

@@ -26,6 +26,8 @@ pub struct Encode {
     pub timed: bool,
     /// Of a sink that sends: source, partition and position.
     pub identity: Option<[FieldId; 3]>,
+    /// The field that alone tells rows apart, if there is one.
+    pub told_apart: Option<FieldId>,
 }
 
 /// The format of a sink's rows.
@@ -109,11 +111,19 @@ impl Encode {
             }
         }
         if let Some(identity) = &self.identity {
-            lines.ids = ids(&batch, identity, &lines);
+            lines.ids = match self.told_apart {
+                Some(field) => (0..batch.rows).map(|row| named(batch.get(field, row))).collect(),
+                None => ids(&batch, identity, &lines),
+            };
         }
         out.lines = Some(lines);
         out
     }
+}
+
+/// What tells a row apart that has a field for it.
+fn named(value: Val<'_>) -> u128 {
+    hash::row_id(hash::hash_key(&[value]), b"")
 }
 
 /// What tells rows apart: where they come from and what they say; of those that a step made, when and what.

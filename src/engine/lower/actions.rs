@@ -80,7 +80,12 @@ impl Lower<'_> {
                 let (field, right) = (tag.field, tag.right);
                 Box::new(move || Ok(Action::Tag(field, right)))
             }
-            Operator::Window(_) | Operator::Dedupe(_) | Operator::Throttle(_) | Operator::Join(_) => {
+            Operator::Window(_)
+            | Operator::Dedupe(_)
+            | Operator::Throttle(_)
+            | Operator::Join(_)
+            | Operator::Alert(_)
+            | Operator::Notify(_) => {
                 return Err("a step with state stands behind an exchange".to_owned());
             }
         })
@@ -150,9 +155,9 @@ pub(super) fn encode(sink: &Sink, layout: &Layout) -> Result<ActionMaker, String
         let (template, _) = Template::parse(&line.text)?;
         templates.push(RowText { template, fields: line.fields.clone(), inside: None });
     }
-    let (timed, identity) = (sink.timed, sink.identity);
+    let (timed, identity, told_apart) = (sink.timed, sink.identity, sink.told_apart);
     Ok(Box::new(move || {
         let (format, templates) = (format.clone(), templates.clone());
-        Ok(Action::Encode(Encode { format, templates, timed, identity }))
+        Ok(Action::Encode(Encode { format, templates, timed, identity, told_apart }))
     }))
 }

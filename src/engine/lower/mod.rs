@@ -2,6 +2,7 @@
 //! exchanges between them.
 
 mod actions;
+mod alert;
 mod join;
 mod lookup;
 mod steps;
@@ -37,6 +38,8 @@ pub struct Graph {
     pub sets: Vec<Vec<usize>>,
     /// What looks for fields that expressions read and no event has.
     pub watches: Vec<Arc<Watch>>,
+    /// Whether a step goes by the wall clock.
+    pub clocked: bool,
 }
 
 impl Graph {
@@ -217,8 +220,15 @@ impl Lower<'_> {
         let entries = self.plan.nodes.iter().map(entry).collect();
         let context = FlowContext { layout: Arc::clone(&layout), entries, error_fields, letters: self.how.track };
         let context = Arc::new(context);
-        let mut graph =
-            Graph { context, sources: Vec::new(), readers: Vec::new(), sets: Vec::new(), watches: Vec::new() };
+        let mut graph = Graph {
+            context,
+            sources: Vec::new(),
+            readers: Vec::new(),
+            sets: Vec::new(),
+            watches: Vec::new(),
+            clocked: false,
+        };
+        graph.clocked = self.plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Step(Operator::Notify(_))));
         let mut flows: HashMap<NodeId, (Arc<Flow>, Vec<usize>)> = HashMap::new();
         for id in order.iter().filter(|id| self.plan.node(**id).is_some_and(is_root)) {
             let (flow, exits) = self.flow(*id, order, &made)?;

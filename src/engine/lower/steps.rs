@@ -59,6 +59,8 @@ impl Lower<'_> {
             Operator::Dedupe(dedupe) => self.dedupe(node, dedupe),
             Operator::Throttle(throttle) => self.throttle(id, node, throttle),
             Operator::Join(join) => self.join(id, node, join),
+            Operator::Alert(alert) => self.alert(id, node, alert),
+            Operator::Notify(notify) => Ok(self.notify(notify)),
             Operator::Script { script, by, state_ttl, .. } => {
                 let mut compute = Vec::new();
                 let key = self.key(&node.name, by, &mut compute)?;
@@ -76,7 +78,7 @@ impl Lower<'_> {
     }
 
     /// The columns of a key; parts that are no plain field are computed.
-    fn key(
+    pub(super) fn key(
         &mut self,
         name: &str,
         by: &[KeyPart],

@@ -1,6 +1,8 @@
 //! Operators that keep state. They run on one worker at a time, see ticks in order, and see no clock and no I/O.
 
+pub mod alert;
 pub mod join;
+pub mod notify;
 pub mod pace;
 pub mod script;
 pub mod window;
@@ -8,6 +10,7 @@ pub mod window;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use crate::base::time::Timestamp;
 use crate::data::batch::Batch;
 use crate::data::column::{Column, as_u32};
 use crate::data::value::compare;
@@ -26,6 +29,8 @@ pub struct TickInput<'a> {
     pub hashes: &'a [u64],
     /// The watermark along the tick.
     pub watermarks: &'a Watermarks,
+    /// What the wall clock said when the tick was cut, for steps that go by it; in virtual time that.
+    pub now: Timestamp,
     /// Rows of the step's whole input of the tick that came before these, in slices of their own.
     pub before: u32,
 }
@@ -123,6 +128,11 @@ pub trait Operator: Send {
     /// a call for each, with the same input, and nothing else in between but that state is encoded. A barrier comes behind
     /// the last slice, so that what waits to leave is never state: a run that ends in between goes on from before the tick.
     fn tick(&mut self, input: &TickInput<'_>, out: &mut TickOutput);
+
+    /// Whether what it keeps is of use when all input has ended.
+    fn outlives_input(&self) -> bool {
+        false
+    }
 
     /// What it keeps.
     fn state(&mut self) -> &mut dyn State;

@@ -359,9 +359,14 @@ impl StateFile {
     /// Forgets keys of a step, in the checkpoint that was made last. Of a run that stands still only.
     pub fn forget(&mut self, step: &str, keys: &[(u64, Vec<u8>)]) -> Result<(), StateError> {
         let gone = |(hash, key): &(u64, Vec<u8>)| StateRow { hash: *hash, key: key.clone(), value: None };
-        let rows: StateRows = keys.iter().map(gone).collect();
+        self.put(step, &keys.iter().map(gone).collect())
+    }
+
+    /// Adds rows to what a step keeps, in the checkpoint that was made last; without a value a key is gone. Of a run that
+    /// stands still only.
+    pub fn put(&mut self, step: &str, rows: &StateRows) -> Result<(), StateError> {
         let (mut id, mut chunks) = (self.content.index.next_id(), Vec::new());
-        let packed = pack(&mut self.packer, step, &rows, self.content.kept.epoch, &mut id, &mut chunks);
+        let packed = pack(&mut self.packer, step, rows, self.content.kept.epoch, &mut id, &mut chunks);
         packed.map_err(|e| unpackable(&self.path, &e))?;
         let sum = chunks.iter().fold(self.content.sum, |sum, chunk| sum.wrapping_add(chunk.digest()));
         self.write(|connection| {

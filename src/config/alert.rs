@@ -1,0 +1,402 @@
+//! The sink `alert`: a state machine a key, and what is told of it to whom.
+
+mod policy;
+mod receivers;
+
+use crate::alert::machine::{Flapping, Grid, Hold, Level, Rules};
+use crate::base::diag::Span;
+use crate::base::limit::ALERT_KEYS;
+use crate::base::tree::{Data, Node};
+use crate::data::layout::FieldPath;
+use crate::plan::alert::{Alert, Conditions, DEFAULT_SEVERITY, Says, WindowFields};
+use crate::plan::{KeyPart, Template};
+
+use super::context::Context;
+use super::expressions;
+use super::number::Count;
+use super::read::{Code, Duration, Named, OneOrMany, Read, Text, keys, words};
+use super::sink::template;
+use super::step::{By, key_parts};
+
+pub use policy::{Inhibition, Mute, RateOptions};
+pub use receivers::{Receivers, Waiting, expand};
+
+keys! {
+    /// Calls out when a condition holds: a state machine for each key, `inactive → pending → firing → resolved`, over event
+    /// time. Each transition is told once, also after a crash; what is told, when and to whom is up to the policy
+    /// (`group_by` and below) and to `notify`. `from: NAME` reads the transitions.
+    pub struct AlertOptions as "alert" {
+        /// The key: a field, a list of fields, or a map of names to expressions. Without it all rows are one.
+        by: Option<By>,
+        /// When it is so: `temperature > 30`. A row in which a field that it reads is null or missing leaves the state as it
+        /// is, unless the condition asks for that itself (`temperature == ()`).
+        when: Option<Code>,
+        /// How long it has to be so: `2m` (fires at the first row that is at least so long after the first row of an unbroken
+        /// run), `2 windows` (adjacent ones), `3 events`, `2 of 3 windows`, `2 of 5 events`. Default: at once.
+        hold as "for": Option<HoldText>,
+        /// When it is over. Default: when `when` is false. Where both hold, `when` wins; where neither does, it stays.
+        clear_when: Option<Code>,
+        /// How long it has to be over, in the forms of `for`. Default: at once.
+        clear_for: Option<HoldText>,
+        /// Whether `for` and `clear_for` may also be completed by time that passes without a row: a door that was left open.
+        /// Default `false`.
+        sustain: Option<bool>,
+        /// How bad it is: a word of your own. Default `warning`.
+        severity: Option<Text>,
+        /// Several severities, from the least to the worst: `{ warning: { when: temperature > 25 }, critical: { when: temperature > 30 } }`.
+        /// The alert has the worst that fires; a change is a transition.
+        levels: Option<Named<LevelOptions>>,
+        /// Fires when a key that there was brings no row for so long (`reason: no_data`), and resolves when it does again. It
+        /// goes by the watermark.
+        no_data_after: Option<Duration>,
+        /// A key that changes too often is told to be flapping, once, and nothing more until it has been calm for `within`.
+        flapping: Option<FlappingOptions>,
+        /// In which order rows are judged: `event_time` (each when the watermark has reached it), or `arrival` for least
+        /// latency. A row older than the last one judged for its key is counted and not judged. Default `event_time`.
+        order: Option<OrderWord>,
+        /// Keys at most; rows of further ones are errors. Default 1,000,000.
+        max_keys: Option<Count>,
+        /// One line about it: `"{{ device_id }} is at {{ temperature | round(1) }} °C"`, over the fields of the row that was
+        /// judged. Default: the alert's name and the key.
+        title: Option<TemplateText>,
+        /// More about it, in the same way.
+        body: Option<TemplateText>,
+        /// Labels beside `alertname`, `severity` and the key, by which notifications are grouped, silenced and routed.
+        labels: Option<Named<TemplateText>>,
+        /// Where to look: `{ runbook: "https://wiki/overheating", device: "https://devices/{{ device_id }}" }`.
+        links: Option<Named<TemplateText>>,
+        /// Labels whose values put alerts into one notification; `[]` puts all of this alert together. Without it each key is
+        /// told alone.
+        group_by: Option<Labels>,
+        /// How long the first notification of a group waits for others. Default `30s` with `group_by`, else `0s`.
+        group_wait: Option<Duration>,
+        /// The least time between two notifications of a group. Default `5m` with `group_by`, else `0s`.
+        group_interval: Option<Duration>,
+        /// Tells again what still fires, so often. Without it nothing is told twice.
+        repeat_every: Option<Duration>,
+        /// Not told while one of these fires.
+        inhibited_by: Option<OneOrMany<Inhibition>>,
+        /// Not told in these times; what still fires when one ends is told then.
+        mute: Option<OneOrMany<Mute>>,
+        /// At most so many notifications; what is beyond that comes together in one when there is room.
+        rate: Option<RateOptions>,
+        /// For so long after the start what fires is gathered into one summary a receiver. Default `0s`.
+        startup_grace: Option<Duration>,
+        /// Transitions older than this are recorded and not told: a replay does not call anybody. Default `1h`.
+        notify_max_age: Option<Duration>,
+        /// When notifications leave: `exact` when a checkpoint holds them, `immediate` at once under the same id. It is the
+        /// `latency` of receivers that are written here and have none of their own. Default `exact`.
+        latency: Option<LatencyWord>,
+        /// Who is told: names from `receivers`, and receivers in place (`webhook: { url: "${ALERT_URL}" }`); any kind of sink
+        /// is one. Beside the kind, `severities: [critical]` tells it of these alone, and `resolved: false` of no resolves.
+        notify: Option<Receivers>,
+    }
+    later []
+}
+
+keys! {
+    /// A severity with conditions of its own.
+    pub struct LevelOptions as "levels" {
+        /// When it is so.
+        when: Code,
+        /// How long it has to be so, as in `for` of the alert, which is the default.
+        hold as "for": Option<HoldText>,
+        /// When it is over. Default: when `when` is false.
+        clear_when: Option<Code>,
+        /// How long it has to be over; default that of the alert.
+        clear_for: Option<HoldText>,
+    }
+    later []
+}
+
+keys! {
+    /// How often is too often.
+    pub struct FlappingOptions as "flapping" {
+        /// More changes between firing and resolved than this are too many.
+        changes: Count,
+        /// In how long.
+        within: Duration,
+    }
+    later []
+}
+
+words! {
+    /// In which order rows are judged.
+    pub enum OrderWord("value") {
+        /// By event time, up to the watermark.
+        EventTime = "event_time",
+        /// As they come.
+        Arrival = "arrival",
+    }
+}
+
+words! {
+    /// When notifications leave.
+    pub enum LatencyWord("value") {
+        /// When a checkpoint holds them.
+        Exact = "exact",
+        /// At once; after a crash again under the same id.
+        Immediate = "immediate",
+    }
+}
+
+/// How long a condition has to hold.
+#[derive(Clone, Debug)]
+pub struct HoldText {
+    hold: Hold,
+}
+
+impl Read for HoldText {
+    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
+        let text = Text::read(node, key, context)?;
+        match Hold::parse(&text.text) {
+            Ok(hold) => Some(HoldText { hold }),
+            Err(why) => {
+                let (message, help) = why.split_once("; ").unwrap_or((&why, ""));
+                context.error("bad-hold", message, &text.span).help(help);
+                None
+            }
+        }
+    }
+}
+
+impl schemars::JsonSchema for HoldText {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Hold".into()
+    }
+
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        concat!(module_path!(), "::Hold").into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "How long: a span of time (`2m`), rows (`3 events`, `2 of 5 events`) or windows (`2 windows`, `2 of 3 windows`).",
+            "examples": ["2m", "2 windows", "3 events", "2 of 3 windows"],
+        })
+    }
+}
+
+/// Text that may be a template, as it is written.
+#[derive(Clone, Debug)]
+pub struct TemplateText(pub Text);
+
+impl Read for TemplateText {
+    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
+        match &node.data {
+            Data::Text(text) if text.contains("{{") || text.contains("{%") => {
+                if text.contains("${") {
+                    let message = "variables are not filled in where the text is a template";
+                    let report = context.error("variable-in-template", message, &node.span);
+                    report.help("use `vars` in a `set` step, or leave one of the two out of this text");
+                    return None;
+                }
+                Some(TemplateText(Text { text: text.clone(), span: node.span.clone() }))
+            }
+            _ => Text::read(node, key, context).map(TemplateText),
+        }
+    }
+}
+
+impl schemars::JsonSchema for TemplateText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TemplateText".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string" })
+    }
+}
+
+/// Names of labels, possibly none.
+#[derive(Clone, Debug)]
+pub struct Labels(pub Vec<Text>);
+
+impl Read for Labels {
+    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
+        if matches!(&node.data, Data::List(items) if items.is_empty()) {
+            return Some(Labels(Vec::new()));
+        }
+        OneOrMany::<Text>::read(node, key, context).map(|many| Labels(many.0))
+    }
+}
+
+impl schemars::JsonSchema for Labels {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Labels".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+    }
+}
+
+/// An alert and what is left to be made of its options.
+pub struct Made {
+    /// The state machines.
+    pub alert: Alert,
+    /// The rest.
+    pub options: AlertOptions,
+}
+
+/// Fields of transitions, which a key cannot be called by.
+const RESERVED: [&str; 20] = [
+    "alert",
+    "key",
+    "state",
+    "was",
+    "severity",
+    "reason",
+    "at",
+    "since",
+    "fired_at",
+    "title",
+    "body",
+    "labels",
+    "links",
+    "condition",
+    "window_start",
+    "window_end",
+    "values",
+    "number",
+    "quiet",
+    "alertname",
+];
+
+/// Reports parts of a key that are called like something that a transition says.
+fn reserved(by: &[KeyPart], key: &Span, context: &mut Context<'_>) {
+    for part in by {
+        let name = context.layout.path(part.field).and_then(|path| path.names.first()).map(ToString::to_string);
+        if let Some(name) = name.filter(|name| RESERVED.contains(&name.as_str())) {
+            let message = format!("a transition of an alert has a `{name}` of its own, so the key cannot have one");
+            let report = context.error("reserved-name", message, key);
+            report.help(format!("give it another name: `by: {{ of_{name}: {name} }}`"));
+        }
+    }
+}
+
+/// Reads an `alert`.
+pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Made> {
+    let options = AlertOptions::read(node, key, context)?;
+    let by = key_parts(options.by.clone(), true, context);
+    let levels = levels(&options, key, context);
+    let says = says(&options, context);
+    let no_data_after = match &options.no_data_after {
+        Some(after) => after.positive("`no_data_after`", context).map(Some),
+        None => Some(None),
+    };
+    let flapping = match &options.flapping {
+        Some(flapping) => flapping.within.positive("`within`", context).map(|within| {
+            Some(Flapping { changes: u32::try_from(flapping.changes.number).unwrap_or(u32::MAX), within })
+        }),
+        None => Some(None),
+    };
+    let window = window_fields(key, context);
+    let (levels, conditions) = levels?.into_iter().unzip();
+    let rules = Rules {
+        levels,
+        sustain: options.sustain.unwrap_or(false),
+        no_data_after: no_data_after?,
+        flapping: flapping?,
+        // Known when it is known what is read.
+        grid: Grid::default(),
+    };
+    let by: Vec<KeyPart> = by?;
+    reserved(&by, key, context);
+    let max_keys =
+        options.max_keys.as_ref().map_or(ALERT_KEYS, |count| usize::try_from(count.number).unwrap_or(usize::MAX));
+    let by_arrival = matches!(options.order, Some(OrderWord::Arrival));
+    let alert = Alert { by, levels: conditions, rules, by_arrival, max_keys, says: says?, window: window? };
+    Some(Made { alert, options })
+}
+
+fn window_fields(key: &Span, context: &mut Context<'_>) -> Option<WindowFields> {
+    // They are named by nobody: what reads them does not warn where they are not there.
+    let named = context.named.len();
+    let mut field = |name: &str| context.intern(FieldPath::event([name]), key);
+    let fields = (field("window_start"), field("window_end"), field("window_revision"), field("window_early"));
+    context.named.truncate(named);
+    Some(WindowFields { start: fields.0?, end: fields.1?, revision: fields.2?, early: fields.3? })
+}
+
+/// The levels from the least to the worst, with their conditions.
+fn levels(options: &AlertOptions, key: &Span, context: &mut Context<'_>) -> Option<Vec<(Level, Conditions)>> {
+    let hold = |hold: &Option<HoldText>| hold.as_ref().map_or(Hold::None, |text| text.hold);
+    let Some(levels) = &options.levels else {
+        let name = options.severity.as_ref().map_or(DEFAULT_SEVERITY, |text| &text.text).to_owned();
+        let level = Level { name, hold: hold(&options.hold), clear_hold: hold(&options.clear_for) };
+        let Some(when) = &options.when else {
+            if options.no_data_after.is_some() && options.clear_when.is_none() && options.hold.is_none() {
+                return Some(Vec::from([(level, never(key, context)?)]));
+            }
+            let report = context.error("missing-key", "`alert` needs `when`", key);
+            report.help("write for example `when: temperature > 30`; or `levels`, or `no_data_after` alone");
+            return None;
+        };
+        return conditions(when, options.clear_when.as_ref(), context).map(|conditions| vec![(level, conditions)]);
+    };
+    for (given, name) in [
+        (options.when.is_some(), "when"),
+        (options.clear_when.is_some(), "clear_when"),
+        (options.severity.is_some(), "severity"),
+    ] {
+        if given {
+            let message = format!("with `levels` the alert has no `{name}` of its own");
+            context.error("levels-and-when", message, key).help(format!("leave `{name}` out, or `levels`"));
+        }
+    }
+    if levels.0.is_empty() {
+        context.error("missing-value", "`levels` names no severity", key).help("write `warning: { when: … }`");
+        return None;
+    }
+    let mut made = Vec::with_capacity(levels.0.len());
+    for (name, level) in &levels.0 {
+        let conditions = conditions(&level.when, level.clear_when.as_ref(), context)?;
+        let hold = level.hold.as_ref().or(options.hold.as_ref()).map_or(Hold::None, |text| text.hold);
+        let clear_hold = level.clear_for.as_ref().or(options.clear_for.as_ref()).map_or(Hold::None, |t| t.hold);
+        made.push((Level { name: name.text.clone(), hold, clear_hold }, conditions));
+    }
+    Some(made)
+}
+
+fn conditions(when: &Code, clear: Option<&Code>, context: &mut Context<'_>) -> Option<Conditions> {
+    let when = expressions::expression(when, context);
+    let clear = match clear {
+        Some(clear) => expressions::expression(clear, context).map(Some),
+        None => Some(None),
+    };
+    Some(Conditions { when: when?, clear: clear? })
+}
+
+/// The condition of an alert that fires of silence alone.
+fn never(key: &Span, context: &mut Context<'_>) -> Option<Conditions> {
+    let origin = crate::base::tree::Origin { span: key.clone(), lines: std::sync::Arc::new(vec![key.range.start]) };
+    conditions(&Code { text: "false".to_owned(), origin }, None, context)
+}
+
+fn says(options: &AlertOptions, context: &mut Context<'_>) -> Option<Says> {
+    let one = |text: &Option<TemplateText>, context: &mut Context<'_>| match text {
+        Some(TemplateText(text)) => template(&text.text, &text.span, context).map(Some),
+        None => Some(None),
+    };
+    let title = one(&options.title, context);
+    let body = one(&options.body, context);
+    let mut named = |texts: &Option<Named<TemplateText>>| -> Option<Vec<(String, Template)>> {
+        let mut made = Vec::new();
+        for (name, TemplateText(text)) in texts.iter().flat_map(|named| &named.0) {
+            made.push((name.text.clone(), template(&text.text, &text.span, context)?));
+        }
+        Some(made)
+    };
+    let (labels, links) = (named(&options.labels), named(&options.links));
+    Some(Says { title: title?, body: body?, labels: labels?, links: links? })
+}
