@@ -2,13 +2,47 @@
 //!
 //! It sees no clock: whoever calls says what time it is, the wall clock of a live run or the virtual one of a test. What it
 //! is told in the same order at the same times makes the same notifications with the same ids.
+//!
+//! # What holds
+//! * A receiver is told that something fires when it fires, and again when its severity is another one, when it fires anew
+//!   and after `repeat_every`. It is told that it is over if it was told that it fires, once. To a receiver that is not
+//!   told of a severity, an alert that falls to it is over.
+//! * A key stays in the group in which it fired until it is over. A notification of a group has all that fires in it and
+//!   is not silenced or inhibited, and what is over since the last one.
+//! * What fires and is over before its group is told is not told at all; what fires again before somebody was told that it
+//!   was over is told as a new firing.
+//! * *Silenced*, *inhibited*, *muted*: it is told when that ends and it still fires, once. That something is over is told
+//!   in spite of silences and inhibitions, so that nobody is left with an open incident; mute times it waits for.
+//! * *Acknowledged*: it is not told of, nor repeated, until its severity is another one or it fires anew. That it is over is
+//!   told.
+//! * *Too old*: what fires longer ago than `notify_max_age` is recorded and not told, unless it still fires when the stream
+//!   comes that close to the present. That something is over is told however old it is.
+//! * *Rate*, *start*: what is held back is told in one summary. If it is of one group only, it is told as that.
+//! * What is quiet (it flaps) is recorded and not told.
+//! * An id is made from the run, the receiver, the group, the transition that made the group, and a count. A replay makes
+//!   the same ids, and a group that comes again makes others.
 
+mod alerts;
 pub mod command;
+mod flow;
+mod gather;
+mod group;
+mod history;
+mod inhibit;
+mod instance;
+mod look;
 pub mod matcher;
 pub mod mute;
 mod row;
+mod send;
 pub mod settings;
+mod silence;
+mod state;
 pub mod told;
+mod why;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -20,8 +54,15 @@ pub use settings::{AlertPolicy, Inhibit, Rate, Receiver, Route, Settings};
 pub use told::{Stage, Told};
 
 use crate::base::time::Timestamp;
-use crate::data::hash::row_id;
-use row::{Head, Item, render};
+use alerts::Alert;
+use flow::{Pace, Timer};
+use gather::{Gather, GatherKey, RateKey, Sent};
+use group::{Group, GroupId};
+use history::{Entry, History};
+use inhibit::Inhibitions;
+use instance::{Fingerprint, Instance};
+use silence::Silences;
+use state::Dirty;
 
 /// What one receiver is sent.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,108 +75,189 @@ pub struct Notification {
     pub row: Value,
 }
 
+/// Somebody who is told.
+#[derive(Debug)]
+struct Party {
+    name: Arc<str>,
+    rate: Option<Rate>,
+}
+
 /// The policy at work.
 #[derive(Debug)]
 pub struct Policy {
-    settings: Settings,
+    pipeline: String,
+    receivers: Vec<Party>,
+    alerts: Vec<Alert>,
+    /// When the run began, before it was interrupted if it was.
+    began: Timestamp,
+    /// When it began or went on.
+    started: Timestamp,
+    /// How far event time has come.
+    reached: Timestamp,
+    /// Whether the input has ended.
+    ended: bool,
+    instances: BTreeMap<Fingerprint, Instance>,
+    groups: BTreeMap<GroupId, Group>,
+    /// What happens when; of one time in the order in which it was planned.
+    timers: BTreeSet<(Timestamp, u64, Timer)>,
+    /// Counts what was planned.
+    order: u64,
+    gathers: BTreeMap<GatherKey, Gather>,
+    rates: BTreeMap<RateKey, Sent>,
+    /// How many summaries each receiver was sent.
+    summaries: BTreeMap<usize, u64>,
+    inhibitions: Inhibitions,
+    silences: Silences,
+    /// What was too old when it came, and fires.
+    old: BTreeSet<(usize, Fingerprint)>,
+    history: History,
+    dirty: Dirty,
 }
 
 impl Policy {
     /// A policy for a run that begins. If the run goes on where one stopped, [`Policy::restore`] follows.
-    pub fn new(settings: Settings, _started: Timestamp) -> Policy {
-        Policy { settings }
+    pub fn new(settings: Settings, started: Timestamp) -> Policy {
+        let alerts = Alert::all(&settings, started);
+        let party = |receiver: Receiver| Party { name: receiver.name.into(), rate: receiver.rate };
+        Policy {
+            pipeline: settings.pipeline,
+            receivers: settings.receivers.into_iter().map(party).collect(),
+            inhibitions: Inhibitions::new(&alerts),
+            alerts,
+            began: started,
+            started,
+            reached: Timestamp::MIN,
+            ended: false,
+            instances: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            order: 0,
+            gathers: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            summaries: BTreeMap::new(),
+            silences: Silences::default(),
+            old: BTreeSet::new(),
+            history: History::default(),
+            dirty: Dirty::default(),
+        }
     }
 
-    /// Takes a transition, and adds what leaves at once.
-    pub fn take(&mut self, told: Told, _now: Timestamp, out: &mut Vec<Notification>) {
-        let Some(policy) = self.settings.alerts.get(told.alert.as_ref()) else { return };
-        if told.state == told.was || !matches!(told.state, Stage::Firing | Stage::Resolved) {
-            return;
-        }
-        let fires = told.state.fires();
-        for route in &policy.notify {
-            let Some(receiver) = self.settings.receivers.get(route.receiver) else { continue };
-            let takes = route.severities.is_empty() || route.severities.iter().any(|s| **s == *told.severity);
-            if !takes || !(fires || route.resolved) {
-                continue;
-            }
-            let place =
-                format!("{}\0{}\0{:x}\0{}", self.settings.pipeline, receiver.name, told.fingerprint(), told.number);
-            let rank = policy.rank(&told.severity);
-            let item =
-                Item { told: &told, fires, severity: &told.severity, rank, since: told.since, acknowledged_by: None };
-            let id = row_id(0, place.as_bytes());
-            let why = if fires { Why::New } else { Why::Resolved };
-            let head = Head {
-                id,
-                pipeline: &self.settings.pipeline,
-                receiver: &receiver.name,
-                why,
-                group: &[],
-                group_key: "",
-            };
-            out.push(Notification { receiver: route.receiver, id, row: render(&head, &[item]) });
-        }
+    /// Takes a transition, and adds what leaves at once. Of an alert that is not among the settings nothing is kept.
+    pub fn take(&mut self, told: Told, now: Timestamp, out: &mut Vec<Notification>) {
+        self.pass(now, out);
+        let Some(alert) = self.place(&told.alert) else { return };
+        self.judge(alert, told, now);
+        self.catch_up(now);
+        self.pass(now, out);
     }
 
     /// Time passes: adds what is due. Does nothing the second time at one `now`.
-    pub fn pass(&mut self, _now: Timestamp, _out: &mut Vec<Notification>) {}
-
-    /// The next time at which [`Policy::pass`] does something.
-    pub fn due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// Event time has come to `watermark`: old transitions are behind, or not yet.
-    pub fn reached(&mut self, _watermark: Timestamp, _now: Timestamp, _out: &mut Vec<Notification>) {}
-
-    /// The input has ended for good: what waits for others leaves now.
-    pub fn end(&mut self, _now: Timestamp, _out: &mut Vec<Notification>) {}
-
-    /// Does what a person asks for; what leaves because of it does so at the next [`Policy::pass`].
-    pub fn command(&mut self, command: Command, _now: Timestamp) -> Result<Value, String> {
-        match command {
-            Command::Silence { .. } => Err("silences are not known".to_owned()),
-            Command::Expire { id, .. } => Err(format!("there is no silence `{id}`")),
-            Command::Acknowledge { alert, .. } => Err(format!("`{alert}` does not fire")),
+    pub fn pass(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
+        while let Some((_, _, timer)) = self.timers.first().copied().filter(|(due, _, _)| *due <= now) {
+            self.timers.pop_first();
+            match timer {
+                Timer::Lane(group, target) => self.serve(group, target, now, out),
+                Timer::Gather(key) => self.release(key, now, out),
+                Timer::Silence(id) => self.expire(id, "silence_ended", "", now),
+                Timer::Acknowledged(who) => self.unacknowledge(who, now),
+            }
         }
     }
 
-    /// State rows that changed since the last call, as keys with their values, or without one if they are gone.
-    pub fn changes(&mut self, _out: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {}
+    /// The next time at which [`Policy::pass`] does something.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _, _)| *due)
+    }
 
-    /// Takes up the state of a run that goes on.
-    pub fn restore(&mut self, _rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), String> {
-        Ok(())
+    /// Event time has come to `watermark`. Without it, only transitions show that a stream has come close to the present, and
+    /// what was too old to be told and still fires is not told before the next one.
+    pub fn reached(&mut self, watermark: Timestamp, now: Timestamp, out: &mut Vec<Notification>) {
+        if watermark > self.reached && watermark.is_event_time() {
+            self.reached = watermark;
+            if !self.old.is_empty() {
+                self.catch_up(now);
+                self.pass(now, out);
+            }
+        }
+    }
+
+    /// What was too old is told where the stream has come close enough to the present.
+    fn catch_up(&mut self, now: Timestamp) {
+        let timely = self.old.iter().filter(|(alert, _)| self.is_timely(*alert, now)).copied();
+        let timely: Vec<(usize, Fingerprint)> = timely.collect();
+        for (alert, who) in timely {
+            self.old.remove(&(alert, who));
+            if let Some(instance) = self.instances.get_mut(&who) {
+                instance.too_old = false;
+                self.dirty.instances.insert(who);
+            }
+            self.consider(who, now, Pace::AtOnce);
+        }
+    }
+
+    /// The input has ended for good: what waits for others or for a rate leaves now. What is muted or too old does not, but
+    /// for what is over.
+    pub fn end(&mut self, now: Timestamp, out: &mut Vec<Notification>) {
+        self.pass(now, out);
+        self.ended = true;
+        let timers: Vec<Timer> = self.timers.iter().map(|(_, _, timer)| *timer).collect();
+        for timer in timers {
+            match timer {
+                Timer::Lane(group, target) => self.serve(group, target, now, out),
+                Timer::Gather(key) => self.release(key, now, out),
+                Timer::Silence(_) | Timer::Acknowledged(_) => {}
+            }
+        }
+    }
+
+    /// Does what a person asks for, and says what it did; what leaves because of it does so at the next [`Policy::pass`]. The
+    /// error is a sentence.
+    pub fn command(&mut self, command: Command, now: Timestamp) -> Result<Value, String> {
+        self.obey(command, now)
+    }
+
+    /// State rows that changed since the last call, as keys, which are texts, with their values, or without one if
+    /// they are gone.
+    pub fn changes(&mut self, out: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        self.changed_rows(out);
+    }
+
+    /// Takes up the state of a run that goes on, or what outlived one that came to its end.
+    pub fn restore(&mut self, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), String> {
+        self.restore_rows(rows)
     }
 
     /// Whether a state row outlives a run that came to its end: history and silences do.
-    pub fn outlives(_key: &[u8]) -> bool {
-        false
+    pub fn outlives(key: &[u8]) -> bool {
+        Self::row_outlives(key)
     }
 
-    /// What is not inactive, a row each.
-    pub fn active(&self, _now: Timestamp) -> Vec<Value> {
-        Vec::new()
+    /// What is not inactive, a row each, by alert and key.
+    pub fn active(&self, now: Timestamp) -> Vec<Value> {
+        self.active_rows(now)
     }
 
     /// Silences that hold, a row each.
-    pub fn silences(&self, _now: Timestamp) -> Vec<Value> {
-        Vec::new()
+    pub fn silences(&self, now: Timestamp) -> Vec<Value> {
+        let hold = self.silences.all.iter().filter(|(_, silence)| now < silence.until);
+        hold.map(|(id, silence)| silence.shown(*id)).collect()
     }
 
     /// What happened, a row each, the oldest first.
     pub fn history(&self) -> Vec<Value> {
-        Vec::new()
+        self.history.entries().map(Entry::shown).collect()
     }
 
-    /// Why the receivers of an alert were not told of a key: a row for each reason, with `reason` and `text`.
-    pub fn why_not(&self, _alert: &str, _key: &Value, _now: Timestamp) -> Vec<Value> {
-        Vec::new()
+    /// Why the receivers of an alert were not told of a key: a row for each reason, with `receiver`, `reason` and `text`.
+    pub fn why_not(&self, alert: &str, key: &Value, now: Timestamp) -> Vec<Value> {
+        self.why_not_rows(alert, key, now)
     }
 
     /// The transitions of a key and what was told whom, the oldest first.
-    pub fn explain(&self, _alert: &str, _key: &Value) -> Vec<Value> {
-        Vec::new()
+    pub fn explain(&self, alert: &str, key: &Value) -> Vec<Value> {
+        self.explained(alert, key)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
 //! What the policy is told of an alert: one transition of one key.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::base::limit;
 use crate::base::time::Timestamp;
 use crate::data::hash::row_id;
 
@@ -111,6 +113,24 @@ impl Told {
         labels
     }
 
+    /// Cuts what is longer than is kept. A row that is too long loses its longest members.
+    pub(super) fn cut(&mut self) {
+        shorten(&mut self.title, limit::ALERT_TEXT_BYTES);
+        shorten(&mut self.body, 4 * limit::ALERT_TEXT_BYTES);
+        for (_, value) in self.labels.iter_mut().chain(&mut self.links) {
+            shorten(value, limit::ALERT_TEXT_BYTES);
+        }
+        if self.values.len() > 4 * limit::ALERT_TEXT_BYTES {
+            self.values = shortened(&self.values, 4 * limit::ALERT_TEXT_BYTES);
+        }
+    }
+
+    /// An order of keys that people expect.
+    pub(super) fn key_order(&self, other: &Told) -> Ordering {
+        let texts = |told: &Told| told.key.values().map(text_of).collect::<Vec<_>>();
+        texts(self).cmp(&texts(other))
+    }
+
     /// What tells its key apart from those of all alerts.
     pub fn fingerprint(&self) -> u64 {
         fingerprint(&self.alert, &self.key)
@@ -139,4 +159,30 @@ pub(super) fn fingerprint(alert: &str, key: &Map<String, Value>) -> u64 {
         text.push('\0');
     }
     (row_id(0, text.as_bytes()) >> 64) as u64
+}
+
+/// Cuts a text to so many bytes, at a character.
+pub(super) fn shorten(text: &mut String, bytes: usize) {
+    const DOTS: &str = "…";
+    if text.len() > bytes {
+        let end = (0..=bytes.saturating_sub(DOTS.len())).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        text.push_str(DOTS);
+    }
+}
+
+/// A row without its longest members, so that it has at most so many bytes.
+pub(super) fn shortened(row: &str, bytes: usize) -> String {
+    let Ok(Value::Object(mut row)) = serde_json::from_str(row) else { return "null".to_owned() };
+    let size = |(name, value): (&String, &Value)| name.len() + value.to_string().len() + 4;
+    let mut sizes: Vec<(usize, String)> = row.iter().map(|member| (size(member), member.0.clone())).collect();
+    sizes.sort();
+    let mut total = 2 + sizes.iter().map(|(size, _)| size).sum::<usize>();
+    while total > bytes
+        && let Some((size, name)) = sizes.pop()
+    {
+        row.shift_remove(&name);
+        total -= size;
+    }
+    Value::Object(row).to_string()
 }
