@@ -40,6 +40,7 @@ impl Policy {
         let who = told.fingerprint();
         self.reached = self.reached.max(told.at);
         let before = self.instances.remove(&who);
+        let mut freed = BTreeSet::new();
         let waits = before.as_ref().is_some_and(|before| before.known.iter().any(Option::is_some));
         let instance = match before {
             // What somebody must still be told of stays as it was.
@@ -48,7 +49,7 @@ impl Policy {
                 self.history.transition(&told, who, now);
                 before
             }
-            before => self.succeed(alert, who, told, before, now),
+            before => self.succeed(alert, who, told, before, &mut freed, now),
         };
         let fires = instance.fires();
         let old = (alert, who);
@@ -64,6 +65,7 @@ impl Policy {
         }
         self.consider(who, now, Pace::Wait);
         self.settle(who, now);
+        freed.into_iter().for_each(|who| self.consider(who, now, Pace::AtOnce));
     }
 
     fn succeed(
@@ -72,6 +74,7 @@ impl Policy {
         who: Fingerprint,
         mut told: Told,
         before: Option<Instance>,
+        freed: &mut BTreeSet<Fingerprint>,
         now: Timestamp,
     ) -> Instance {
         let entry = self.history.transition(&told, who, now);
@@ -109,14 +112,12 @@ impl Policy {
         }
         let unchanged = fired.is_some_and(|b| fires && b.labels == instance.labels && same);
         if !unchanged {
-            let mut freed = BTreeSet::new();
             if let Some(before) = fired {
-                self.inhibitions.remove(&self.alerts, who, before, &mut freed);
+                self.inhibitions.remove(&self.alerts, who, before, freed);
             }
             if fires {
                 self.inhibitions.add(&self.alerts, who, &instance);
             }
-            freed.into_iter().for_each(|who| self.consider(who, now, Pace::AtOnce));
         }
         instance
     }
