@@ -159,7 +159,7 @@ pub struct Transition {
     pub was_level: Option<usize>,
     /// Why.
     pub reason: Reason,
-    /// The event time of the row, or the instant at which something was due.
+    /// The event time of the row, or the instant at which something was due; never before the transition before.
     pub at: Timestamp,
     /// The begin of the unbroken run that led here. Of silence the last row.
     pub since: Timestamp,
@@ -203,6 +203,9 @@ pub struct Machine {
     /// The last instant at which time alone changed something.
     #[serde(default, rename = "t", skip_serializing_if = "Option::is_none")]
     timed: Option<Timestamp>,
+    /// When the last transition was made.
+    #[serde(default, rename = "a", skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
     #[serde(default, rename = "f", skip_serializing_if = "Option::is_none")]
     fired_at: Option<Timestamp>,
     #[serde(default, rename = "n")]
@@ -250,11 +253,11 @@ impl Machine {
     pub fn advance(&mut self, rules: &Rules, watermark: Timestamp, out: &mut Vec<Transition>) {
         while let Some(now) = self.due(rules).filter(|due| *due <= watermark && watermark < Timestamp::MAX) {
             let was = self.core.view(rules);
+            self.timed = self.timed.max(Some(now));
             if self.calm_at(rules) == Some(now) {
                 self.calm(was, now, out);
             } else {
                 self.core.passes(rules, now);
-                self.timed = Some(now);
                 self.show(rules, was, now, By::Time, out);
             }
         }
@@ -335,7 +338,7 @@ impl Machine {
 
     /// It flaps no more.
     fn calm(&mut self, view: View, at: Timestamp, out: &mut Vec<Transition>) {
-        let was = self.shown(view);
+        let (was, at) = (self.shown(view), at.max(self.at.unwrap_or(at)));
         let Some(told) = self.flaps.as_mut().and_then(|flaps| flaps.close()) else { return };
         if view.fires() {
             // Its state is known; a level that it fell to quietly is not.
@@ -353,7 +356,7 @@ impl Machine {
         if was == view {
             return;
         }
-        let shown = self.shown(was);
+        let (shown, at) = (self.shown(was), at.max(self.at.unwrap_or(at)));
         let open = self.flaps.as_ref().is_some_and(|flaps| flaps.open().is_some());
         if was.fires() != view.fires()
             && let Some(flapping) = rules.flapping
@@ -423,6 +426,7 @@ impl Machine {
 
     fn push(&mut self, was: View, change: Change, when: At, out: &mut Vec<Transition>) {
         self.number += 1;
+        self.at = Some(when.at);
         let Change { state, level, reason, since } = change;
         let fired = state.fires() || state == State::Resolved;
         out.push(Transition {
