@@ -224,8 +224,14 @@ impl Policy {
                 if let Some(due) = lane.due {
                     self.timers.remove(&(due, lane.order, Timer::Lane(id, target)));
                 }
-                if let Some(gather) = lane.gather.and_then(|key| self.gathers.get_mut(&key)) {
+                if let Some(key) = lane.gather
+                    && let Some(gather) = self.gathers.get_mut(&key)
+                {
                     gather.lanes.remove(&(id, target));
+                    if gather.lanes.is_empty() {
+                        self.timers.remove(&(gather.due, gather.order, Timer::Gather(key)));
+                        self.gathers.remove(&key);
+                    }
                 }
             }
             self.groups.remove(&id);
@@ -345,7 +351,7 @@ impl Policy {
         let gather = self.gathers.entry(key).or_insert_with(|| {
             self.order += 1;
             self.timers.insert((due, self.order, Timer::Gather(key)));
-            Gather { lanes: BTreeSet::new(), due }
+            Gather { lanes: BTreeSet::new(), due, order: self.order }
         });
         gather.lanes.insert((id, target));
         self.dirty.groups.insert(id);

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::group::GroupId;
 use super::settings::Rate;
 use crate::base::limit;
@@ -32,11 +34,42 @@ impl GatherKey {
     }
 }
 
+/// What one group waits in, as it is stored with the group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Waits {
+    /// Of the first time of a run, its end; else it is a rate.
+    grace: Option<Timestamp>,
+    /// Whether it is the rate of the alert.
+    of_alert: bool,
+    due: Timestamp,
+    order: u64,
+}
+
+impl Waits {
+    pub(super) fn of(key: GatherKey, gather: &Gather) -> Self {
+        let (grace, of_alert) = match key {
+            GatherKey::Grace { end, .. } => (Some(end), false),
+            GatherKey::Rate(rate) => (None, rate.alert.is_some()),
+        };
+        Waits { grace, of_alert, due: gather.due, order: gather.order }
+    }
+
+    /// The same for a receiver and an alert, whose numbers may be others now.
+    pub(super) fn restored(&self, receiver: usize, alert: usize) -> (GatherKey, Gather) {
+        let key = match self.grace {
+            Some(end) => GatherKey::Grace { receiver, end },
+            None => GatherKey::Rate(RateKey { receiver, alert: self.of_alert.then_some(alert) }),
+        };
+        (key, Gather { lanes: BTreeSet::new(), due: self.due, order: self.order })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Gather {
     /// Groups, each with its target.
     pub(super) lanes: BTreeSet<(GroupId, usize)>,
     pub(super) due: Timestamp,
+    pub(super) order: u64,
 }
 
 /// When notifications were sent that a rate counts, the newest last.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Policy;
 use super::flow::Timer;
-use super::gather::RateKey;
+use super::gather::{RateKey, Waits};
 use super::group::{Group, GroupId, Lane};
 use super::history::Entry;
 use super::instance::{Acknowledged, Fingerprint, Instance, Known};
@@ -60,7 +60,7 @@ struct GroupRow {
     labels: Vec<(String, String)>,
     key: String,
     born: (Timestamp, u64),
-    lanes: Vec<(Arc<str>, Lane)>,
+    lanes: Vec<(Arc<str>, Lane, Option<Waits>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,12 +161,8 @@ impl Policy {
 
     fn group_row(&self, group: &Group) -> Option<GroupRow> {
         let lanes = group.lanes.iter().enumerate().filter_map(|(target, lane)| {
-            let mut lane = lane.clone();
-            // What it waits in is found again when it is looked at, which is at the start.
-            if lane.gather.is_some() {
-                lane.due = Some(Timestamp::MIN);
-            }
-            Some((self.receiver_of(group.alert, target)?, lane))
+            let waits = lane.gather.and_then(|key| Some(Waits::of(key, self.gathers.get(&key)?)));
+            Some((self.receiver_of(group.alert, target)?, lane.clone(), waits))
         });
         Some(GroupRow {
             alert: self.alerts.get(group.alert)?.name.clone(),
@@ -274,17 +270,22 @@ impl Policy {
     fn restore_group(&mut self, id: &str, row: GroupRow) -> Result<bool, String> {
         let id = GroupId::from_str_radix(id, 16).map_err(unreadable)?;
         let Some(alert) = self.place(&row.alert) else { return Ok(false) };
-        let targets = self.alerts.get(alert).map_or(0, |alert| alert.targets.len());
-        let lanes = (0..targets).map(|target| {
+        let receivers = self.alerts.get(alert).map(|a| a.targets.iter().map(|t| t.receiver).collect::<Vec<_>>());
+        let mut lanes = Vec::new();
+        for (target, receiver) in receivers.unwrap_or_default().into_iter().enumerate() {
             let name = self.receiver_of(alert, target);
-            let stored = row.lanes.iter().find(|(known, _)| Some(known) == name.as_ref());
+            let stored = row.lanes.iter().find(|(known, ..)| Some(known) == name.as_ref());
             // A receiver that is new is told of what fires.
             let fresh = || Lane { due: Some(self.started), ..Lane::default() };
-            let mut lane = stored.map_or_else(fresh, |(_, lane)| lane.clone());
-            lane.due = lane.due.map(|due| if due == Timestamp::MIN { self.started } else { due });
-            lane
-        });
-        let lanes = lanes.collect();
+            let mut lane = stored.map_or_else(fresh, |(_, lane, _)| lane.clone());
+            if let Some((_, _, Some(waits))) = stored {
+                let (key, gather) = waits.restored(receiver, alert);
+                self.timers.insert((gather.due, gather.order, Timer::Gather(key)));
+                self.gathers.entry(key).or_insert(gather).lanes.insert((id, target));
+                lane.gather = Some(key);
+            }
+            lanes.push(lane);
+        }
         let GroupRow { labels, key, born, .. } = row;
         self.groups.insert(id, Group { alert, labels, key, born, members: BTreeSet::new(), lanes });
         Ok(true)

@@ -37,7 +37,8 @@ impl Policy {
     }
 
     pub(super) fn no_key<'a>(&self, alert: &str, key: &Value, known: impl Iterator<Item = &'a Instance>) -> String {
-        let known: Vec<String> = known.take(SEARCHED).map(|instance| written(&instance.told.key)).collect();
+        let mut known: Vec<String> = known.take(SEARCHED).map(|instance| written(&instance.told.key)).collect();
+        known.sort();
         let wanted = key.as_object().map_or_else(|| text_of(key), written);
         match (nearest(&wanted, known.iter().map(String::as_str)), known.first()) {
             (Some(near), _) => format!("`{alert}` does not fire for `{wanted}`; is it `{near}`?"),

@@ -1,10 +1,14 @@
 //! Timelines in virtual time: what is told, whom and when. Keys are single letters, instants are seconds.
 
+mod answers;
+mod load;
+mod model;
 mod timelines;
 
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::base::limit;
 use crate::base::time::TimeSpan;
 use serde_json::json;
 
