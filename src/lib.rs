@@ -73,6 +73,7 @@
 //! | what is asked for by HTTP | `connectors::http_client`, `connectors::http_ask` (requests, pages), `connectors::http_poll`, `connectors::http_stream`, `connectors::http_standing` (the cursor) |
 //! | how HTTP servers are called | `connectors::http_call`, `connectors::http_login`; certificates: `connectors::tls` |
 //! | how rows are sent until they are taken | `connectors::sent`: the outbox, what of it waits on the disk (`spool`), batches and lanes (`pump`), the breaker; `connectors::http_sink`, `connectors::http_answer` (what a status means), `connectors::http_reach` (which addresses) |
+//! | whom people are told by | `connectors::{webhook, slack, teams, pagerduty, email, alertmanager}`, a file each; what they tell is found in a row by `connectors::notification`, sent by `connectors::http_post` or `connectors::smtp`; texts: `connectors::told`, over `connector::row_template` |
 //! | what a row that is sent is told apart by | `engine::actions::encode`, `connectors::sent` |
 //! | what becomes of rows that are refused | `engine::refused` |
 //! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |

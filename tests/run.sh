@@ -20,6 +20,8 @@ need faketime faketime
 # A broker to talk to; Debian keeps the program where only root looks for it.
 [ -x /usr/sbin/mosquitto ] || need mosquitto mosquitto
 need mosquitto_pub mosquitto-clients
+# Somebody to hand alerts to.
+need prometheus-alertmanager prometheus-alertmanager
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -35,6 +35,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("csv_core", &["data"]),
     ("jsonschema", &["data"]),
     ("minijinja", &["connector"]),
+    ("lettre", &["connectors"]),
     ("globset", &["connectors"]),
     ("walkdir", &["connectors", "cli"]),
     ("terminal_size", &["connectors", "cli"]),

@@ -21,7 +21,7 @@ use super::step::throttle::ThrottleOptions;
 use super::step::{By, explode, validate};
 use super::time::TimeOptions;
 use super::window::WindowOptions;
-use crate::connector::SourceKind;
+use crate::connector::{SinkKind, SourceKind};
 
 /// The schema as text, ending in a line end.
 pub fn schema(registry: &Registry<'_>) -> String {
@@ -31,8 +31,12 @@ pub fn schema(registry: &Registry<'_>) -> String {
         ..connector(source.name, source.schema, generator)
     };
     let sources: Vec<Kind> = registry.sources.iter().map(|s| source(s, &mut generator)).collect();
+    let sink = |sink: &SinkKind, generator: &mut SchemaGenerator| Kind {
+        refused: sink.json.then_some("format"),
+        ..connector(sink.name, sink.schema, generator)
+    };
     let connectors = |generator: &mut SchemaGenerator| -> Vec<Kind> {
-        registry.sinks.iter().map(|s| connector(s.name, s.schema, generator)).collect()
+        registry.sinks.iter().map(|s| sink(s, generator)).collect()
     };
     let mut sinks = connectors(&mut generator);
     sinks.push(alert(&mut generator));

@@ -17,7 +17,7 @@ use super::interpolate::interpolate_all;
 /// Keys beside the kind of a sink.
 pub const SHARED: [&str; 4] = ["from", "format", "description", "on_error"];
 /// Kinds of later versions.
-pub const LATER: [&str; 8] = ["webhook", "sqlite", "udp", "kafka", "nats", "redis", "postgres", "email"];
+pub const LATER: [&str; 6] = ["sqlite", "udp", "kafka", "nats", "redis", "postgres"];
 
 /// Reads an entry.
 pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
@@ -58,6 +58,15 @@ pub fn read_as(entry: &Entry, latency: Option<&str>, context: &mut Context<'_>) 
         }
     });
     let format = keys.take::<Option<FormatOut>>("format", context);
+    if let (Some(checked), Some(written)) = (&checked, keys.entries().iter().find(|e| e.key == "format"))
+        && checked.json
+    {
+        let span = written.key_span.clone();
+        let message =
+            format!("what a `{}` sink sends is made of the rows as they are: they have no `format`", kind.key);
+        context.error("no-format", message, &span).help("leave `format` out");
+        return draft;
+    }
     let known: Vec<&str> = SHARED.iter().copied().chain([kind.key.as_str()]).collect();
     keys.close(&known, &[], context);
     draft.kind = (|| {

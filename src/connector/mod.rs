@@ -4,6 +4,7 @@
 mod link;
 pub mod path;
 pub mod registry;
+pub mod row_template;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -323,7 +324,7 @@ pub struct Checked {
     pub options: serde_json::Value,
     /// Of a source: whether it comes to an end by itself.
     pub bounded: bool,
-    /// Of a source: whether its records are JSON and have no other format ([`SourceConnector::JSON`]).
+    /// Whether its records or rows are JSON and have no other format ([`SourceConnector::JSON`], [`SinkConnector::JSON`]).
     pub json: bool,
     /// Of a sink: texts among its options that depend on the row, with their places.
     pub templates: Vec<String>,
@@ -370,6 +371,8 @@ pub trait SinkConnector {
     /// Whether its rows go to somebody who takes each or refuses it, later than the sink is given it: they have ids, and what
     /// becomes of them is known by [`Prepared`].
     const SENDS: bool = false;
+    /// Whether it makes what it sends of rows as JSON, so that a `format` has no meaning.
+    const JSON: bool = false;
     /// Its options; their doc comments are the reference, the schema and the editor's hover.
     type Options: Serialize + DeserializeOwned + JsonSchema;
 
@@ -409,6 +412,8 @@ pub struct SinkKind {
     pub name: &'static str,
     /// The schema of its options.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Whether its rows are JSON and have no other format ([`SinkConnector::JSON`]).
+    pub json: bool,
     /// Pure: decodes and checks options.
     pub check: fn(&Node, &CheckContext, &mut Diagnostics) -> Option<Checked>,
     /// I/O: the sink, open.

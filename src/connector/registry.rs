@@ -32,6 +32,7 @@ impl SinkKind {
         SinkKind {
             name: T::NAME,
             schema: <T::Options as schemars::JsonSchema>::json_schema,
+            json: T::JSON,
             check: check_sink::<T>,
             open: |options, context| match taken::<T::Options>(options, T::NAME) {
                 Ok(options) => T::open(options, context),
@@ -72,7 +73,7 @@ fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut
     right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
         options,
         bounded: false,
-        json: false,
+        json: T::JSON,
         templates,
         paths: T::PATHS,
         timed,

@@ -1,4 +1,5 @@
-//! Texts with `{{ field }}` in them, as sinks have for paths and titles: the only place that knows minijinja.
+//! Texts with `{{ field }}` in them, as sinks have for paths and titles; with [`super::row_template`] the only place that
+//! knows minijinja.
 //!
 //! Filters are Jinja's, with `date('%Y-%m-%d')` for times. What a template names must be there in the row: a missing
 //! field is an error, not an empty text, unless `default('…')` stands behind it.
@@ -14,7 +15,15 @@ use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::data::value::{Val, Value};
 
 /// The name that the one template of an environment has.
-const NAME: &str = "template";
+pub(super) const NAME: &str = "template";
+
+/// What every template is read in: the filters that there are, and nothing escaped.
+pub(super) fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.add_filter("date", date);
+    environment
+}
 
 /// A text that depends on the row, ready to be made.
 #[derive(Clone, Debug)]
@@ -44,9 +53,7 @@ impl Template {
     /// metadata (`meta.path`); [`Template::render`] wants their values in this order. The error says what is wrong with
     /// the text.
     pub fn parse(text: &str) -> Result<(Template, Vec<String>), String> {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.add_filter("date", date);
+        let mut environment = environment();
         // Jinja takes one line end off; here a text ends as it was written.
         let kept = if text.ends_with('\n') { "\n" } else { "" };
         environment.add_template_owned(NAME, format!("{text}{kept}")).map_err(|e| format!("`{text}` {}", wrong(&e)))?;

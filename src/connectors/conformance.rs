@@ -81,6 +81,12 @@ fn sink_examples() -> Vec<(&'static str, Value)> {
         ("http", json!({"url": "http://127.0.0.1:9/in"})),
         ("mqtt", json!({"url": "mqtt://127.0.0.1:9", "topic": "rows"})),
         ("websocket", json!({"url": "ws://127.0.0.1:9/in"})),
+        ("webhook", json!({"url": "http://127.0.0.1:9/in"})),
+        ("slack", json!({"url": "http://127.0.0.1:9/in"})),
+        ("teams", json!({"url": "http://127.0.0.1:9/in"})),
+        ("pagerduty", json!({"url": "http://127.0.0.1:9/in", "routing_key": "k"})),
+        ("email", json!({"server": "127.0.0.1", "port": 9, "tls": "none", "from": "a@b.example", "to": "c@d.example"})),
+        ("alertmanager", json!({"url": "http://127.0.0.1:9"})),
         ("discard", json!({})),
     ]
 }

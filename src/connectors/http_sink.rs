@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::http_answer::{Answer, Statuses, answer_of};
+use super::http_answer::Statuses;
 use super::http_auth::Signature;
-use super::http_call::{self, CallError};
 use super::http_login::{Caller, Login};
-use super::http_reach::{resolver, same_place};
+use super::http_post::{self, Way};
+use super::http_reach::same_place;
 use super::sent::texts::{Text, Texts};
 use super::sent::{
     Batch, Delivery, Latency, NotSent, Retry, Sender, Sending, Sent, default_buffer, promise as sent_promise,
@@ -21,7 +21,6 @@ use super::tls::ClientTls;
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
-use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
 
@@ -72,7 +71,7 @@ pub struct Options {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Packing>,
     /// The longest wait for an answer.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "http_post::default_timeout")]
     pub timeout: Duration,
     /// What statuses mean, where it is not what they usually do.
     #[serde(default)]
@@ -143,10 +142,6 @@ pub enum Packing {
     Zstd,
 }
 
-fn default_timeout() -> Duration {
-    Duration(TimeSpan::seconds(30))
-}
-
 fn default_idempotency() -> String {
     "Idempotency-Key".to_owned()
 }
@@ -168,6 +163,10 @@ impl Options {
         let body = self.body.as_ref().map(|body| texts.add(body));
         let key = self.key.as_ref().map(|key| texts.add(key));
         Taken { url, headers, body, key, templates: texts.templates }
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way { tls: self.tls.as_ref(), proxy: self.proxy.as_deref(), private: self.private, timeout: self.timeout }
     }
 
     fn sending(&self) -> Sending {
@@ -213,18 +212,12 @@ impl SinkConnector for HttpSink {
             let message = "with a `body` a request has one row".to_owned();
             wrong("batch", message, "leave `batch` out, or `body`");
         }
-        if options.timeout.0 <= TimeSpan::ZERO {
-            wrong("timeout", "`timeout` has to be longer than nothing".to_owned(), "write for example `timeout: 30s`");
-        }
-        http_call::check("http://localhost", options.proxy.as_deref(), node, found);
+        options.way().check(node, found);
         if let Some(auth) = &options.auth {
             auth.check(node.get("auth").unwrap_or(node), found);
         }
         options.statuses.check(node.get("statuses").unwrap_or(node), found);
         options.sending().check(node, found);
-        if let Some(tls) = &options.tls {
-            tls.check(node.get("tls").unwrap_or(node), found);
-        }
     }
 
     fn promise(options: &Options) -> Promise {
@@ -278,15 +271,7 @@ struct Poster {
 impl Poster {
     fn open(options: Options, context: &OpenContext) -> Result<Poster, String> {
         let place = plain_place(&options.url)?;
-        let builder = http_call::builder(options.tls.as_ref(), options.proxy.as_deref(), &context.directory)?
-            .timeout(options.timeout.0.to_std())
-            // What answers elsewhere was not written by the author, and a redirected request may lose its body.
-            .redirect(reqwest::redirect::Policy::none());
-        let builder = match resolver(&place, options.private) {
-            Some(resolver) => builder.dns_resolver(resolver),
-            None => builder,
-        };
-        let client = http_call::build(builder)?;
+        let client = options.way().client(&place, &context.directory)?;
         let caller = Caller::new(options.auth.clone(), client.clone());
         let name = |name: &String| reqwest::header::HeaderName::from_bytes(name.as_bytes());
         let names: Result<Vec<_>, _> = options.headers.keys().map(name).collect();
@@ -394,30 +379,6 @@ impl Poster {
 
 impl Sender for Poster {
     fn send<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), NotSent>> {
-        Box::pin(async move {
-            for again in [true, false] {
-                let mut request = self.request(delivery).map_err(|why| NotSent::Refused { why })?;
-                let shown = self.caller.authorization().await.map_err(not_known)?;
-                if let Some(shown) = &shown {
-                    request = request.header(reqwest::header::AUTHORIZATION, shown.clone());
-                }
-                let came = request.send().await;
-                let stranger = came.as_ref().is_ok_and(|r| r.status() == reqwest::StatusCode::UNAUTHORIZED);
-                if stranger && again && self.caller.refused(shown.as_ref()).await {
-                    continue;
-                }
-                return match answer_of(came, &self.options.statuses).await {
-                    Answer::Taken => Ok(()),
-                    Answer::Not(why) => Err(why),
-                };
-            }
-            Err(NotSent::Failed { why: "who sends is not known there".to_owned(), after: None })
-        })
+        Box::pin(http_post::send(&self.caller, &self.options.statuses, || self.request(delivery)))
     }
-}
-
-/// There is no token to show.
-fn not_known(error: CallError) -> NotSent {
-    let CallError { reason, passes, after } = error;
-    if passes { NotSent::Unreachable { why: reason, after } } else { NotSent::Failed { why: reason, after } }
 }

@@ -1,10 +1,13 @@
 //! The connectors that Millstream has, one file each, listed by hand. Nothing else names one of them: the engine and the
 //! configuration get these lists.
 
+mod alert_form;
+pub mod alertmanager;
 pub mod answered;
 mod appended_file;
 mod back_off;
 pub mod discard;
+pub mod email;
 pub mod file_sink;
 pub mod file_source;
 mod file_stream;
@@ -22,6 +25,7 @@ pub mod http_client;
 pub mod http_login;
 mod http_poll;
 mod http_port;
+mod http_post;
 mod http_reach;
 mod http_reply;
 mod http_said;
@@ -43,22 +47,29 @@ pub mod mqtt_sink;
 pub mod mqtt_source;
 mod mqtt_v4;
 mod mqtt_v5;
+mod notification;
 mod output;
 mod output_file;
 mod output_files;
 mod output_mark;
 mod pack;
+pub mod pagerduty;
 mod pending;
 mod reconnect;
 pub mod sent;
+pub mod slack;
+mod smtp;
 pub mod sqlite_sink;
 pub mod sqlite_source;
 pub mod stdin;
 pub mod stdout;
 mod table;
+pub mod teams;
 pub mod tls;
+mod told;
 mod undo_log;
 pub mod unpack;
+pub mod webhook;
 mod websocket_link;
 pub mod websocket_sink;
 pub mod websocket_source;
@@ -93,5 +104,11 @@ pub const SINKS: &[SinkKind] = &[
     SinkKind::of::<http_sink::HttpSink>(),
     SinkKind::of::<mqtt_sink::MqttSink>(),
     SinkKind::of::<websocket_sink::WebsocketSink>(),
+    SinkKind::of::<webhook::WebhookSink>(),
+    SinkKind::of::<slack::SlackSink>(),
+    SinkKind::of::<teams::TeamsSink>(),
+    SinkKind::of::<pagerduty::PagerdutySink>(),
+    SinkKind::of::<email::EmailSink>(),
+    SinkKind::of::<alertmanager::AlertmanagerSink>(),
     SinkKind::of::<discard::DiscardSink>(),
 ];

@@ -35,6 +35,10 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "who sends does so in two pieces at most: that the second is cut is `cut_while_rows_come`",
     ),
     ("http_sink", "cut_at_its_second_word", "a request of one row is one piece"),
+    ("webhook", "cut_at_its_second_word", "the same"),
+    ("slack", "cut_at_its_second_word", "the same"),
+    ("pagerduty", "cut_at_its_second_word", "the same"),
+    ("alertmanager", "cut_at_its_second_word", "the same"),
 ];
 
 macro_rules! suite {
@@ -92,4 +96,8 @@ connectors! {
     mqtt_sink_qos_2: crate::sinks::Mqtt::new("qos: 2"),
     websocket_sink: crate::sinks::Websocket::new(),
     http_sink: crate::sinks::Http::new(),
+    webhook: crate::sinks::Http::of("webhook", ""),
+    slack: crate::sinks::Http::of("slack", ""),
+    pagerduty: crate::sinks::Http::of("pagerduty", "routing_key: k"),
+    alertmanager: crate::sinks::Http::of("alertmanager", ""),
 }

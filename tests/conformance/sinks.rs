@@ -123,17 +123,30 @@ impl Rig for Websocket {
 /// Somebody who is sent to by HTTP.
 pub struct Http {
     receiver: Receiver,
+    kind: &'static str,
+    options: &'static str,
 }
 
 impl Http {
     pub fn new() -> Http {
-        Http { receiver: Receiver::start() }
+        Http::of("http", "")
     }
+
+    /// The same for another kind that sends so.
+    pub fn of(kind: &'static str, options: &'static str) -> Http {
+        Http { receiver: Receiver::start(), kind, options }
+    }
+}
+
+/// The number of a row of which somebody was told.
+fn told(line: &str) -> Option<usize> {
+    let (_, rest) = line.split_once("n = ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Rows that somebody was sent.
 pub fn received(receiver: &Receiver) -> Vec<usize> {
-    let rows = |text: String| text.lines().filter_map(number).collect::<Vec<_>>();
+    let rows = |text: String| text.lines().filter_map(|line| number(line).or_else(|| told(line))).collect::<Vec<_>>();
     receiver.came().iter().flat_map(|came| rows(came.text())).collect()
 }
 
@@ -147,7 +160,8 @@ impl Rig for Http {
     }
 
     fn entry(&self, port: u16) -> String {
-        format!("http: {{ url: \"http://127.0.0.1:{port}/in\", timeout: 5s, buffer: 64KB }}")
+        let Http { kind, options, .. } = self;
+        format!("{kind}: {{ url: \"http://127.0.0.1:{port}/in\", timeout: 5s, buffer: 64KB, {options} }}")
     }
 
     fn give(&self, home: &Path, _: u16, numbers: Range<usize>) {
