@@ -35,9 +35,8 @@ pub fn schema(registry: &Registry<'_>) -> String {
         refused: sink.json.then_some("format"),
         ..connector(sink.name, sink.schema, generator)
     };
-    let connectors = |generator: &mut SchemaGenerator| -> Vec<Kind> {
-        registry.sinks.iter().map(|s| sink(s, generator)).collect()
-    };
+    let connectors =
+        |generator: &mut SchemaGenerator| -> Vec<Kind> { registry.sinks.iter().map(|s| sink(s, generator)).collect() };
     let mut sinks = connectors(&mut generator);
     sinks.push(alert(&mut generator));
     let receivers = connectors(&mut generator);

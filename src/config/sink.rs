@@ -13,6 +13,7 @@ use super::document::{self, Kinds};
 use super::format::FormatOut;
 use super::graph::{self, Draft, Family, Ports};
 use super::interpolate::interpolate_all;
+use super::read::Keys;
 
 /// Keys beside the kind of a sink.
 pub const SHARED: [&str; 4] = ["from", "format", "description", "on_error"];
@@ -58,13 +59,7 @@ pub fn read_as(entry: &Entry, latency: Option<&str>, context: &mut Context<'_>) 
         }
     });
     let format = keys.take::<Option<FormatOut>>("format", context);
-    if let (Some(checked), Some(written)) = (&checked, keys.entries().iter().find(|e| e.key == "format"))
-        && checked.json
-    {
-        let span = written.key_span.clone();
-        let message =
-            format!("what a `{}` sink sends is made of the rows as they are: they have no `format`", kind.key);
-        context.error("no-format", message, &span).help("leave `format` out");
+    if checked.as_ref().is_some_and(|checked| checked.json) && has_format(&keys, &kind.key, context) {
         return draft;
     }
     let known: Vec<&str> = SHARED.iter().copied().chain([kind.key.as_str()]).collect();
@@ -109,6 +104,14 @@ fn with_latency(options: &Node, word: &str) -> Node {
         entries.push(Entry { key: "latency".to_owned(), key_span: value.span.clone(), value });
     }
     options
+}
+
+/// Says that rows of a kind have no format, if one is written.
+fn has_format(keys: &Keys<'_>, kind: &str, context: &mut Context<'_>) -> bool {
+    let Some(written) = keys.entries().iter().find(|entry| entry.key == "format") else { return false };
+    let message = format!("what a `{kind}` sink sends is made of the rows as they are: they have no `format`");
+    context.error("no-format", message, &written.key_span).help("leave `format` out");
+    true
 }
 
 /// A template with the fields that it reads.

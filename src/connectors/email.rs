@@ -171,7 +171,8 @@ impl SinkConnector for EmailSink {
         if options.to.0.is_empty() || options.addresses().len() > MOST_ADDRESSES {
             wrong("to", format!("a message goes to between 1 and {MOST_ADDRESSES} addresses"), "write a list for them");
         }
-        if options.server.is_empty() || options.server.contains(['/', ':', '@', ' ']) {
+        let is_address = options.server.parse::<std::net::IpAddr>().is_ok();
+        if options.server.is_empty() || (options.server.contains(['/', ':', '@', ' ']) && !is_address) {
             wrong(
                 "server",
                 "`server` is the name of a host alone".to_owned(),
