@@ -6,7 +6,7 @@ use super::gather::{Gather, GatherKey};
 use super::group::{Group, GroupId};
 use super::history::{Fate, Outcome};
 use super::instance::{Fingerprint, Instance};
-use super::look::{Hold, View};
+use super::look::{Hold, Look, View};
 use super::row::Why;
 use super::told::{Stage, Told};
 use super::{Notification, Policy};
@@ -297,7 +297,7 @@ impl Policy {
     pub(super) fn serve(&mut self, id: GroupId, target: usize, now: Timestamp, out: &mut Vec<Notification>) {
         self.set_due(id, target, None);
         let mut look = self.look(id, target, now);
-        self.clean(&mut look.unwanted, target, now);
+        self.clean(&mut look, target, now);
         let Some((alert, sent)) = self.groups.get(&id).and_then(|g| Some((g.alert, g.lanes.get(target)?.sent))) else {
             return;
         };
@@ -330,14 +330,20 @@ impl Policy {
         }
     }
 
-    pub(super) fn clean(&mut self, unwanted: &mut Vec<Fingerprint>, target: usize, now: Timestamp) {
-        for who in unwanted.drain(..) {
+    /// Does what a look found apart from what there is to tell.
+    pub(super) fn clean(&mut self, look: &mut Look, target: usize, now: Timestamp) {
+        for (who, hold) in look.held.drain(..) {
+            let Some(instance) = self.instances.get(&who) else { continue };
+            let (entry, outcome) = (instance.entry, self.outcome_of(&hold, instance));
+            self.note(who, entry, target, outcome, now);
+        }
+        for who in look.unwanted.drain(..) {
             self.forget(who, target);
             self.settle(who, now);
         }
     }
 
-    fn note_news(&mut self, look: &super::look::Look, target: usize, outcome: &Outcome, now: Timestamp) {
+    fn note_news(&mut self, look: &Look, target: usize, outcome: &Outcome, now: Timestamp) {
         for seen in look.seen.iter().filter(|seen| seen.news.is_some()) {
             if let Some(entry) = self.instances.get(&seen.who).map(|instance| instance.entry) {
                 self.note(seen.who, entry, target, outcome.clone(), now);

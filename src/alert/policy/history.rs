@@ -187,6 +187,11 @@ impl Entry {
         transition.outcomes.iter().find(|outcome| *outcome.receiver == *receiver).map(|outcome| outcome.fate)
     }
 
+    /// Whether it waits to be told to a receiver.
+    pub(super) fn waits(&self, receiver: &str) -> bool {
+        self.fate(receiver).is_some_and(Fate::waits)
+    }
+
     /// The key that somebody wrote, if this is a transition of it.
     pub(super) fn key_of(&self, alert: &str, key: &Value) -> Option<Fingerprint> {
         let Kind::Transition(transition) = &self.kind else { return None };

@@ -41,6 +41,8 @@ pub(super) enum Hold {
 pub(super) struct Look {
     pub(super) seen: Vec<Seen>,
     pub(super) unwanted: Vec<Fingerprint>,
+    /// What waited to be told, and is kept back now.
+    pub(super) held: Vec<(Fingerprint, Hold)>,
     /// The reason of a notification, if there is news.
     pub(super) why: Option<Why>,
     /// Whether something that fires is news.
@@ -105,6 +107,9 @@ impl Policy {
     /// A group as the target at this place should see it.
     pub(super) fn look(&self, group: GroupId, target: usize, now: Timestamp) -> Look {
         let mut look = Look::default();
+        let alert = self.groups.get(&group).and_then(|group| self.alerts.get(group.alert));
+        let receiver = alert.and_then(|alert| self.receivers.get(alert.targets.get(target)?.receiver));
+        let receiver = receiver.map_or("", |party| &party.name);
         let members = self.groups.get(&group).into_iter().flat_map(|group| &group.members);
         for who in members.copied() {
             let Some(instance) = self.instances.get(&who) else { continue };
@@ -121,7 +126,12 @@ impl Policy {
                     look.seen.push(Seen { who, fires: true, news: None });
                 }
                 View::Unwanted => look.unwanted.push(who),
-                View::Held(_) | View::Nothing => {}
+                View::Held(hold) => {
+                    if self.history.get(instance.entry).is_some_and(|entry| entry.waits(receiver)) {
+                        look.held.push((who, hold));
+                    }
+                }
+                View::Nothing => {}
             }
         }
         look

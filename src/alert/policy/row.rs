@@ -11,16 +11,14 @@ use crate::base::time::Timestamp;
 pub enum Why {
     /// It still fires.
     Repeat,
-    /// All of it is over.
+    /// Something is over, and nothing else is new.
     Resolved,
-    /// Its severity is another one.
+    /// Of something that it was told of the severity is another one.
     Changed,
     /// Something fires that it was not told of.
     New,
     /// What was held back is told together.
     Summary,
-    /// Somebody tries a receiver.
-    Test,
 }
 
 impl Why {
@@ -32,7 +30,6 @@ impl Why {
             Why::Changed => "changed",
             Why::New => "new",
             Why::Summary => "summary",
-            Why::Test => "test",
         }
     }
 }

@@ -108,7 +108,7 @@ impl Policy {
             lane.gather = None;
             let (alert, sent) = (group.alert, lane.sent);
             let mut look = self.look(id, target, now);
-            self.clean(&mut look.unwanted, target, now);
+            self.clean(&mut look, target, now);
             let every = self.repeat_every(alert).filter(|_| look.repeats);
             let again = every.zip(sent).is_some_and(|(every, sent)| sent.plus(every) <= now);
             let muted = self.alerts.get_mut(alert).and_then(|alert| alert.muted(now)).is_some();

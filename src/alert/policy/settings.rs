@@ -65,10 +65,11 @@ pub struct Route {
     pub resolved: bool,
 }
 
-/// Something whose firing keeps an alert from being told.
+/// Something whose firing keeps an alert from being told, whether or not it is told itself. Two alerts that inhibit each other
+/// are both kept back while both fire.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Inhibit {
-    /// The alert that does it. `None`: the same alert, at a higher severity (with another key).
+    /// The alert that does it. `None`, or the alert itself: another of its keys, at a higher severity.
     pub alert: Option<String>,
     /// The severities at which it does it; any, if there are none.
     pub severities: Vec<String>,

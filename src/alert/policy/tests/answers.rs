@@ -134,6 +134,17 @@ fn history_says_what_became_of_each_transition() {
 }
 
 #[test]
+fn what_waits_and_is_silenced_meanwhile_is_known_to_be() {
+    let group = AlertPolicy { group_by: Some(Vec::new()), group_wait: seconds(30), ..AlertPolicy::default() };
+    let mut run = asked(group);
+    run.fire("a").silence("device=a", 100);
+    run.at(30).expect(&[]);
+    let told = &run.policy.history()[0]["told"][0];
+    assert_eq!((&told["outcome"], &told["by"]), (&json!("silenced"), &json!("s1")));
+    run.at(100).expect(&["100 ops new +a"]);
+}
+
+#[test]
 fn silences_and_history_outlive_a_run() {
     let mut run = asked(AlertPolicy::default());
     run.silence("device=a", 1000);
