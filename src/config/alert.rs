@@ -47,7 +47,7 @@ keys! {
         /// The alert has the worst that fires; a change is a transition.
         levels: Option<Named<LevelOptions>>,
         /// Fires when a key that there was brings no row for so long (`reason: no_data`), and resolves when it does again. It
-        /// goes by the watermark.
+        /// goes by the watermark. Its severity is that of the alert; of `levels` the least.
         no_data_after: Option<Duration>,
         /// A key that changes too often is told to be flapping, once, and nothing more until it has been calm for `within`.
         flapping: Option<FlappingOptions>,

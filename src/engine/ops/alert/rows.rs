@@ -121,8 +121,10 @@ impl Saying {
             values = text(about.text);
         }
         let level = told.level.or(told.was_level);
-        let severity = level.and_then(|level| rules.levels.get(level)).map_or("", |level| &level.name);
-        let condition = level.and_then(|level| self.conditions.get(level)).map_or("", String::as_str);
+        // Silence alone is as bad as the least severity.
+        let severity = rules.levels.get(level.unwrap_or(0)).map_or("", |level| &level.name);
+        let silence = || rules.no_data_after.map(|after| format!("no row for {after}")).unwrap_or_default();
+        let condition = level.and_then(|level| self.conditions.get(level)).cloned().unwrap_or_else(silence);
         let own = self.own_title(key);
         let mut row = Map::default();
         row.insert("alert", text(&self.name));
@@ -146,7 +148,7 @@ impl Saying {
         row.insert("labels", self.labels(severity, key, &values));
         let links = self.links.iter().map(|(name, link)| (name.into(), link.made(&values, ""))).collect();
         row.insert("links", Value::Map(Arc::new(Map(links))));
-        row.insert("condition", text(condition));
+        row.insert("condition", text(&condition));
         row.insert("window_start", about.window.map_or(Value::Null, |(start, _)| time(start)));
         row.insert("window_end", about.window.map_or(Value::Null, |(_, end)| time(end)));
         row.insert("values", values);
