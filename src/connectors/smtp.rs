@@ -99,6 +99,8 @@ impl Server {
     async fn connect(&self) -> Result<AsyncSmtpConnection, NotSent> {
         let lost = |e: &io::Error| NotSent::Unreachable { why: io_reason(e), after: None };
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| lost(&e))?;
+        // A conversation of short lines: each would wait for the other side to say that the last one came.
+        stream.set_nodelay(true).map_err(|e| lost(&e))?;
         let hello = stream.local_addr().map_or_else(
             |_| ClientId::default(),
             |own| match own {

@@ -7,6 +7,8 @@ mod broker;
 mod cases;
 #[path = "../support/listening.rs"]
 mod listening;
+#[path = "../support/mail.rs"]
+mod mail;
 #[path = "../support/peer.rs"]
 mod peer;
 #[path = "../support/program.rs"]
@@ -39,6 +41,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("slack", "cut_at_its_second_word", "the same"),
     ("pagerduty", "cut_at_its_second_word", "the same"),
     ("alertmanager", "cut_at_its_second_word", "the same"),
+    ("email", "held_back", "its 12,000 rows are as many conversations; the outbox is that of all the others"),
 ];
 
 macro_rules! suite {
@@ -100,4 +103,5 @@ connectors! {
     slack: crate::sinks::Http::of("slack", ""),
     pagerduty: crate::sinks::Http::of("pagerduty", "routing_key: k"),
     alertmanager: crate::sinks::Http::of("alertmanager", ""),
+    email: crate::sinks::Email::new(),
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::broker::{Broker, Subscriber};
 use crate::listening::Listening;
+use crate::mail::{Listens, MailServer};
 use crate::program::until;
 use crate::receiver::Receiver;
 use crate::rig::{Facts, Rig, append, number};
@@ -178,5 +179,49 @@ impl Rig for Http {
 
     fn again(&mut self) {
         self.receiver.listen();
+    }
+}
+
+/// A mail server.
+pub struct Email {
+    server: MailServer,
+}
+
+impl Email {
+    pub fn new() -> Email {
+        Email { server: MailServer::start(Listens::default()) }
+    }
+}
+
+impl Rig for Email {
+    fn facts(&self) -> Facts {
+        // Each is a conversation.
+        Facts { many: 200, ..SINK }
+    }
+
+    fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    fn entry(&self, port: u16) -> String {
+        let who = "from: a@example.org, to: b@example.org";
+        let text = "text: '{\"n\":{{ n }},'";
+        format!("email: {{ server: 127.0.0.1, port: {port}, tls: none, {who}, timeout: 5s, buffer: 64KB, {text} }}")
+    }
+
+    fn give(&self, home: &Path, _: u16, numbers: Range<usize>) {
+        append(home, numbers);
+    }
+
+    fn came(&self) -> Vec<usize> {
+        self.server.came().iter().flat_map(|came| came.text.lines().filter_map(number).collect::<Vec<_>>()).collect()
+    }
+
+    fn stop(&mut self) {
+        self.server.stop();
+    }
+
+    fn again(&mut self) {
+        self.server.again();
     }
 }

@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says why")]
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,6 +55,8 @@ struct Known {
     came: Mutex<Vec<Came>>,
     behaves: Mutex<Option<Behaves>>,
     lines: Mutex<Vec<String>>,
+    /// It is stopped.
+    away: AtomicBool,
 }
 
 /// How it listens.
@@ -68,24 +72,53 @@ pub struct Listens {
 
 pub struct MailServer {
     pub port: u16,
+    listens: Listens,
     known: Arc<Known>,
+    /// What accepts, and connections that were made.
+    running: Option<(JoinHandle<()>, Arc<Mutex<Vec<TcpStream>>>)>,
 }
 
 impl MailServer {
-    /// Listens until the test ends.
+    /// Listens until it is stopped, or the test ends.
     pub fn start(listens: Listens) -> MailServer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let known = Arc::<Known>::default();
-        let of_thread = Arc::clone(&known);
-        std::thread::spawn(move || {
+        let mut server = MailServer { port: 0, listens, known: Arc::default(), running: None };
+        server.again();
+        server
+    }
+
+    /// Listens at its address.
+    pub fn again(&mut self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
+        self.port = listener.local_addr().unwrap().port();
+        let (listens, known) = (self.listens.clone(), Arc::clone(&self.known));
+        known.away.store(false, Ordering::SeqCst);
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let made = Arc::clone(&open);
+        let accept = move || {
             for stream in listener.incoming() {
-                let (listens, known) = (listens.clone(), Arc::clone(&of_thread));
+                let stream = stream.unwrap();
+                if known.away.load(Ordering::SeqCst) {
+                    return;
+                }
+                made.lock().unwrap().push(stream.try_clone().unwrap());
+                let session = Session { listens: listens.clone(), known: Arc::clone(&known), came: Came::default() };
                 // Whoever goes in the middle of it has gone.
-                std::thread::spawn(move || Session { listens, known, came: Came::default() }.begin(stream.unwrap()));
+                std::thread::spawn(move || session.begin(stream));
             }
-        });
-        MailServer { port, known }
+        };
+        self.running = Some((std::thread::spawn(accept), open));
+    }
+
+    /// Cuts every connection, and listens no more.
+    pub fn stop(&mut self) {
+        let (thread, open) = self.running.take().unwrap();
+        self.known.away.store(true, Ordering::SeqCst);
+        // It waits for somebody.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        thread.join().unwrap();
+        for stream in open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Answers like this from now on; it is asked of each line, and of a message as `.`.
