@@ -1,5 +1,8 @@
 //! The command line: a file per verb. The only layer that knows clap.
 
+mod alerts;
+mod apart;
+mod backtest;
 mod check;
 mod completions;
 mod data;
@@ -12,6 +15,7 @@ mod interrupts;
 mod links;
 mod load;
 mod new;
+mod notify;
 mod output;
 mod plan;
 mod progress;
@@ -49,6 +53,18 @@ enum Verb {
     Status(status::Args),
     /// Show what the steps of a pipeline keep by key.
     State(state::Args),
+    /// Show what alerts fire, and what they did.
+    Alerts(alerts::Args),
+    /// Keep alerts from being told.
+    Silence(alerts::SilenceArgs),
+    /// Say that somebody knows of an alert: it is not told again until it is worse or over.
+    Ack(alerts::AckArgs),
+    /// Say why something is as it is.
+    Why(alerts::WhyArgs),
+    /// Say why nobody was told of an alert.
+    WhyNot(alerts::WhyNotArgs),
+    /// Try the receivers of alerts.
+    Notify(notify::Args),
     /// Look at the rows that nobody could take.
     DeadLetters(dead_letters::Args),
     /// Say what a run would go on from, and what it would have to forget.
@@ -125,6 +141,12 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::State(args) => state::run(&args),
+        Verb::Alerts(args) => alerts::run(&args),
+        Verb::Silence(args) => alerts::silence(&args),
+        Verb::Ack(args) => alerts::ack(&args),
+        Verb::Why(args) => alerts::why(&args),
+        Verb::WhyNot(args) => alerts::why_not(&args),
+        Verb::Notify(args) => notify::run(&args),
         Verb::DeadLetters(args) => dead_letters::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Check(args) => check::run(&args, &load::REGISTRY),

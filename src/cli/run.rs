@@ -19,7 +19,7 @@ use super::links::Links;
 use super::load::{ended_sources, load, open_sinks, open_sources, open_turns, say, show};
 use super::progress::{EVERY, Progress};
 use super::state_path::{DataDirectory, state_path};
-use super::{exit, summary};
+use super::{backtest, exit, summary};
 
 /// Options of `run`.
 #[derive(clap::Args, Debug)]
@@ -42,6 +42,8 @@ pub struct Args {
     /// still to send; may be given several times.
     #[arg(long, value_name = "NAME")]
     reset_state: Vec<String>,
+    #[command(flatten)]
+    backtest: backtest::Options,
 }
 
 /// Runs the files in turn; the first that fails ends it.
@@ -52,7 +54,11 @@ pub fn run(args: &Args) -> u8 {
     let pipelines: Vec<_> = args.files.iter().map(|file| load(file, Severity::Error)).collect();
     for pipeline in pipelines {
         let Some(pipeline) = pipeline else { return exit::USAGE };
-        let code = match run_one(&pipeline, workers, args) {
+        let ran = match args.backtest.backtest {
+            true => backtest::run(&pipeline, &args.backtest),
+            false => run_one(&pipeline, workers, args),
+        };
+        let code = match ran {
             Ok(code) => code,
             Err(why) => {
                 say(&format!("error: {why}"));

@@ -121,6 +121,11 @@ pub struct Stood {
 }
 
 impl Stood {
+    /// Whether it is where a run begins.
+    pub fn is_start(&self) -> bool {
+        self.partitions.is_empty() && self.watermarks.is_empty()
+    }
+
     /// Where the partitions of one source stood, by name.
     pub fn of_source(&self, source: usize) -> BTreeMap<String, connector::Stood> {
         let of_source = self.partitions.iter().filter(|state| state.source == source);

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::base::time::Timestamp;
+use crate::base::time::{TimeSpan, Timestamp};
 
 use super::clock::Watermarks;
 use super::ledger::Counted;
@@ -92,6 +92,8 @@ pub struct Gate {
     pub(super) clock: Timestamp,
     /// Whether there are such steps.
     pub(super) clocked: bool,
+    /// How far the wall clock is ahead of the time by which silence is measured.
+    pub(super) ahead: TimeSpan,
 }
 
 impl Gate {
@@ -125,6 +127,7 @@ impl Gate {
             turns: Turns::default(),
             clock: now,
             clocked: false,
+            ahead: TimeSpan::ZERO,
         }
     }
 

@@ -162,7 +162,7 @@ pub fn run(
         senders.push(SinkSlot { reader, sender: Some(sender), behind, ..SinkSlot::default() });
     }
     let mut sinks = sinks;
-    if stood.is_none()
+    if stood.is_none_or(Stood::is_start)
         && let Err(why) =
             keep_first((job.partitions(), job.written()), (&job.graph.context, &graph_sinks), &mut sinks, keeper)
     {

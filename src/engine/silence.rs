@@ -26,7 +26,9 @@ impl Gate {
         }
         let before = self.current.clone();
         let idle = self.fall_silent(now);
-        let ticks = self.clocked && now.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
+        let clock = now.plus(self.ahead);
+        // A clock that was set back is waited for.
+        let ticks = self.clocked && clock.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
         let mut changed = ticks || !idle.is_empty();
         for set in 0..self.sets.len() {
             let Some(since) = self.idle_since(set) else {
@@ -53,9 +55,9 @@ impl Gate {
         let moved = self.current.iter().zip(before).enumerate().filter(|(_, (now, before))| *now != before);
         let to = moved.map(|(set, (now, _))| (set, *now)).collect();
         if ticks {
-            self.clock = now;
+            self.clock = clock;
         }
-        self.turns.push(Turn::Passed { idle, to, clock: ticks.then_some(now) });
+        self.turns.push(Turn::Passed { idle, to, clock: ticks.then_some(clock) });
         self.length += 1;
         Some(self.cut(join))
     }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::job::lock;
-use super::run::steady_clock;
+use super::run::{steady_clock, wall_clock};
 use super::shared::{MapWork, Shared, Slot};
 use super::stage::{Stage, StageInput};
 
@@ -128,6 +128,7 @@ pub(super) fn pass_time(shared: &Shared) {
         let waited = shared.ending.wait_timeout(queue, IDLE_CHECK);
         drop(waited.map(|(q, _)| q).unwrap_or_else(|e| e.into_inner().0));
         let now = steady_clock();
+        shared.job.tell_wall_clock(wall_clock(), now);
         shared.job.hold(&shared.silent(), now);
         shared.hand_out(shared.job.pass_time(now));
         queue = lock(&shared.queue);

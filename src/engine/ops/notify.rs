@@ -237,6 +237,9 @@ impl Operator for NotifyStep {
         if self.spec.virtual_time && watermark != Timestamp::MAX && watermark != Timestamp::MIN {
             self.pass(watermark, &mut made);
         }
+        if watermark != Timestamp::MAX && watermark != Timestamp::MIN {
+            self.policy.reached(watermark, self.now, &mut made);
+        }
         if watermark == Timestamp::MAX && !std::mem::replace(&mut self.ended, true) {
             self.policy.end(self.now, &mut made);
         }

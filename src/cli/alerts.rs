@@ -1,0 +1,344 @@
+//! What alerts do: `alerts`, `silence`, `ack`, `why` and `why-not`. What changes something does so in the state, for which a
+//! run pauses.
+
+pub mod shown;
+
+use serde_json::Value;
+
+use crate::alert::policy::{Command, Matcher, Policy, Settings};
+use crate::base::limit::KEY_GROUPS;
+use crate::base::time::{TimeSpan, Timestamp, parse_rfc3339};
+use crate::config::Pipeline;
+use crate::engine::ops::notify::{name_of, state_row};
+use crate::engine::run::wall_clock;
+use crate::plan::alert::NOTIFIER;
+use crate::plan::{NodeKind, Operator};
+use crate::store::rows::Item;
+
+use super::exit;
+use super::load::print;
+use super::state::{Opened, open_to_write};
+use super::state_path::{Target, failed};
+
+/// Options of `alerts`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Show what happened, the newest last, instead of what fires.
+    #[arg(long)]
+    history: bool,
+    /// Only of this alert.
+    #[arg(long, value_name = "NAME")]
+    alert: Option<String>,
+    /// How much is shown of what happened.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// How answers are written.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Ndjson,
+}
+
+/// Options of `silence`.
+#[derive(clap::Args, Debug)]
+pub struct SilenceArgs {
+    #[command(subcommand)]
+    verb: SilenceVerb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum SilenceVerb {
+    /// Tell nobody of what fires and has these labels.
+    Add(Add),
+    /// Show the silences that hold.
+    List(List),
+    /// End a silence: what it kept back and still fires is told.
+    Expire(Expire),
+}
+
+#[derive(clap::Args, Debug)]
+struct Add {
+    #[command(flatten)]
+    target: Target,
+    /// What labels must be: `alertname=overheating`, `device_id=~"a.*"`, `severity!=critical`.
+    #[arg(value_name = "MATCHER", required = true, value_parser = Matcher::parse)]
+    matchers: Vec<Matcher>,
+    /// For how long.
+    #[arg(long = "for", value_name = "SPAN", default_value = "2h", value_parser = TimeSpan::parse)]
+    span: TimeSpan,
+    /// Until when, instead.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+    #[command(flatten)]
+    said: Said,
+}
+
+#[derive(clap::Args, Debug)]
+struct List {
+    #[command(flatten)]
+    target: Target,
+    /// How they are written.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(clap::Args, Debug)]
+struct Expire {
+    #[command(flatten)]
+    target: Target,
+    /// As `silence list` names it.
+    #[arg(value_name = "SILENCE")]
+    id: String,
+    #[command(flatten)]
+    said: Said,
+}
+
+/// Who says it and why.
+#[derive(clap::Args, Debug)]
+struct Said {
+    /// Who says so.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "somebody", hide_env_values = true)]
+    by: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    comment: String,
+}
+
+/// Options of `ack`.
+#[derive(clap::Args, Debug)]
+pub struct AckArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Tell it again after so long nevertheless.
+    #[arg(long = "for", value_name = "SPAN", value_parser = TimeSpan::parse)]
+    span: Option<TimeSpan>,
+    #[command(flatten)]
+    said: Said,
+}
+
+/// An alert and a key.
+#[derive(clap::Args, Debug)]
+struct Which {
+    #[command(flatten)]
+    target: Target,
+    /// The alert.
+    #[arg(value_name = "NAME")]
+    alert: String,
+    /// The key: a text, or JSON: `{"device_id": "a", "site": "x"}`. Left out: the alert has none, or to acknowledge all.
+    #[arg(value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// Options of `why`.
+#[derive(clap::Args, Debug)]
+pub struct WhyArgs {
+    #[command(subcommand)]
+    verb: WhyVerb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum WhyVerb {
+    /// What led to an alert: the rows, the condition, the steps before it, and who was told.
+    Alert(WhyAlert),
+}
+
+#[derive(clap::Args, Debug)]
+struct WhyAlert {
+    #[command(flatten)]
+    which: Which,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Options of `why-not`.
+#[derive(clap::Args, Debug)]
+pub struct WhyNotArgs {
+    #[command(flatten)]
+    which: Which,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    parse_rfc3339(text.as_bytes()).ok_or_else(|| "write a time as 2026-01-31T12:00:00Z".into())
+}
+
+impl Which {
+    /// The key as people write it.
+    fn key(&self) -> Value {
+        let text = self.key.as_deref().unwrap_or("{}");
+        serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+    }
+}
+
+/// What the authors of a pipeline's alerts say. That it has none is said.
+fn settings(pipeline: &Pipeline) -> Result<Settings, u8> {
+    let found = pipeline.plan.nodes.iter().find_map(|node| match &node.kind {
+        NodeKind::Step(Operator::Notify(notify)) => Some(notify.settings.clone()),
+        _ => None,
+    });
+    found.ok_or_else(|| failed(&format!("`{}` has no alert", pipeline.plan.file)))
+}
+
+/// The policy with what rows keep.
+fn policy(settings: Settings, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Policy, u8> {
+    let mut policy = Policy::new(settings, wall_clock());
+    policy.restore(rows.into_iter()).map_err(|why| failed(&why))?;
+    Ok(policy)
+}
+
+/// Takes up a row of the policy that is there.
+fn take(row: Item<'_>, rows: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
+    if let (Some(value), Some(name)) = (row.value, name_of(row.key)) {
+        rows.push((name, value.to_vec()));
+    }
+    Ok(())
+}
+
+/// The policy of a pipeline as its last checkpoint has it.
+fn read(target: &Target) -> Result<(Pipeline, Policy), u8> {
+    let (pipeline, reader) = target.read()?;
+    let settings = settings(&pipeline)?;
+    let mut rows = Vec::new();
+    reader.rows(NOTIFIER, 0..KEY_GROUPS, &mut |row| take(row, &mut rows)).map_err(|e| failed(&e.message))?;
+    Ok((pipeline, policy(settings, rows)?))
+}
+
+/// Does what a person asks for, in the state: the answer.
+fn change(target: &Target, verb: &str, command: Command) -> Result<Value, u8> {
+    let (pipeline, path) = target.load()?;
+    let settings = settings(&pipeline)?;
+    target.exists(&path)?;
+    let Opened { pause: _pause, mut file } = open_to_write(&path, target, verb)?;
+    let mut rows = Vec::new();
+    file.rows(NOTIFIER, 0..KEY_GROUPS, &mut |row| take(row, &mut rows)).map_err(|e| failed(&e.message))?;
+    let mut policy = policy(settings, rows)?;
+    let mut changed = Vec::new();
+    // What taking it up has changed is not of this.
+    policy.changes(&mut changed);
+    let answer = policy.command(command, wall_clock()).map_err(|why| failed(&why))?;
+    policy.changes(&mut changed);
+    let rows: Result<_, _> = changed.into_iter().map(|(key, value)| state_row(&key, value)).collect();
+    let rows = rows.map_err(|e| failed(&e.message))?;
+    file.put(NOTIFIER, &rows).map_err(|e| failed(&e.message))?;
+    Ok(answer)
+}
+
+fn lines(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+/// Shows what fires, or what happened.
+pub fn run(args: &Args) -> u8 {
+    let shown = || -> Result<u8, u8> {
+        let (_, policy) = read(&args.target)?;
+        let mut rows = if args.history { policy.history() } else { policy.active(wall_clock()) };
+        if let Some(alert) = &args.alert {
+            rows.retain(|row| shown::is_of(row, alert));
+        }
+        if args.history {
+            rows.drain(..rows.len().saturating_sub(args.limit));
+        }
+        Ok(print(&match (args.format, args.history) {
+            (Format::Ndjson, _) => lines(&rows),
+            (Format::Text, true) => shown::history(&rows),
+            (Format::Text, false) => shown::active(&rows),
+        }))
+    };
+    shown().unwrap_or_else(|code| code)
+}
+
+/// Adds, lists and ends silences.
+pub fn silence(args: &SilenceArgs) -> u8 {
+    let done = || -> Result<u8, u8> {
+        match &args.verb {
+            SilenceVerb::List(list) => {
+                let (_, policy) = read(&list.target)?;
+                let rows = policy.silences(wall_clock());
+                Ok(print(&if list.format == Format::Ndjson { lines(&rows) } else { shown::silences(&rows) }))
+            }
+            SilenceVerb::Add(add) => {
+                let until = add.until.unwrap_or_else(|| wall_clock().plus(add.span));
+                let (matchers, comment, by) = (add.matchers.clone(), add.said.comment.clone(), add.said.by.clone());
+                let answer = change(&add.target, "silence add", Command::Silence { matchers, until, comment, by })?;
+                let (id, matched) = (shown::text(&answer, "silence"), answer.get("matched").and_then(Value::as_u64));
+                let matched = crate::inspect::spelling::counted(matched.unwrap_or(0), "alert");
+                Ok(print(&format!("silence {id} holds until {until}; {matched} that fires is silenced\n")))
+            }
+            SilenceVerb::Expire(expire) => {
+                let (id, by) = (expire.id.clone(), expire.said.by.clone());
+                change(&expire.target, "silence expire", Command::Expire { id, by })?;
+                Ok(print(&format!("silence {} has ended\n", expire.id)))
+            }
+        }
+    };
+    done().unwrap_or_else(|code| code)
+}
+
+/// Notes that somebody knows of an alert.
+pub fn ack(args: &AckArgs) -> u8 {
+    let done = || -> Result<u8, u8> {
+        let until = args.span.map(|span| wall_clock().plus(span));
+        let key = args.which.key.as_ref().map(|_| args.which.key());
+        let (by, comment) = (args.said.by.clone(), args.said.comment.clone());
+        let alert = args.which.alert.clone();
+        let command = Command::Acknowledge { alert, key, matchers: Vec::new(), by, comment, until };
+        let answer = change(&args.which.target, "ack", command)?;
+        Ok(print(&format!("{}\n", shown::acknowledged(&answer, &args.said.by))))
+    };
+    done().unwrap_or_else(|code| code)
+}
+
+/// Says what led to an alert.
+pub fn why(args: &WhyArgs) -> u8 {
+    let WhyVerb::Alert(args) = &args.verb;
+    let said = || -> Result<u8, u8> {
+        let (pipeline, policy) = read(&args.which.target)?;
+        known(&pipeline, &args.which.alert)?;
+        let rows = policy.explain(&args.which.alert, &args.which.key());
+        if rows.is_empty() {
+            let key = args.which.key.as_deref().unwrap_or("no key");
+            return Err(failed(&format!("nothing is known of `{}` for `{key}`", args.which.alert)));
+        }
+        Ok(print(&match args.format {
+            Format::Ndjson => lines(&rows),
+            Format::Text => format!("{}{}", shown::steps(&pipeline.plan, &args.which.alert), shown::history(&rows)),
+        }))
+    };
+    said().unwrap_or_else(|code| code)
+}
+
+/// Says why nobody was told.
+pub fn why_not(args: &WhyNotArgs) -> u8 {
+    let said = || -> Result<u8, u8> {
+        let (pipeline, policy) = read(&args.which.target)?;
+        known(&pipeline, &args.which.alert)?;
+        let rows = policy.why_not(&args.which.alert, &args.which.key(), wall_clock());
+        Ok(print(&if args.format == Format::Ndjson { lines(&rows) } else { shown::reasons(&rows) }))
+    };
+    said().unwrap_or_else(|code| code)
+}
+
+/// Whether there is such an alert; that there is none is said.
+fn known(pipeline: &Pipeline, alert: &str) -> Result<(), u8> {
+    let alerts = pipeline.plan.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Step(Operator::Alert(_))));
+    let names: Vec<&str> = alerts.map(|node| node.name.as_str()).collect();
+    if names.contains(&alert) {
+        return Ok(());
+    }
+    let near = crate::base::suggest::nearest(alert, names.iter().copied());
+    let help = near.map_or_else(|| format!("the alerts are {}", names.join(", ")), |near| format!("is it `{near}`?"));
+    failed(&format!("there is no alert `{alert}`; {help}"));
+    Err(exit::USAGE)
+}
