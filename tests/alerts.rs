@@ -67,7 +67,7 @@ fn hot_and_cold(count: u64) -> (String, BTreeSet<(String, String, String)>) {
 
 #[test]
 fn each_change_is_told_under_one_id_however_often_everything_is_killed() {
-    let (rows, changes) = hot_and_cold(3_000);
+    let (rows, changes) = hot_and_cold(2_000);
     for (latency, seed) in [("immediate", 1u64), ("exact", 2)] {
         let mut to = Receiver::start();
         let mut chance = seed;
@@ -105,7 +105,7 @@ fn each_change_is_told_under_one_id_however_often_everything_is_killed() {
             child.wait().unwrap();
             kills += 1;
         }
-        assert!(kills > 3, "it was killed {kills} times");
+        assert!(kills > 2, "it was killed {kills} times");
         let (mut ids, mut by_id) = (BTreeMap::new(), BTreeMap::new());
         for request in to.came() {
             let id = request.header("idempotency-key").to_owned();

@@ -75,10 +75,8 @@ impl Policy {
             return;
         };
         let Some(party) = self.receivers.get(receiver) else { return };
-        let place = format!(
-            "{}\0{}\0{}\0{}\0{}\0{}\0{number}",
-            self.pipeline, self.began.0, party.name, group.key, born.0.0, born.1
-        );
+        // Nothing of the clock: what is told again after a crash, or in another run over the same events, is the same.
+        let place = format!("{}\0{}\0{}\0{}\0{}\0{number}", self.pipeline, party.name, group.key, born.0.0, born.1);
         let notification = row_id(1, place.as_bytes());
         let (labels, key) = (group.labels.clone(), group.key.clone());
         let head = Head {
@@ -139,7 +137,9 @@ impl Policy {
         let Some(party) = self.receivers.get(receiver) else { return };
         let number = self.summaries.entry(receiver).or_default();
         *number += 1;
-        let place = format!("{}\0{}\0{}\0{number}", self.pipeline, self.began.0, party.name);
+        let first = parts.first().and_then(|(id, _, _)| self.groups.get(id));
+        let first = first.map_or_else(String::new, |g| format!("{}\0{}\0{}", g.key, g.born.0.0, g.born.1));
+        let place = format!("{}\0{}\0{first}\0{number}", self.pipeline, party.name);
         let notification = row_id(2, place.as_bytes());
         let group_key = match alerts.as_slice() {
             [alert] => self.alerts.get(*alert).map_or_else(String::new, |alert| alert.name.to_string()),
