@@ -361,3 +361,42 @@ fn old_transitions_are_recorded_and_not_told() {
     let why = run(home.path(), &["why-not", "t.yaml", "hot", "d1"]);
     assert!(said(&why).contains("old"), "{}", said(&why));
 }
+
+#[test]
+fn receivers_of_another_file_are_shared() {
+    let notify = "      notify: [ops]\n";
+    let shared = "receivers:\n  ops: { file: { path: told.ndjson } }\n  others: { stdout: {} }\n";
+    let home = with_texts(&[
+        ("t.yaml", pipeline("", notify).as_str()),
+        ("in.ndjson", reading(1, 1, 35).as_str()),
+        ("shared.yaml", shared),
+        ("broken.yaml", "receivers: { ops: { file: {} } }\n"),
+    ]);
+    let output = run(home.path(), &["check", "t.yaml"]);
+    assert!(said(&output).contains("there is no receiver `ops`"), "{}", said(&output));
+    let output = run(home.path(), &["run", "--quiet", "--config", "shared.yaml", "t.yaml"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(read(home.path(), "told.ndjson").lines().count(), 1);
+    let output = run(home.path(), &["check", "--config", "broken.yaml", "t.yaml"]);
+    assert!(said(&output).contains("broken.yaml:1:"), "{}", said(&output));
+    let output = run(home.path(), &["check", "--config", "none.yaml", "t.yaml"]);
+    assert!(said(&output).contains("`none.yaml` cannot be read"), "{}", said(&output));
+}
+
+#[test]
+fn keys_that_are_well_are_forgotten_after_a_day() {
+    let row = |day: u32, device: u32, temperature: u32| {
+        format!("{{\"device\":\"d{device}\",\"ts\":\"2026-01-{day:02}T00:00:00Z\",\"temperature\":{temperature}}}\n")
+    };
+    let options = "      max_keys: 3\n      notify:\n        - file: { path: told.ndjson }\n";
+    // The one that is hot stays until it is not, however long that takes.
+    let rows = row(1, 0, 35) + &(1..10).map(|n| row(2 * n, n, 20)).collect::<String>() + &row(20, 0, 20);
+    let home = with_texts(&[("t.yaml", pipeline("", options).as_str()), ("in.ndjson", rows.as_str())]);
+    let output = run(home.path(), &["run", "t.yaml"]);
+    assert!(output.status.success() && !said(&output).contains("limit"), "{}", said(&output));
+    let told = read(home.path(), "told.ndjson");
+    let states: Vec<&str> = told.lines().map(|line| if line.contains("\"resolved\":1") { "resolved" } else { "firing" }).collect();
+    assert_eq!(states, ["firing", "resolved"], "{told}");
+    let letters = run(home.path(), &["dead-letters", "list", "t.yaml"]);
+    assert!(said(&letters).contains("no dead letters"), "{}", said(&letters));
+}

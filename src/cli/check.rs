@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
-use crate::config::{self, Registry};
 
-use super::load::say;
+use super::load::{loaded, say};
 use super::{exit, files};
 
 /// Options of `check`.
@@ -36,7 +35,7 @@ enum Format {
 }
 
 /// Checks the files. The exit code is [`exit::OK`] when every pipeline could run.
-pub fn run(args: &Args, registry: &Registry<'_>) -> u8 {
+pub fn run(args: &Args) -> u8 {
     let mut found = Diagnostics::default();
     let mut right = Vec::new();
     let files = match files::expand(&args.files) {
@@ -48,7 +47,7 @@ pub fn run(args: &Args, registry: &Registry<'_>) -> u8 {
     };
     for file in &files {
         let env = |name: &str| std::env::var(name).ok();
-        let mut loaded = config::load(file, registry, &env, Severity::Warning);
+        let mut loaded = loaded(file, &env, Severity::Warning);
         if loaded.found.list.is_empty() {
             right.push(file.display().to_string());
         }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
 use crate::base::system::reason;
 use crate::base::time::TimeSpan;
-use crate::config::{self, Pipeline, Registry};
+use crate::config::{self, Loaded, Pipeline, Registry};
 use crate::connector::{Link, OpenContext, Sink};
 use crate::connectors::{SINKS, SOURCES};
 use crate::data::csv;
@@ -60,9 +61,23 @@ pub fn show(found: &Diagnostics) {
 
 /// Loads a pipeline file with the environment's variables and shows what is wrong with it.
 pub fn load(file: &Path, missing_secret: Severity) -> Option<Pipeline> {
-    let loaded = config::load(file, &REGISTRY, &|name| std::env::var(name).ok(), missing_secret);
+    let loaded = loaded(file, &|name| std::env::var(name).ok(), missing_secret);
     show(&loaded.found);
     loaded.pipeline
+}
+
+/// Reads and checks a pipeline, with the receivers that pipelines share.
+pub fn loaded(file: &Path, env: &dyn Fn(&str) -> Option<String>, missing_secret: Severity) -> Loaded {
+    config::load_with(file, SHARED.get().map(PathBuf::as_path), &REGISTRY, env, missing_secret)
+}
+
+/// The file of `--config`, if it is given.
+static SHARED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Pipelines are read with the receivers of this file from now on.
+pub fn share(file: PathBuf) {
+    // A command line says it once.
+    let _ = SHARED.set(file);
 }
 
 /// Opens the sources of a pipeline, in the order written; `stood` is where they stood if a run goes on, and their journal is

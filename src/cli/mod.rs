@@ -39,6 +39,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[derive(Parser, Debug)]
 #[command(name = "millstream", version, about, arg_required_else_help = true, after_help = exit_codes())]
 struct Cli {
+    /// A file with `receivers:` that the alerts of pipelines may name.
+    #[arg(long, global = true, value_name = "FILE", env = "MILLSTREAM_CONFIG", hide_env_values = true)]
+    config: Option<std::path::PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -136,6 +139,10 @@ fn log() {
 pub fn main() -> ExitCode {
     log();
     let cli = Cli::parse();
+    // A variable that is set to nothing names no file.
+    if let Some(config) = cli.config.filter(|file| !file.as_os_str().is_empty()) {
+        load::share(config);
+    }
     let code = match cli.verb {
         Verb::New(args) => new::run(&args),
         Verb::Run(args) => run::run(&args),
@@ -149,7 +156,7 @@ pub fn main() -> ExitCode {
         Verb::Notify(args) => notify::run(&args),
         Verb::DeadLetters(args) => dead_letters::run(&args),
         Verb::Plan(args) => plan::run(&args),
-        Verb::Check(args) => check::run(&args, &load::REGISTRY),
+        Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Graph(args) => graph::run(&args),

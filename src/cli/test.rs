@@ -14,7 +14,7 @@ use crate::data::value::Value;
 use crate::engine::rehearse::{Given, Rehearsed, missing_fields, rehearse};
 use crate::plan::{Input, NodeKind};
 
-use super::load::{REGISTRY, print, say, show};
+use super::load::{loaded, print, say, show};
 use super::{exit, files};
 use report::{Case, Suite};
 
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> u8 {
 /// Runs the tests of one file and tells people of each.
 fn run_file(file: &Path, filter: Option<&str>) -> Suite {
     let mut suite = Suite { file: file.to_owned(), pipeline: None, broken: None, cases: Vec::new() };
-    let loaded = config::load(file, &REGISTRY, &|name| std::env::var(name).ok(), Severity::Warning);
+    let loaded = loaded(file, &|name| std::env::var(name).ok(), Severity::Warning);
     show(&loaded.found);
     let Some(pipeline) = loaded.pipeline else {
         suite.broken = Some(render::render(&loaded.found, Style::Human { colour: false }));

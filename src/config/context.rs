@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::base::diag::{Diagnostic, Diagnostics, Severity, Span};
 use crate::base::suggest::nearest;
+use crate::base::tree::Node;
 use crate::data::layout::{FieldId, FieldPath, Layout};
 use crate::data::value::Value;
 
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub named: Vec<(FieldId, Span)>,
     /// Alerts that were read, whose receivers are not known yet.
     pub alerts: Vec<super::alert::Waiting>,
+    /// The file of receivers that pipelines share.
+    pub shared: Option<Node>,
     /// The pipeline's constants.
     pub vars: Vec<(String, Value)>,
 }

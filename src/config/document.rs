@@ -79,7 +79,8 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
     keys.close(&KEYS, &LATER, context);
     let name = pipeline_name(name, &tree.span.file.name, context);
     let alerts = std::mem::take(&mut context.alerts);
-    alert::expand(name.as_deref().unwrap_or_default(), &receivers, alerts, &mut drafts, context);
+    let shared = shared(context);
+    alert::expand(name.as_deref().unwrap_or_default(), (&receivers, &shared), alerts, &mut drafts, context);
     let nodes = graph::connect(drafts, context);
     let tests = tests.map_or_else(Vec::new, |tests| cases::read(tests, nodes.as_deref(), context));
     let plan = Plan {
@@ -106,6 +107,16 @@ fn receivers(section: Option<&Entry>, context: &mut Context<'_>) -> Vec<Entry> {
         check_name(&entry.key, &entry.key_span, "receiver", context);
     }
     entries.clone()
+}
+
+/// The receivers of the file that pipelines share.
+fn shared(context: &mut Context<'_>) -> Vec<Entry> {
+    let Some(tree) = context.shared.take() else { return Vec::new() };
+    let start = Span { file: tree.span.file.clone(), range: tree.span.range.start..tree.span.range.start };
+    let Some(mut keys) = Keys::open(&tree, "", &start, context) else { return Vec::new() };
+    let shared = receivers(keys.entry("receivers"), context);
+    keys.close(&["receivers"], &[], context);
+    shared
 }
 
 /// `vars`: constants of any kind under names that are identifiers.

@@ -179,6 +179,7 @@ pub fn connect(drafts: Vec<Draft>, context: &mut Context<'_>) -> Option<Vec<Node
         checks::errors_in_windows(&graph, context);
         checks::errors_of_senders(&graph, context);
         checks::windows_that_never_meet(&graph, context);
+        checks::alerts_over_windows(&graph, context);
         types::check(&graph, context);
     }
     let nodes = graph.drafts.into_iter().zip(graph.inputs).map(|(draft, inputs)| {

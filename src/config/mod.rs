@@ -69,14 +69,35 @@ pub fn load(
     env: &dyn Fn(&str) -> Option<String>,
     missing_secret: Severity,
 ) -> Loaded {
+    load_with(file, None, registry, env, missing_secret)
+}
+
+/// The same with receivers of another file, which pipelines share.
+pub fn load_with(
+    file: &Path,
+    shared: Option<&Path>,
+    registry: &Registry<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+    missing_secret: Severity,
+) -> Loaded {
     let name = file.display().to_string();
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    match text_of(file, &name) {
-        Ok(text) => parse(&text, &name, &directory, registry, env, missing_secret),
-        Err(diagnostic) => Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] } },
+    let read = |file: &Path, name: &str| {
+        text_of(file, name).map_err(|diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] } })
+    };
+    let shared = match shared.map(|file| (file, file.display().to_string())) {
+        None => None,
+        Some((file, name)) => match read(file, &name) {
+            Ok(text) => Some(SourceFile { name, text }),
+            Err(unreadable) => return unreadable,
+        },
+    };
+    match read(file, &name) {
+        Ok(text) => parse_with((&text, shared), &name, &directory, registry, env, missing_secret),
+        Err(unreadable) => unreadable,
     }
 }
 
@@ -89,9 +110,21 @@ pub fn parse(
     env: &dyn Fn(&str) -> Option<String>,
     missing_secret: Severity,
 ) -> Loaded {
+    parse_with((text, None), name, directory, registry, env, missing_secret)
+}
+
+fn parse_with(
+    (text, shared): (&str, Option<SourceFile>),
+    name: &str,
+    directory: &Path,
+    registry: &Registry<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+    missing_secret: Severity,
+) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file = Arc::new(SourceFile { name: name.to_owned(), text: text.to_owned() });
     let mut found = Diagnostics::default();
+    let shared = shared.and_then(|file| yaml::read(&Arc::new(file), &mut found));
     let pipeline = yaml::read(&file, &mut found).and_then(|tree| {
         let mut context = context::Context {
             registry,
@@ -102,6 +135,7 @@ pub fn parse(
             layout: Default::default(),
             named: Vec::new(),
             alerts: Vec::new(),
+            shared,
             vars: Vec::new(),
         };
         document::resolve(&tree, &mut context)

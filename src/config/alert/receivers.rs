@@ -69,8 +69,8 @@ pub struct Waiting {
 
 /// Receivers on their way to sinks of the pipeline.
 struct Known<'a> {
-    /// Those that have a name of their own, as they are written.
-    written: &'a [Entry],
+    /// Those that have a name of their own, as they are written; the pipeline's come before those that pipelines share.
+    written: Vec<&'a Entry>,
     /// Their names in the order of the ports.
     names: Vec<String>,
     drafts: Vec<Draft>,
@@ -78,17 +78,18 @@ struct Known<'a> {
 }
 
 /// Makes sinks of all receivers and the entry that tells them, and adds them to the drafts. `written` is the section
-/// `receivers`.
+/// `receivers`, and that of the file which pipelines share.
 pub fn expand(
     pipeline: &str,
-    written: &[Entry],
+    (own, shared): (&[Entry], &[Entry]),
     alerts: Vec<Waiting>,
     drafts: &mut Vec<Draft>,
     context: &mut Context<'_>,
 ) {
     let taken = drafts.iter().map(|draft| draft.name.clone()).collect();
+    let written = own.iter().chain(shared).collect();
     let mut known = Known { written, names: Vec::new(), drafts: Vec::new(), taken };
-    for entry in written {
+    for entry in own {
         if let Some(draft) = drafts.iter().find(|draft| draft.name == entry.key) {
             let message = format!("the name `{}` is taken by a {}", entry.key, draft.family.noun());
             context.error("duplicate-name", message, &entry.key_span).help("give the receiver another name");
@@ -106,11 +107,16 @@ pub fn expand(
             _ => whole = false,
         }
     }
-    for entry in written.iter().filter(|entry| !known.names.contains(&entry.key)) {
+    for entry in own.iter().filter(|entry| !known.names.contains(&entry.key)) {
         let message = format!("no alert notifies the receiver `{}`", entry.key);
         context.warning("unused-receiver", message, &entry.key_span).help("name it under `notify`, or take it out");
     }
     let Some(first) = alerts.first() else { return };
+    if let Some(draft) = drafts.iter().find(|draft| draft.name == NOTIFIER) {
+        let message = format!("`{NOTIFIER}` is what tells the receivers of a pipeline's alerts");
+        context.error("duplicate-name", message, &draft.span).help("give this entry another name");
+        return;
+    }
     settings.receivers = known.names.iter().map(|name| Receiver { name: name.clone(), rate: None }).collect();
     let from = alerts.iter().map(|alert| Reference::new(Text { text: alert.name.clone(), span: alert.span.clone() }));
     drafts.push(Draft {
@@ -169,7 +175,7 @@ impl Known<'_> {
         if let Some(at) = self.names.iter().position(|known| *known == name.text) {
             return Some(at);
         }
-        let Some(entry) = self.written.iter().find(|entry| entry.key == name.text) else {
+        let Some(entry) = self.written.iter().copied().find(|entry| entry.key == name.text) else {
             let names: Vec<&str> = self.written.iter().map(|entry| entry.key.as_str()).collect();
             let what = Unknown { code: "unknown-receiver", noun: "receiver", place: "", listing: "the receivers are" };
             if names.is_empty() || nearest(&name.text, names.iter().copied()).is_none() && names.is_empty() {

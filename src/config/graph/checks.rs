@@ -1,5 +1,6 @@
 //! What a graph must not be: a circle, an entry that nobody reads, a count of rows that come twice.
 
+use crate::alert::machine::Hold;
 use crate::config::context::Context;
 use crate::plan::{NodeKind, Operator, Port};
 
@@ -138,6 +139,24 @@ pub fn windows_that_never_meet(graph: &Graph, context: &mut Context<'_>) {
             );
             let help = "with `within: window` rows match whose windows begin and end together; give both steps the same window";
             context.warning("windows-never-meet", message, &draft.span).help(help);
+        }
+    }
+}
+
+/// Reports alerts that count windows and read none.
+pub fn alerts_over_windows(graph: &Graph, context: &mut Context<'_>) {
+    for (at, draft) in graph.drafts.iter().enumerate() {
+        let Some(NodeKind::Step(Operator::Alert(alert))) = &draft.kind else { continue };
+        let levels = alert.rules.levels.iter();
+        let mut holds = levels.flat_map(|level| [level.hold, level.clear_hold]);
+        let Some(hold) = holds.find(|hold| matches!(hold, Hold::Windows { .. })) else { continue };
+        let window = |draft: &Draft, port: &Port| {
+            *port == Port::Main && matches!(&draft.kind, Some(NodeKind::Step(Operator::Window(_))))
+        };
+        if upstream(at, graph, &window).is_none() {
+            let message = format!("`{}` counts windows (`{hold}`), and what it reads comes from none", draft.name);
+            let help = "put a `window` step before it, or count rows: `3 events`, or time: `2m`";
+            context.error("no-windows", message, &draft.span).help(help);
         }
     }
 }

@@ -87,7 +87,13 @@ struct OfKey {
     waiting: VecDeque<Kept>,
     /// The row that was judged last, where it may be asked for.
     last: Option<Box<str>>,
+    /// When it is looked at whether it can be forgotten: a while after the last row of which that was noted.
+    #[serde(skip)]
+    looked_at: i64,
 }
+
+/// How long after its last row a key is forgotten of which nothing is known but that all is well, in microseconds.
+const FORGOTTEN_AFTER: i64 = 86_400_000_000;
 
 /// The operator.
 pub struct AlertStep {
@@ -133,12 +139,16 @@ impl AlertStep {
             return;
         }
         // What time brought about before this row is about the row before.
+        let noted = entry.data.looked_at > kept.time;
         let asked = !entry.data.machine.is_idle(&self.spec.rules, Timestamp(self.watermark));
         let about = About { text: &kept.text, window: bounds };
         let last = std::mem::replace(&mut entry.data.last, asked.then(|| kept.text.clone()));
         let before = About { text: last.as_deref().unwrap_or_default(), window: None };
         self.hand_on(id, [&before, &about], rank, out);
         self.expect(id);
+        if !noted {
+            self.look(id, kept.time);
+        }
     }
 
     /// Notes when time alone will do something to a key.
@@ -166,7 +176,7 @@ impl AlertStep {
         if to <= self.watermark {
             return;
         }
-        self.watermark = to;
+        let passed = std::mem::replace(&mut self.watermark, to);
         let turn = input.turn_after(ordinal);
         let mut due: Vec<u32> = Vec::new();
         while let Some(Reverse((at, _))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= to) {
@@ -180,13 +190,13 @@ impl AlertStep {
             due.sort_by(|a, b| self.keys.order(*a, *b));
             for id in &due {
                 let rank = Rank { ordinal, turn, at, end: at, key: u32::MAX };
-                self.reach(*id, at, to == END, rank, out);
+                self.reach(*id, at, (to == END, passed), rank, out);
             }
         }
     }
 
     /// An instant has come for a key.
-    fn reach(&mut self, id: u32, at: i64, ended: bool, rank: Rank, out: &mut TickOutput) {
+    fn reach(&mut self, id: u32, at: i64, (ended, passed): (bool, i64), rank: Rank, out: &mut TickOutput) {
         loop {
             let front = self.keys.get(id).and_then(|entry| entry.data.waiting.front());
             if front.is_none_or(|kept| kept.time > at) {
@@ -198,9 +208,12 @@ impl AlertStep {
             out.absorbed += 1;
             self.judge(id, kept, rank, out);
         }
-        let due = self.keys.get(id).and_then(|entry| entry.data.machine.due(&self.spec.rules));
         // The end of the input is no time that passes.
-        if due.is_none_or(|due| due.0 > at) || ended {
+        if ended || self.forgets(id, at, passed) {
+            return;
+        }
+        let due = self.keys.get(id).and_then(|entry| entry.data.machine.due(&self.spec.rules));
+        if due.is_none_or(|due| due.0 > at) {
             return;
         }
         let Some(entry) = self.keys.change(id, &Plain) else { return };
@@ -209,6 +222,33 @@ impl AlertStep {
         let about = About { text: &last, window: None };
         self.hand_on(id, [&about, &about], rank, out);
         self.expect(id);
+    }
+
+    /// Forgets a key if this is the instant at which its last row is old enough, and if nothing is known of it but that all
+    /// is well: whether it was. If something is, it stays until it has had another row. So when a key is forgotten does not
+    /// depend on when a run was interrupted; `passed` is how far the watermark was before.
+    fn forgets(&mut self, id: u32, at: i64, passed: i64) -> bool {
+        let Some(entry) = self.keys.get(id).filter(|entry| entry.data.looked_at == at) else { return false };
+        let OfKey { machine, waiting, .. } = &entry.data;
+        let last = machine.last().map_or(i64::MIN, |last| last.0);
+        if last.saturating_add(FORGOTTEN_AFTER) > at {
+            self.look(id, last);
+            return false;
+        }
+        let forgotten = at > passed && waiting.is_empty() && machine.is_idle(&self.spec.rules, Timestamp(at));
+        if forgotten {
+            self.keys.remove(id, &Plain);
+        }
+        forgotten
+    }
+
+    /// Notes when to look whether a key can be forgotten whose last row was at this time.
+    fn look(&mut self, id: u32, last: i64) {
+        let at = last.saturating_add(FORGOTTEN_AFTER);
+        if let Some(entry) = self.keys.change(id, &Plain) {
+            entry.data.looked_at = at;
+            self.timers.push(Reverse((at, id)));
+        }
     }
 
     /// What the conditions say of the rows, a list a row; `None` of a row that one of them failed on.
@@ -357,12 +397,15 @@ impl State for AlertStep {
     }
 
     fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        for (hash, key, of_key) in rows_of::<OfKey>(rows)? {
+        for (hash, key, mut of_key) in rows_of::<OfKey>(rows)? {
+            let looked_at = of_key.machine.last().map(|last| last.0.saturating_add(FORGOTTEN_AFTER));
+            of_key.looked_at = looked_at.unwrap_or_default();
             self.held += of_key.waiting.len() as u64;
             let times: Vec<i64> = of_key.waiting.iter().map(|kept| kept.time).collect();
             let id = self.keys.put_back(hash, key, of_key);
             self.timers.extend(times.into_iter().map(|at| Reverse((at, id))));
             AlertStep::expect(self, id);
+            self.timers.extend(looked_at.map(|at| Reverse((at, id))));
         }
         Ok(())
     }
