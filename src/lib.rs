@@ -76,6 +76,10 @@
 //! | whom people are told by | `connectors::{webhook, slack, teams, pagerduty, email, alertmanager}`, a file each; what they tell is found in a row by `connectors::notification`, sent by `connectors::http_post` or `connectors::smtp`; texts: `connectors::told`, over `connector::row_template` |
 //! | what a row that is sent is told apart by | `engine::actions::encode`, `connectors::sent` |
 //! | what becomes of rows that are refused | `engine::refused` |
+//! | when an alert fires and resolves | `alert::machine`; the rows it is fed with, and the order: `engine::ops::alert` |
+//! | who is told of alerts, when and how often | `alert::policy`; what time it is for it: `engine::ops::notify`, `engine::silence` |
+//! | what an author writes for an alert; how receivers become sinks | `config::alert` (its `receivers`) |
+//! | silences, acknowledgements, why and why not | `cli::alerts`; in the policy: its `why`, `silence` and `history` |
 //! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |
 //! | whether a connector is connected | `connector::link`; `cli::links` shows it |
 //! | requests that are sent again | `connectors::answered` |
