@@ -57,7 +57,6 @@
 //! | how live inputs meet again as they met | `engine::turns`, `engine::arrivals`, `engine::turn_log` |
 //! | threads, back-pressure, the end of a run | `engine::run` |
 //! | how much leaves at once; slices of ticks | `engine::ops::window` (its `closing` modules), `engine::gather` |
-//! | when an alert fires and resolves | `alert::machine` |
 //! | how a step's keys are found and ordered | `engine::ops::window::keys`, `engine::ops::window::ordered` |
 //! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch`, `engine::epochs` |
 //! | how keys are encoded while they go on changing | `engine::ops::window::keys`, `engine::ops::window::frozen` |
@@ -94,7 +93,6 @@
 //! | how files are packed, named and rotated | `connectors::output_files`, `connectors::pack` |
 //! | what a crash leaves of an output file | `connectors::output_file` (written as rows come), `connectors::appended_file` (at checkpoints), `connectors::undo_log` |
 //! | what the reference says | where the thing is declared; `cli::reference` gathers it, `plan::about` and `expr::effects` have what no declaration says |
-//! | who is told of an alert, when, and why not | `alert::policy` |
 //! | drawings | `plan::graph`, `plan::svg` |
 //! | templates of `new` | `cli/new`, a file each |
 //!
@@ -105,7 +103,7 @@
 //! *share*: the part of a step's keys that one worker has; *flow*: stateless steps between two exchanges; *place*: where
 //! something stands in a file or a row's text; *delivery*: rows that are sent together; *outbox*: rows that are not taken yet;
 //! *link*: a connector's connection; *turn*: something that decided how live inputs met; *hold*: how long a condition must
-//! hold; *run*: how far it has come.
+//! hold; *run*: how far it has come; *transition*: a change of an alert; *notification*: what a receiver is told of some.
 
 pub mod alert;
 pub mod base;
