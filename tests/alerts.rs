@@ -395,7 +395,8 @@ fn keys_that_are_well_are_forgotten_after_a_day() {
     let output = run(home.path(), &["run", "t.yaml"]);
     assert!(output.status.success() && !said(&output).contains("limit"), "{}", said(&output));
     let told = read(home.path(), "told.ndjson");
-    let states: Vec<&str> = told.lines().map(|line| if line.contains("\"resolved\":1") { "resolved" } else { "firing" }).collect();
+    let states: Vec<&str> =
+        told.lines().map(|line| if line.contains("\"resolved\":1") { "resolved" } else { "firing" }).collect();
     assert_eq!(states, ["firing", "resolved"], "{told}");
     let letters = run(home.path(), &["dead-letters", "list", "t.yaml"]);
     assert!(said(&letters).contains("no dead letters"), "{}", said(&letters));

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::base::render::{self, Style};
+use crate::config::Pipeline;
 use crate::config::cases::{Expectation, Item, Rows, TestCase, What};
-use crate::config::{self, Pipeline};
 use crate::data::json;
 use crate::data::value::Value;
 use crate::engine::rehearse::{Given, Rehearsed, missing_fields, rehearse};

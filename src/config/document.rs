@@ -79,7 +79,7 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
     keys.close(&KEYS, &LATER, context);
     let name = pipeline_name(name, &tree.span.file.name, context);
     let alerts = std::mem::take(&mut context.alerts);
-    let shared = shared(context);
+    let shared = shared_receivers(context);
     alert::expand(name.as_deref().unwrap_or_default(), (&receivers, &shared), alerts, &mut drafts, context);
     let nodes = graph::connect(drafts, context);
     let tests = tests.map_or_else(Vec::new, |tests| cases::read(tests, nodes.as_deref(), context));
@@ -110,7 +110,7 @@ fn receivers(section: Option<&Entry>, context: &mut Context<'_>) -> Vec<Entry> {
 }
 
 /// The receivers of the file that pipelines share.
-fn shared(context: &mut Context<'_>) -> Vec<Entry> {
+fn shared_receivers(context: &mut Context<'_>) -> Vec<Entry> {
     let Some(tree) = context.shared.take() else { return Vec::new() };
     let start = Span { file: tree.span.file.clone(), range: tree.span.range.start..tree.span.range.start };
     let Some(mut keys) = Keys::open(&tree, "", &start, context) else { return Vec::new() };

@@ -86,7 +86,8 @@ pub fn load_with(
         _ => PathBuf::from("."),
     };
     let read = |file: &Path, name: &str| {
-        text_of(file, name).map_err(|diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] } })
+        text_of(file, name)
+            .map_err(|diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] } })
     };
     let shared = match shared.map(|file| (file, file.display().to_string())) {
         None => None,

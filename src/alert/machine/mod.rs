@@ -278,6 +278,11 @@ impl Machine {
         self.core.is_idle() && rules.no_data_after.is_none() && calm()
     }
 
+    /// The time of the newest row that was judged.
+    pub fn last(&self) -> Option<Timestamp> {
+        self.core.last().map(|last| last.time)
+    }
+
     /// Where it stands.
     pub fn standing(&self, rules: &Rules) -> Standing {
         let view = self.shown(self.core.view(rules));

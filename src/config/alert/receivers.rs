@@ -152,7 +152,15 @@ impl Known<'_> {
         };
         let beside = |key: &str| entries.iter().find(|entry| entry.key == key);
         let name = match (name, beside("receiver")) {
-            (None, Some(named)) => Some(Text::read(&named.value, &named.key_span, context)?),
+            (None, Some(named)) => {
+                let keys = ["receiver", BESIDE[0], BESIDE[1]];
+                let what =
+                    Unknown { code: "unknown-key", noun: "key", place: " of a receiver", listing: "the keys here are" };
+                for entry in entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+                    context.unknown(&what, &entry.key, &entry.key_span, &keys, &[]);
+                }
+                Some(Text::read(&named.value, &named.key_span, context)?)
+            }
             (name, _) => name,
         };
         let severities = match beside("severities") {
