@@ -1,7 +1,7 @@
 //! What interrupts a run: signals, which stop it, and requests of other verbs for its state, for which it pauses.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -29,6 +29,8 @@ struct Shared {
     handle: Mutex<Option<Handle>>,
     /// A signal came.
     signalled: AtomicBool,
+    /// Requests that wait for the state. One may come when there is no run to stop.
+    asked: AtomicUsize,
     /// The connections of its sources and sinks.
     links: Mutex<Links>,
 }
@@ -70,6 +72,7 @@ impl Interrupts {
                     request.answer(&links::line(&shared.links.lock().unwrap_or_else(|e| e.into_inner())));
                     continue;
                 }
+                shared.asked.fetch_add(1, Ordering::AcqRel);
                 if asks.send(request).is_err() {
                     return;
                 }
@@ -87,7 +90,7 @@ impl Interrupts {
     /// There is a run; it is stopped at once if something interrupted before.
     pub fn begin(&self, handle: Handle) {
         *self.shared.handle() = Some(handle);
-        if self.signalled() {
+        if self.signalled() || self.shared.asked.load(Ordering::Acquire) > 0 {
             self.shared.stop();
         }
     }
@@ -104,7 +107,9 @@ impl Interrupts {
 
     /// A request that waits for the state.
     pub fn request(&self) -> Option<Request> {
-        self.requests.try_recv().ok()
+        let request = self.requests.try_recv().ok()?;
+        self.shared.asked.fetch_sub(1, Ordering::AcqRel);
+        Some(request)
     }
 }
 

@@ -242,8 +242,8 @@ impl schemars::JsonSchema for Labels {
 
 /// An alert and what is left to be made of its options.
 pub struct Made {
-    /// The state machines.
-    pub alert: Alert,
+    /// The state machines; `None` after a mistake in what they are made of.
+    pub alert: Option<Alert>,
     /// The rest.
     pub options: AlertOptions,
 }
@@ -287,9 +287,14 @@ fn reserved(by: &[KeyPart], key: &Span, context: &mut Context<'_>) {
 /// Reads an `alert`.
 pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Made> {
     let options = AlertOptions::read(node, key, context)?;
+    let alert = machines(&options, key, context);
+    Some(Made { alert, options })
+}
+
+fn machines(options: &AlertOptions, key: &Span, context: &mut Context<'_>) -> Option<Alert> {
     let by = key_parts(options.by.clone(), true, context);
-    let levels = levels(&options, key, context);
-    let says = says(&options, context);
+    let levels = levels(options, key, context);
+    let says = says(options, context);
     let no_data_after = match &options.no_data_after {
         Some(after) => after.positive("`no_data_after`", context).map(Some),
         None => Some(None),
@@ -315,8 +320,7 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Made> 
     let max_keys =
         options.max_keys.as_ref().map_or(ALERT_KEYS, |count| usize::try_from(count.number).unwrap_or(usize::MAX));
     let by_arrival = matches!(options.order, Some(OrderWord::Arrival));
-    let alert = Alert { by, levels: conditions, rules, by_arrival, max_keys, says: says?, window: window? };
-    Some(Made { alert, options })
+    Some(Alert { by, levels: conditions, rules, by_arrival, max_keys, says: says?, window: window? })
 }
 
 fn window_fields(key: &Span, context: &mut Context<'_>) -> Option<WindowFields> {

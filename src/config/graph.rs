@@ -5,7 +5,7 @@ use crate::base::diag::Span;
 use crate::base::limit;
 use crate::base::tree::{Data, Entry};
 use crate::data::layout::FieldId;
-use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Operator, Port};
+use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Port};
 
 use super::context::{Context, Unknown, listed};
 use super::read::{OneOrMany, Read, Text};
@@ -309,8 +309,9 @@ impl Graph {
             return None;
         };
         let draft = self.drafts.get(at)?;
-        let alert = matches!(draft.kind, Some(NodeKind::Step(Operator::Alert(_))));
-        if draft.family == Family::Sink && reference.port.is_none() && !alert {
+        // Of an alert transitions are read; after a mistake it is not known what it is.
+        let passes_on = !matches!(draft.kind, Some(NodeKind::Sink(_)));
+        if draft.family == Family::Sink && reference.port.is_none() && !passes_on {
             let name = &draft.name;
             let message = format!("`{name}` is a sink, which passes nothing on");
             let help = format!("read what the sink reads, or `{name}.errors`, the rows that it cannot write");

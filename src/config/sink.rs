@@ -40,10 +40,10 @@ pub fn read_as(entry: &Entry, latency: Option<&str>, context: &mut Context<'_>) 
     if kind.key == "alert" {
         keys.close(&["from", "description", "on_error", "alert"], &[], context);
         let made = alert::read(&kind.value, &kind.key_span, context);
-        draft.kind = made.map(|alert::Made { alert, options }| {
+        draft.kind = made.and_then(|alert::Made { alert, options }| {
             let waiting = Waiting { name: entry.key.clone(), span: entry.key_span.clone(), options };
             context.alerts.push(waiting);
-            NodeKind::Step(Operator::Alert(Box::new(alert)))
+            Some(NodeKind::Step(Operator::Alert(Box::new(alert?))))
         });
         return draft;
     }

@@ -106,6 +106,8 @@ fn not_taken(signature: &str) -> Fault {
         (Some(function), _) => {
             Fault::Other(format!("`{name}` cannot be called with {given}: it is called as `{}`", function.call))
         }
+        // A name that nobody wrote.
+        (None, _) if name.starts_with("anon$") => Fault::Other(format!("this closure cannot be called with {given}")),
         (None, _) => Fault::Other(format!("there is no function `{name}` that takes {given}")),
     }
 }
