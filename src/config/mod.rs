@@ -85,20 +85,17 @@ pub fn load_with(
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    let read = |file: &Path, name: &str| {
-        text_of(file, name)
-            .map_err(|diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] } })
-    };
+    let unreadable = |diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] } };
     let shared = match shared.map(|file| (file, file.display().to_string())) {
         None => None,
-        Some((file, name)) => match read(file, &name) {
+        Some((file, name)) => match text_of(file, &name) {
             Ok(text) => Some(SourceFile { name, text }),
-            Err(unreadable) => return unreadable,
+            Err(diagnostic) => return unreadable(diagnostic),
         },
     };
-    match read(file, &name) {
+    match text_of(file, &name) {
         Ok(text) => parse_with((&text, shared), &name, &directory, registry, env, missing_secret),
-        Err(unreadable) => unreadable,
+        Err(diagnostic) => unreadable(diagnostic),
     }
 }
 

@@ -73,8 +73,13 @@ fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, 
     if last {
         shared.done(input.sequence);
     }
-    // At a barrier there was a slice already.
-    let result = if last && input.barrier { Ok(()) } else { slice(shared, &mut stage) };
+    let result = if last && input.barrier {
+        // There was a slice already, perhaps the last of what the checkpoint before this one waits for, which sinks wait for.
+        shared.handed_in();
+        Ok(())
+    } else {
+        slice(shared, &mut stage)
+    };
     if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
         slot.stage = Some(stage);
         slot.free = free;
