@@ -401,3 +401,26 @@ fn keys_that_are_well_are_forgotten_after_a_day() {
     let letters = run(home.path(), &["dead-letters", "list", "t.yaml"]);
     assert!(said(&letters).contains("no dead letters"), "{}", said(&letters));
 }
+
+#[test]
+fn silences_survive_a_run_that_is_killed_while_it_makes_its_output_final() {
+    let notify = "      notify:\n        - file: { path: told.ndjson }\n";
+    let home = with_texts(&[("t.yaml", pipeline("", notify).as_str()), ("in.ndjson", reading(1, 1, 35).as_str())]);
+    let does = |arguments: &[&str]| {
+        let output = run(home.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        text(&output.stdout)
+    };
+    does(&["run", "--quiet", "t.yaml"]);
+    assert!(does(&["silence", "add", "t.yaml", "device=d8"]).starts_with("silence s1 "));
+    let killed = command(home.path(), &["run", "--quiet", "t.yaml"])
+        .env("MILLSTREAM_FAULT", "checkpoint.finishing")
+        .output()
+        .unwrap();
+    assert!(!killed.status.success() && said(&killed).contains("dies at"), "{}", said(&killed));
+    does(&["run", "--quiet", "t.yaml"]);
+    assert!(does(&["silence", "add", "t.yaml", "device=d9"]).starts_with("silence s2 "));
+    let listed = does(&["silence", "list", "t.yaml"]);
+    assert!(listed.contains("device=d8") && listed.contains("device=d9"), "{listed}");
+    assert!(does(&["alerts", "t.yaml"]).contains("firing"), "what fires is still known");
+}

@@ -45,6 +45,8 @@ pub struct NotifyStep {
     told: Option<Timestamp>,
     /// Whether the input has ended.
     ended: bool,
+    /// Whether it knows anything: of a run that only makes its output final, it was given nothing.
+    knows: bool,
     /// Changed rows that are not handed out.
     frozen: Option<Vec<Changed>>,
 }
@@ -89,6 +91,7 @@ impl NotifyStep {
             now: Timestamp::MIN,
             told: None,
             ended: false,
+            knows: false,
             frozen: None,
             spec: spec.clone(),
         }
@@ -211,6 +214,7 @@ impl Operator for NotifyStep {
                     if self.spec.virtual_time {
                         self.pass(told.at, &mut made);
                     }
+                    self.knows = true;
                     self.policy.take(told, self.now, &mut made);
                     leaving.add(rank, &mut made, out);
                     out.absorbed += 1;
@@ -259,7 +263,10 @@ impl Operator for NotifyStep {
 impl State for NotifyStep {
     fn freeze(&mut self) {
         let mut changed = Vec::new();
-        self.policy.changes(&mut changed);
+        // Otherwise what was kept would be written over by one who knows nothing of it.
+        if self.knows {
+            self.policy.changes(&mut changed);
+        }
         self.frozen = Some(changed);
     }
 
@@ -279,6 +286,7 @@ impl State for NotifyStep {
     fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
         let rows = rows.downcast::<Vec<KeptRow>>();
         let rows = rows.map_err(|_| StateError::unreadable("it is of another kind of step"))?;
+        self.knows = true;
         self.kept.extend(*rows);
         let mut policy = Policy::new(self.spec.settings.clone(), Timestamp::MIN);
         policy.restore(self.kept.iter().cloned()).map_err(StateError::unreadable)
