@@ -194,6 +194,11 @@ fn rows_that_wait_on_the_disk_hold_nobody_back() {
         let mut child = start(home.path());
         until("all rows at the other sink", || read(home.path(), "seen.ndjson").lines().count() == 30_000);
         until("their place on the disk", || size(&outbox) > 1 << 20);
+        // Only a checkpoint makes the disk something that the state counts on.
+        until("a checkpoint of it", || {
+            let status = said(&run(home.path(), &["status", "t.yaml", "--format", "json"]));
+            held_rows(&serde_json::from_str(&status).unwrap_or_default()) == 30_000
+        });
         child.kill().unwrap();
         child.wait().unwrap();
     }
