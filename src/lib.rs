@@ -23,6 +23,7 @@
 //! | [`config`] | pipeline files to plans; alone knows YAML | `plan`, `connector`, `store` |
 //! | [`engine`] | runs a plan on this machine; names no connector | `plan`, `connector`, `store` |
 //! | [`inspect`] | looks at data: its fields, its time and how far it is out of order | `plan` |
+//! | [`service`] | pipelines that run: one, and many in one process, with what is known of them | everything but `cli` |
 //! | [`cli`] | a file per verb; alone knows the command line | everything |
 //!
 //! # Invariants
@@ -116,4 +117,5 @@ pub mod engine;
 pub mod expr;
 pub mod inspect;
 pub mod plan;
+pub mod service;
 pub mod store;

@@ -17,8 +17,9 @@ use crate::store::rows::Item;
 
 use super::exit;
 use super::load::print;
-use super::state::{Opened, open_to_write};
+use super::state::open_to_write;
 use super::state_path::{Target, failed};
+use crate::service::open::Opened;
 
 /// Options of `alerts`.
 #[derive(clap::Args, Debug)]

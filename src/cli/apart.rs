@@ -9,9 +9,8 @@ use crate::config::Pipeline;
 use crate::engine::keeper::StateKeeper;
 use crate::engine::lower::{Lowering, lower};
 use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job};
+use crate::service::open::{open_sinks, open_sources};
 use crate::store::state::{Holder, StateFile};
-
-use super::load::{open_sinks, open_sources};
 
 /// A directory that is removed when it is dropped.
 pub struct Scratch(PathBuf);

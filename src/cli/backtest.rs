@@ -17,8 +17,9 @@ use crate::plan::{Input, Node, NodeKind, Operator, Plan, Port, Sink, Source};
 use super::alerts::shown::text;
 use super::apart::{self, Scratch};
 use super::exit;
-use super::load::{REGISTRY, print, say};
+use super::load::{print, say};
 use super::table::{Align, shortened, table};
+use crate::service::open::REGISTRY;
 
 /// Options of a backtest.
 #[derive(clap::Args, Debug)]

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use crate::base::system::reason;
 use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::inspect::spelling::counted;
+use crate::service::open::Opened;
 use crate::store::rows::{Cause, Origin};
 use crate::store::state::{Filter, Letter, StateReader};
 
 use super::exit;
 use super::load::{print, say};
 use super::output::Output;
-use super::state::{Opened, open_to_write};
+use super::state::open_to_write;
 use super::state_path::{Target, failed};
 use super::table::{Align, printable, shortened, size, table};
 

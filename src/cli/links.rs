@@ -1,49 +1,8 @@
-//! The connections of a run: from the process that has them to whoever asks, as one line of JSON.
+//! The connections of a run, as a table.
 
-use serde::{Deserialize, Serialize};
-
-use crate::connector::Link;
+use crate::service::links::Told;
 
 use super::table::{Align, table};
-use crate::base::time::Timestamp;
-
-/// The connections of a run, by entry.
-pub type Links = Vec<(String, Link)>;
-
-/// A connection as it is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// The source or sink.
-    pub entry: String,
-    /// Whether it is connected.
-    pub up: bool,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// When something last came or was taken, RFC 3339.
-    #[serde(default)]
-    pub heard: Option<String>,
-}
-
-/// All that have something to tell, on one line.
-pub fn line(links: &Links) -> String {
-    let told: Vec<Told> = links.iter().filter_map(|(entry, link)| Some(told(entry, link.state()?))).collect();
-    // Texts alone: this cannot fail.
-    serde_json::to_string(&told).unwrap_or_default()
-}
-
-fn told(entry: &str, state: crate::connector::LinkState) -> Told {
-    Told {
-        entry: entry.to_owned(),
-        up: state.up,
-        since: Timestamp(state.since).to_string(),
-        heard: state.heard.map(|at| Timestamp(at).to_string()),
-    }
-}
-
-/// What was told; nothing if it cannot be read, which is another version's.
-pub fn read(line: &str) -> Vec<Told> {
-    serde_json::from_str(line).unwrap_or_default()
-}
 
 /// A table of them.
 pub fn shown(links: &[Told]) -> String {

@@ -11,7 +11,6 @@ mod explain;
 mod files;
 mod graph;
 mod infer;
-mod interrupts;
 mod links;
 mod load;
 mod new;
@@ -22,6 +21,7 @@ mod progress;
 mod reference;
 mod run;
 mod schema;
+mod signals;
 mod state;
 pub mod state_path;
 mod status;
@@ -160,8 +160,8 @@ pub fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Graph(args) => graph::run(&args),
-        Verb::Schema(args) => schema::run(&args, &load::REGISTRY),
-        Verb::Reference(args) => reference::run(&args, &load::REGISTRY),
+        Verb::Schema(args) => schema::run(&args, &crate::service::open::REGISTRY),
+        Verb::Reference(args) => reference::run(&args, &crate::service::open::REGISTRY),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
         Verb::Infer(args) => infer::run(&args),
         Verb::Suggest(args) => suggest::run(&args),

@@ -17,8 +17,9 @@ use crate::store::state::{Filter, StateReader};
 
 use super::apart::{self, Scratch};
 use super::exit;
-use super::load::{REGISTRY, load, print};
+use super::load::{load, print};
 use super::state_path::failed;
+use crate::service::open::REGISTRY;
 
 /// Options of `notify`.
 #[derive(clap::Args, Debug)]

@@ -7,13 +7,14 @@ use serde_json::json;
 use crate::base::diag::Severity;
 use crate::config::Pipeline;
 use crate::engine::kept::{Fate, Size, StepFate, fates, sinks_gone, size, sources_gone};
+use crate::service::open::state_path;
 use crate::store::rows::Status;
 use crate::store::state::{Kept, StateReader};
 
 use super::exit;
 use super::load::{load, print, say};
 use super::progress::count;
-use super::state_path::{DataDirectory, state_path};
+use super::state_path::DataDirectory;
 
 /// Options of `plan`.
 #[derive(clap::Args, Debug)]

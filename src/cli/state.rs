@@ -9,9 +9,9 @@ use crate::base::suggest::nearest;
 use crate::base::time::Timestamp;
 use crate::inspect::spelling::{count, counted};
 use crate::plan::NodeKind;
-use crate::store::control::{Pause, pause};
+use crate::service::open::{self, Opened};
 use crate::store::rows::Item;
-use crate::store::state::{Holder, StateFile, StateReader};
+use crate::store::state::{Holder, StateReader};
 
 use self::spell::{Wanted, key_json, key_text, value_json};
 use super::exit;
@@ -210,25 +210,8 @@ fn delete(target: &Target, step: &str, key: &str) -> Result<u8, u8> {
     Ok(print(&format!("`{step}` has forgotten the key `{key}`\n")))
 }
 
-/// A state that was opened to change it; a run that has it pauses meanwhile. The file is let go before the pause: what is
-/// declared first goes last.
-pub struct Opened {
-    /// The state.
-    pub file: StateFile,
-    /// Absent if no run has it.
-    pub pause: Option<Pause>,
-}
-
 /// Opens a state that is there to change it. The error was said.
 pub fn open_to_write(path: &Path, target: &Target, command: &str) -> Result<Opened, u8> {
     let holder = Holder { pipeline: target.file.display().to_string(), command: command.to_owned() };
-    let mut pause = match StateReader::held(path).filter(|held| held.command == "run") {
-        Some(_) => pause(path, command).map_err(|e| failed(&e.message))?,
-        None => None,
-    };
-    let file = match pause.as_mut().and_then(Pause::take_lock) {
-        Some(lock) => StateFile::open_with(path, &holder, lock),
-        None => StateFile::open(path, &holder),
-    };
-    Ok(Opened { file: file.map_err(|e| failed(&e.message))?, pause })
+    open::open_to_write(path, &holder).map_err(|e| failed(&e.message))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::diag::Severity;
 use crate::config::Pipeline;
+use crate::service::open::state_path;
 use crate::store::state::StateReader;
 
 use super::exit;
@@ -63,24 +64,4 @@ impl Target {
 pub fn failed(why: &str) -> u8 {
     say(&format!("error: {why}"));
     exit::FAILED
-}
-
-/// The state database of a pipeline: where its file says, relative to it, else in the directory `data`, which is what
-/// `--data` or `MILLSTREAM_DATA` says, else beside it.
-pub fn state_path(pipeline: &Pipeline, data: Option<&Path>) -> PathBuf {
-    if let Some(path) = &pipeline.plan.state {
-        return beside(pipeline, path);
-    }
-    // A variable that is set to nothing names no directory.
-    let data = data.filter(|directory| !directory.as_os_str().is_empty());
-    let directory = data.map_or_else(|| beside(pipeline, ".millstream"), Path::to_owned);
-    directory.join(format!("{}.db", pipeline.plan.name))
-}
-
-/// A path relative to a pipeline's file, as people write it.
-fn beside(pipeline: &Pipeline, path: &str) -> PathBuf {
-    match pipeline.directory == Path::new(".") {
-        true => PathBuf::from(path),
-        false => pipeline.directory.join(path),
-    }
 }

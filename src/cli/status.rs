@@ -14,11 +14,12 @@ use crate::store::rows::{Imbalance, LedgerRow, PartitionRow, Status, imbalances}
 use crate::store::state::{Held, Kept, StateReader};
 
 use super::exit;
-use super::links;
+use super::links::shown as connections;
 use super::load::print;
 use super::state_path::{Target, failed};
 use super::summary::imbalance;
 use super::table::{Align, size, table};
+use crate::service::links;
 
 /// Options of `status`.
 #[derive(clap::Args, Debug)]
@@ -93,7 +94,7 @@ impl Shown<'_> {
         }
         let links = self.links();
         if !links.is_empty() {
-            text.push_str(&format!("\n{}", links::shown(&links)));
+            text.push_str(&format!("\n{}", connections(&links)));
         }
         let steps = steps(reader, kept);
         if !steps.is_empty() {

@@ -13,6 +13,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::retry_on_intr;
@@ -40,6 +42,22 @@ const REFUSED: &str = "refused: ";
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
+    closed: Arc<AtomicBool>,
+}
+
+/// Ends the taking of requests.
+pub struct Closer {
+    path: PathBuf,
+    closed: Arc<AtomicBool>,
+}
+
+impl Closer {
+    /// No request is taken any more; one that is just being read still is.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // Whoever waits for the next one wakes.
+        drop(UnixStream::connect(&self.path));
+    }
 }
 
 /// A request to pause; when it is dropped, its sender learns that nobody will.
@@ -88,13 +106,21 @@ impl Control {
             _ => {}
         }
         let listener = UnixListener::bind(&path).map_err(wrong)?;
-        Ok(Control { listener, path })
+        Ok(Control { listener, path, closed: Arc::default() })
+    }
+
+    /// What ends it.
+    pub fn closer(&self) -> Closer {
+        Closer { path: self.path.clone(), closed: Arc::clone(&self.closed) }
     }
 
     /// The next request; `None` when nothing more can come.
     pub fn next(&self) -> Option<Request> {
         loop {
             let (stream, _) = self.listener.accept().ok()?;
+            if self.closed.load(Ordering::Acquire) {
+                return None;
+            }
             let asked = stream.set_read_timeout(Some(LINE_WITHIN)).and_then(|()| line(&stream));
             // Who says nothing wants nothing.
             if let Ok(why) = asked

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cli::exit;
-use crate::cli::load::{open_sinks, print};
-use crate::cli::state::{Opened, open_to_write};
+use crate::cli::load::print;
+use crate::cli::state::open_to_write;
 use crate::cli::state_path::{Target, failed};
 use crate::config::Pipeline;
 use crate::engine::keeper::StateKeeper;
@@ -14,6 +14,7 @@ use crate::engine::lower::{Lowering, lower};
 use crate::engine::retry::{Again, Outcome, Retry, refusal, refusal_of_complete, sinks_of};
 use crate::inspect::spelling::counted;
 use crate::plan::{Node, NodeKind, Plan};
+use crate::service::open::{Opened, open_sinks};
 use crate::store::state::{Filter, Letter, StateFile};
 
 use super::Which;

@@ -111,7 +111,7 @@ fn write(directory: &Path, all: &[Entry]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::load::REGISTRY;
+    use crate::service::open::REGISTRY;
     use entry::Choice;
 
     /// Whether an option, or one inside it, is not described.

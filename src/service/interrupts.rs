@@ -1,0 +1,123 @@
+//! What interrupts a run: whoever stops it, and requests of other verbs for its state, for which it pauses.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::engine::run::Handle;
+use crate::store::control::{Closer, Control, LINKS, Request};
+
+use super::links::{self, Links};
+
+/// What interrupts a run, from before it begins until nobody wants it to go on.
+#[derive(Clone, Default)]
+pub struct Interrupts(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// The run to stop, while there is one.
+    handle: Mutex<Option<Handle>>,
+    /// It is to stop, and not to go on.
+    stopped: AtomicBool,
+    /// Requests that wait for the state. One may come when there is no run to stop.
+    asked: Mutex<VecDeque<Request>>,
+    /// The connections of its sources and sinks.
+    links: Mutex<Links>,
+}
+
+/// Requests are taken until this is dropped.
+pub struct Requests {
+    closer: Closer,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.closer.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Interrupts {
+    /// Stops the run, or the one that begins next, for good.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Release);
+        self.interrupt();
+    }
+
+    fn interrupt(&self) {
+        if let Some(handle) = &*lock(&self.0.handle) {
+            handle.stop();
+        }
+    }
+
+    /// Takes requests for a state, which this process holds; if its run `cannot_pause` they are refused, and that says why. The
+    /// error is a sentence; a run can do without.
+    pub fn take_requests(&self, state: &Path, cannot_pause: Option<&'static str>) -> Result<Requests, String> {
+        let control = Control::listen(state)?;
+        let (of_run, closer) = (self.clone(), control.closer());
+        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+            while let Some(request) = control.next() {
+                if request.why == LINKS {
+                    request.answer(&links::line(&lock(&of_run.0.links)));
+                    continue;
+                }
+                match cannot_pause {
+                    Some(why) => request.refuse(why),
+                    None => {
+                        lock(&of_run.0.asked).push_back(request);
+                        of_run.interrupt();
+                    }
+                }
+            }
+        });
+        let thread = thread.map_err(|e| format!("no thread for requests: {e}"))?;
+        Ok(Requests { closer, thread: Some(thread) })
+    }
+
+    /// These are the connections of the run that begins.
+    pub fn show(&self, links: Links) {
+        *lock(&self.0.links) = links;
+    }
+
+    /// How its connections are.
+    pub fn links(&self) -> Vec<links::Told> {
+        links::told_of(&lock(&self.0.links))
+    }
+
+    /// There is a run; it is stopped at once if something interrupted before.
+    pub fn begin(&self, handle: Handle) {
+        *lock(&self.0.handle) = Some(handle);
+        if self.stopped() || !lock(&self.0.asked).is_empty() {
+            self.interrupt();
+        }
+    }
+
+    /// The run has ended.
+    pub fn end(&self) {
+        *lock(&self.0.handle) = None;
+    }
+
+    /// The run that goes on.
+    pub fn running(&self) -> Option<Handle> {
+        lock(&self.0.handle).clone()
+    }
+
+    /// Whether it is to stop for good.
+    pub fn stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Acquire)
+    }
+
+    /// A request that waits for the state.
+    pub fn request(&self) -> Option<Request> {
+        lock(&self.0.asked).pop_front()
+    }
+}
