@@ -54,9 +54,10 @@
 //! | a step without state | `plan::Operator`, `config::step`, `engine::action` |
 //! | windows and aggregates | `plan::window`, `engine::ops::window` |
 //! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
-//! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::silence` |
+//! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::reached`, `engine::silence` |
 //! | how live inputs meet again as they met | `engine::turns`, `engine::arrivals`, `engine::turn_log` |
-//! | threads, back-pressure, the end of a run | `engine::run` |
+//! | threads, back-pressure, the end of a run | `engine::run`; rows on their way to sinks: `engine::outgoing` |
+//! | what is seen of a run from outside, how it is stopped and drained | `engine::handle`, `engine::observed`; what is counted for it: `engine::meters` |
 //! | how much leaves at once; slices of ticks | `engine::ops::window` (its `closing` modules), `engine::gather` |
 //! | how a step's keys are found and ordered | `engine::ops::window::keys`, `engine::ops::window::ordered` |
 //! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch`, `engine::epochs` |

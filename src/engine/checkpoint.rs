@@ -12,9 +12,10 @@ use crate::store::rows::Status;
 use super::epoch::{Epoch, Keeper};
 use super::flow::FlowContext;
 use super::job::lock;
+use super::outgoing::ToSink;
 use super::partition::PartitionState;
 use super::refused;
-use super::shared::{Shared, ToSink};
+use super::shared::Shared;
 use super::sink_task::SETTLED;
 use super::turn_log::Written;
 
@@ -55,6 +56,7 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
             continue;
         }
         due = Instant::now() + every;
+        let began = Instant::now();
         let Some((sequence, ready)) = shared.job.barrier() else { continue };
         shared.hand_out(ready);
         if !shared.wait_for_barrier(sequence) {
@@ -64,7 +66,7 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
         let epoch = shared.job.take_epoch(sequence);
         let words = shared.commits.words(&epoch.partitions);
         let turns = epoch.turns.clone();
-        if let Err(why) = commit(shared, keeper, epoch, Status::Running) {
+        if let Err(why) = commit(shared, keeper, (epoch, began), Status::Running) {
             return shared.fail(why);
         }
         fault::point("checkpoint.committed");
@@ -78,10 +80,16 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
     }
 }
 
-/// Makes an epoch durable, and says what it was and how the flow went meanwhile.
-fn commit(shared: &Shared, keeper: &mut dyn Keeper, epoch: Epoch, status: Status) -> Result<(), String> {
+/// Makes an epoch durable whose barrier set out at a time, and says what it was and how the flow went meanwhile.
+fn commit(
+    shared: &Shared,
+    keeper: &mut dyn Keeper,
+    (epoch, set_out): (Epoch, Instant),
+    status: Status,
+) -> Result<(), String> {
     let (began, (rows, bytes)) = (Instant::now(), epoch.size());
     keeper.commit(epoch, status)?;
+    shared.checkpoints.made((rows, bytes), set_out.elapsed());
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     tracing::debug!(
         rows,
@@ -98,9 +106,10 @@ fn commit(shared: &Shared, keeper: &mut dyn Keeper, epoch: Epoch, status: Status
 pub(super) fn keep_last(shared: &Shared, keeper: &mut dyn Keeper, complete: bool) {
     fault::point("checkpoint.last");
     let status = if complete { Status::Finishing } else { Status::Stopped };
+    let began = Instant::now();
     let epoch = shared.job.take_epoch(SETTLED);
     let words = shared.commits.words(&epoch.partitions);
-    if let Err(why) = commit(shared, keeper, epoch, status) {
+    if let Err(why) = commit(shared, keeper, (epoch, began), status) {
         lock(&shared.failure).get_or_insert(why);
         return;
     }

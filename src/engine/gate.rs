@@ -15,6 +15,7 @@ use super::clock::Watermarks;
 use super::ledger::Counted;
 use super::parcel::Parcel;
 use super::partition::{Arrival, Mapped, Partition, PartitionSpec, PartitionState};
+use super::reached::Reached;
 use super::segment::{Join, Segment, join_segments};
 use super::standing::Standing;
 use super::turns::{Point, Turn, Turns};
@@ -66,22 +67,16 @@ pub struct Gate {
     pub(super) standing: Standing,
     /// Partitions with a block among those of the tick in the making.
     kept: Vec<usize>,
-    /// For each reader the sources that its watermark depends on.
-    pub(super) sets: Vec<Vec<usize>>,
-    /// The watermark of each set as handed on.
-    pub(super) current: Vec<Timestamp>,
+    pub(super) reached: Reached,
     sequence: u64,
     segments: Vec<Segment>,
     blocks: Vec<Arc<Mapped>>,
     pub(super) length: u32,
-    watermarks: Vec<Watermarks>,
     used: Vec<usize>,
     target: u32,
     pub(super) finished: bool,
     /// Sources that may bring further partitions and never come to an end by themselves.
     pub(super) open: Vec<usize>,
-    /// For each set whose partitions are all idle, the wall clock up to which its watermark has gone on.
-    pub(super) passed_to: Vec<Option<Timestamp>>,
     /// What the next barrier says beside where partitions stand.
     since: Cut,
     /// The number of the tick after the last barrier.
@@ -100,9 +95,6 @@ impl Gate {
     /// For these partitions, in the order written, then by name; `sets` are the sources each reader's watermark depends
     /// on; a tick is cut when it has `target` rows.
     pub fn new(specs: Vec<PartitionSpec>, sets: Vec<Vec<usize>>, target: u32, now: Timestamp) -> Self {
-        let current = vec![Timestamp::MIN; sets.len()];
-        let passed_to = vec![None; sets.len()];
-        let watermarks = current.iter().map(|at| Watermarks::still(*at)).collect();
         let partitions: Vec<Partition> = specs.into_iter().map(|spec| Partition::new(spec, now)).collect();
         let mut standing = Standing::new(&sets);
         partitions.iter().enumerate().for_each(|(index, p)| standing.enter(index, p));
@@ -110,18 +102,15 @@ impl Gate {
             partitions,
             standing,
             kept: Vec::new(),
-            sets,
-            current,
+            reached: Reached::new(sets),
             sequence: 0,
             segments: Vec::new(),
             blocks: Vec::new(),
             length: 0,
-            watermarks,
             used: Vec::new(),
             target: target.max(1),
             finished: false,
             open: Vec::new(),
-            passed_to,
             since: Cut::default(),
             after_barrier: 0,
             turns: Turns::default(),
@@ -169,14 +158,11 @@ impl Gate {
         }
         self.turns.find(&mut self.partitions, states, point);
         self.clock = point.clock.unwrap_or(self.clock);
-        self.standing = Standing::new(&self.sets);
+        self.standing = Standing::new(&self.reached.sets);
         self.partitions.iter().enumerate().for_each(|(index, p)| self.standing.enter(index, p));
-        for set in 0..self.sets.len() {
+        for set in 0..self.reached.sets.len() {
             let at = self.minimum(set).max(reached.get(set).copied().unwrap_or(Timestamp::MIN));
-            if let (Some(current), Some(along)) = (self.current.get_mut(set), self.watermarks.get_mut(set)) {
-                *current = at;
-                *along = Watermarks::still(at);
-            }
+            self.reached.begin(set, at);
         }
     }
 
@@ -200,11 +186,7 @@ impl Gate {
     /// A partition that has brought something is not idle.
     pub(super) fn wake(&mut self, partition: usize) {
         let Some(p) = self.partitions.get_mut(partition).filter(|p| !p.queue.is_empty()) else { return };
-        for set in self.standing.sets_of(p.spec.source) {
-            if let Some(passed_to) = self.passed_to.get_mut(*set) {
-                *passed_to = None;
-            }
-        }
+        self.reached.wake(self.standing.sets_of(p.spec.source));
         if p.idle {
             self.standing.leave(partition, p);
             p.idle = false;
@@ -272,9 +254,27 @@ impl Gate {
         Some(tick)
     }
 
+    /// Nothing more comes: every partition ends behind what it has brought.
+    pub fn drain(&mut self) {
+        self.open.clear();
+        for (index, p) in self.partitions.iter_mut().enumerate().filter(|(_, p)| !p.ended) {
+            self.standing.leave(index, p);
+            if !matches!(p.queue.back(), Some(Arrival::End)) {
+                p.queue.push_back(Arrival::End);
+            }
+            p.idle = false;
+            self.standing.enter(index, p);
+        }
+    }
+
+    /// Whether it still repeats how inputs met before a crash.
+    pub fn repeats(&self) -> bool {
+        self.turns.repeats()
+    }
+
     /// The least watermark over all readers, for showing progress.
     pub fn watermark(&self) -> Timestamp {
-        self.current.iter().copied().min().unwrap_or(Timestamp::MIN)
+        self.reached.least()
     }
 
     /// Where partitions stand.
@@ -285,11 +285,16 @@ impl Gate {
             let stream = Arc::clone(stream);
             PartitionState { source: p.spec.source, name, stream, position, greatest: p.greatest, ended: p.ended }
         };
-        // What is gone from a source that goes on may have come again under its name.
+        self.latest().into_iter().filter_map(|index| self.partitions.get(index)).map(state).collect()
+    }
+
+    /// The numbers of the partitions, each name once: what is gone from a source that goes on may have come again under its
+    /// name.
+    pub(super) fn latest(&self) -> Vec<usize> {
         let key = |p: &Partition| (p.spec.source, p.spec.name.clone());
         let last: HashMap<_, _> = self.partitions.iter().enumerate().map(|(index, p)| (key(p), index)).collect();
         let there = |(index, p): &(usize, &Partition)| last.get(&key(p)) == Some(index);
-        self.partitions.iter().enumerate().filter(there).map(|(_, p)| state(p)).collect()
+        self.partitions.iter().enumerate().filter(there).map(|(index, _)| index).collect()
     }
 
     /// Takes what is next, if it is here.
@@ -412,13 +417,9 @@ impl Gate {
             let set = *set;
             // The least of the others does not move while this partition is read.
             let others = self.standing.least_without(set, index);
-            let Some(along) = self.watermarks.get_mut(set) else { continue };
             for (ordinal, time) in rises {
                 let to = others.map_or(time.minus(out_of_order), |o| o.min(time.minus(out_of_order)));
-                along.advance(base.wrapping_add(*ordinal), to);
-            }
-            if let Some(current) = self.current.get_mut(set) {
-                *current = along.end();
+                self.reached.advance(set, base.wrapping_add(*ordinal), to);
             }
         }
     }
@@ -426,29 +427,21 @@ impl Gate {
     /// A partition of a source ended at an ordinal.
     fn rise(&mut self, source: usize, ordinal: u32) {
         for set in self.standing.sets_of(source) {
-            let to = self.minimum(*set);
-            if let (Some(along), Some(current)) = (self.watermarks.get_mut(*set), self.current.get_mut(*set)) {
-                along.advance(ordinal, to);
-                *current = along.end();
-            }
+            self.reached.advance(*set, ordinal, self.minimum(*set));
         }
     }
 
     pub(super) fn advance(&mut self, set: usize, to: Timestamp) {
-        let ordinal = self.length;
-        if let (Some(along), Some(current)) = (self.watermarks.get_mut(set), self.current.get_mut(set)) {
-            along.advance(ordinal, to);
-            *current = along.end();
-        }
+        self.reached.advance(set, self.length, to);
     }
 
     /// The least watermark of a set's partitions that count. When none counts but some are idle, or may still come, it
     /// stands still; when all have ended it is at the end of time.
     pub(super) fn minimum(&self, set: usize) -> Timestamp {
         self.standing.least(set).unwrap_or_else(|| {
-            let open = self.sets.get(set).is_some_and(|sources| sources.iter().any(|s| self.open.contains(s)));
+            let open = self.reached.sources(set).iter().any(|s| self.open.contains(s));
             if open || self.of_set(set).any(|(_, p)| p.idle || p.unfound) {
-                self.current.get(set).copied().unwrap_or(Timestamp::MIN)
+                self.reached.at(set)
             } else {
                 Timestamp::MAX
             }
@@ -456,7 +449,7 @@ impl Gate {
     }
 
     pub(super) fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, &Partition)> {
-        let sources = self.sets.get(set).map_or(&[][..], |s| s);
+        let sources = self.reached.sources(set);
         self.partitions.iter().enumerate().filter(|(_, p)| sources.contains(&p.spec.source))
     }
 
@@ -469,12 +462,10 @@ impl Gate {
             }
         }
         let segments = std::mem::take(&mut self.segments);
-        let next = self.current.iter().map(|at| Watermarks::still(*at)).collect();
-        let watermarks = std::mem::replace(&mut self.watermarks, next);
         let tick = Tick {
             sequence: self.sequence,
             parcels: join_segments(blocks, &segments, join),
-            watermarks: watermarks.into_iter().map(Some).collect(),
+            watermarks: self.reached.cut(),
             used: std::mem::take(&mut self.used),
             turns: self.turns.cut(self.partitions.len()),
             now: Some(self.clock),

@@ -232,6 +232,11 @@ impl Job {
     pub fn arrive(&self, (partition, number): (usize, u64), arrival: Arrival, now: Timestamp) -> Vec<Ready> {
         let mut gate = lock(&self.gate);
         gate.arrive(partition, number, arrival, now);
+        self.go_on(gate)
+    }
+
+    /// Cuts the ticks that can be cut.
+    fn go_on(&self, mut gate: MutexGuard<'_, Gate>) -> Vec<Ready> {
         let ticks = self.write(gate.ticks(&mut |at, parts| self.join(at, parts)));
         drop(gate);
         self.start(ticks)
@@ -264,10 +269,7 @@ impl Job {
 
     /// Cuts the ticks that wait for nothing: of a job without partitions the last one.
     pub fn pass_end(&self) -> Vec<Ready> {
-        let mut gate = lock(&self.gate);
-        let ticks = self.write(gate.ticks(&mut |at, parts| self.join(at, parts)));
-        drop(gate);
-        self.start(ticks)
+        self.go_on(lock(&self.gate))
     }
 
     /// Where partitions stand now.
@@ -295,9 +297,11 @@ impl Job {
         self.start(ticks)
     }
 
-    /// The least watermark of any step, for showing progress.
-    pub fn watermark(&self) -> Timestamp {
-        lock(&self.gate).watermark()
+    /// Ends the run as if all input had ended after what has come.
+    pub fn drain(&self) -> Vec<Ready> {
+        let mut gate = lock(&self.gate);
+        gate.drain();
+        self.go_on(gate)
     }
 
     /// A share of a step takes a slice of a tick, or goes on with one that it is not through with: what can be done then, and

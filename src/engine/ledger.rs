@@ -10,7 +10,7 @@ use crate::store::rows::{Cause, Origin};
 
 /// Rows of one entry. Each row taken ends as passed on, filtered, dropped, failed, late, a
 /// duplicate or absorbed by a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Tally {
     /// Rows that came in.
     pub taken: u64,
@@ -155,6 +155,12 @@ impl Ledger {
                 entry.samples.iter().for_each(|s| total.sample(s.clone()));
             }
         }
+    }
+
+    /// The rows so far, by node.
+    pub fn tallies(&self) -> Vec<Tally> {
+        let entries = self.entries.lock().unwrap_or_else(|e| e.into_inner());
+        entries.iter().map(|entry| entry.tally).collect()
     }
 
     /// The counts so far, by node.

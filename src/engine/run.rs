@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::base::diag::Diagnostic;
 use crate::base::fault;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Partition, Place, Sink, Watch};
 
-use super::action::Action;
 use super::checkpoint::{keep, keep_first, keep_last, settle};
 use super::epoch::{Keeper, Resume, Stood};
+pub use super::handle::Handle;
 use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
+use super::outgoing::{Behind, SinkSlot};
 use super::partition::PartitionSpec;
 use super::restore::shares;
-use super::shared::{Behind, Queue, Shared, SinkSlot, Slot};
+use super::shared::{Queue, Shared, Slot};
 use super::sink_task::{Inbox, deliver};
 use super::source_task::{SourceTask, read_live, read_source};
 use super::stage::held;
@@ -79,50 +79,6 @@ pub struct Summary {
     pub entries: Vec<Entry>,
 }
 
-/// A view on a running job, and the means to stop it.
-#[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-}
-
-impl Handle {
-    /// Asks the run to stop: sources stop, what was read goes through, nothing closes.
-    pub fn stop(&self) {
-        self.shared.stop();
-    }
-
-    /// Counts by node of the plan.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.shared.job.ledger.entries()
-    }
-
-    /// Expressions that read fields which none of the first events had.
-    pub fn missing_fields(&self) -> Vec<Diagnostic> {
-        self.shared.job.graph.watches.iter().flat_map(|watch| watch.warnings()).collect()
-    }
-
-    /// What went wrong with tables and sources, without ending the run, since this was last asked.
-    pub fn take_warnings(&self) -> Vec<String> {
-        let graph = &self.shared.job.graph;
-        let behind_steps = graph.readers.iter().filter_map(|reader| match &reader.kind {
-            ReaderKind::Stage(spec, _) => Some(&spec.flow),
-            ReaderKind::Sink(_) => None,
-        });
-        let flows = graph.sources.iter().map(|source| &source.spec.flow).chain(behind_steps);
-        let lookups = flows.flat_map(|flow| &flow.nodes).filter_map(|node| match &node.action {
-            Action::Lookup(lookup) => Some(lookup),
-            _ => None,
-        });
-        let of_sources = std::mem::take(&mut *lock(&self.shared.warnings));
-        of_sources.into_iter().chain(lookups.flat_map(|lookup| lookup.take_warnings())).collect()
-    }
-
-    /// The least watermark of any step.
-    pub fn watermark(&self) -> Timestamp {
-        self.shared.job.watermark()
-    }
-}
-
 /// Runs a job to its end, from where the keeper's last checkpoint `stood` if it is to go on. `turns` are written where rows
 /// leave ahead of checkpoints; those that were read back are repeated. `started` is given a handle as
 /// soon as there is one.
@@ -162,13 +118,17 @@ pub fn run(
         senders.push(SinkSlot { reader, sender: Some(sender), behind, ..SinkSlot::default() });
     }
     let mut sinks = sinks;
-    if stood.is_none_or(Stood::is_start)
+    let (began, first) = (Instant::now(), stood.is_none_or(Stood::is_start));
+    if first
         && let Err(why) =
             keep_first((job.partitions(), job.written()), (&job.graph.context, &graph_sinks), &mut sinks, keeper)
     {
         return failed(&job, why);
     }
     let shared = Arc::new(Shared::new(job, queue, senders, count, options.workers));
+    if first {
+        shared.checkpoints.made((0, 0), began.elapsed());
+    }
     started(Handle { shared: Arc::clone(&shared) });
     std::thread::scope(|scope| {
         threads(scope, &shared, (inputs, sinks, receivers), options, live, (stood, &mut *keeper))
@@ -254,8 +214,8 @@ fn threads<'scope>(
     });
     // Nothing is ever sent: this is how long anything is read.
     let _ = stopped.recv();
-    if shared.stopping.load(Ordering::Acquire) {
-        stop_when_mapped(shared);
+    if shared.stopping.load(Ordering::Acquire) || shared.draining.load(Ordering::Acquire) {
+        end_when_mapped(shared);
     }
     for worker in workers {
         let _ = worker.join();
@@ -291,8 +251,9 @@ fn settle_if_well(shared: &Shared, keeper: &mut Option<&mut dyn Keeper>) {
 /// How long after a sink has ended that is noticed at most.
 const SETTLED_WITHIN: Duration = Duration::from_micros(500);
 
-/// After the sources have stopped: waits until what they read is mapped, then ends the run without closing anything.
-fn stop_when_mapped(shared: &Shared) {
+/// After the sources have stopped: waits until what they read is mapped, then ends the run: one that was told to stop without
+/// closing anything.
+fn end_when_mapped(shared: &Shared) {
     let mut queue = lock(&shared.queue);
     while !queue.finished && (!queue.maps.is_empty() || queue.mapping > 0) {
         let waited = shared.ending.wait_timeout(queue, Duration::from_millis(10));
@@ -301,7 +262,8 @@ fn stop_when_mapped(shared: &Shared) {
     let finished = queue.finished;
     drop(queue);
     if !finished {
-        shared.hand_out(shared.job.stop());
+        let stops = shared.stopping.load(Ordering::Acquire);
+        shared.hand_out(if stops { shared.job.stop() } else { shared.job.drain() });
     }
 }
 
@@ -358,8 +320,9 @@ fn queue_of(job: &Job, from: Option<&Resume<'_>>) -> Result<(Queue, Vec<usize>),
         tracing::debug!(ms = began.elapsed().as_secs_f64() * 1e3, "state read back");
     }
     for (reader, (kind, shares)) in readers.zip(shares).enumerate() {
+        let reached = job.reached(reader);
         queue.first_slot.push(queue.slots.len());
-        queue.slots.extend(shares.into_iter().map(|stage| Slot::new(reader, stage)));
+        queue.slots.extend(shares.into_iter().map(|stage| Slot::new(reader, stage, reached)));
         if matches!(kind, ReaderKind::Sink(_)) {
             sinks.push(reader);
         }

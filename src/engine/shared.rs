@@ -1,22 +1,22 @@
 //! What the threads of a run share: the work that waits, the lines that wait for sinks, and leave to read.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
 
-use crate::base::limit::{LETTER_BYTES, SINK_BYTES};
+use crate::base::limit::LETTER_BYTES;
 use crate::base::time::Timestamp;
-use crate::connector::{Encoded, End, Link};
+use crate::connector::Link;
 
 use super::commits::Commits;
-use super::gather::{Next, Slice};
+use super::gather::Next;
 use super::job::{Job, Ready, lock};
 use super::map::MapInput;
+use super::meters::CheckpointMeter;
+use super::outgoing::SinkSlot;
 use super::partition::{PartitionSpec, PartitionState};
 use super::stage::{Stage, StageInput};
 
@@ -32,13 +32,25 @@ pub(super) struct Slot {
     pub(super) stage: Option<Box<Stage>>,
     /// When it was through with its last tick.
     pub(super) free: Instant,
+    /// The watermark behind that.
+    pub(super) reached: Timestamp,
+    /// Rows of its input that it held then.
+    pub(super) held: u64,
 }
 
 impl Slot {
-    /// A share that has taken no tick yet.
-    pub(super) fn new(reader: usize, stage: Stage) -> Slot {
-        let stage = Some(Box::new(stage));
-        Slot { reader, waiting: BTreeMap::new(), next: (0, 0), under_way: None, stage, free: Instant::now() }
+    /// A share that has taken no tick yet and goes on from a watermark.
+    pub(super) fn new(reader: usize, stage: Stage, reached: Timestamp) -> Slot {
+        Slot {
+            reader,
+            waiting: BTreeMap::new(),
+            next: (0, 0),
+            under_way: None,
+            free: Instant::now(),
+            reached,
+            held: stage.operator.held(),
+            stage: Some(Box::new(stage)),
+        }
     }
 
     /// Takes the slice of a tick that is next if it is there, with when it could have begun at the earliest.
@@ -73,48 +85,6 @@ pub(super) struct Queue {
     pub(super) finished: bool,
 }
 
-/// The lines for a sink in order of ticks.
-#[derive(Default)]
-pub(super) struct SinkSlot {
-    pub(super) reader: usize,
-    pub(super) waiting: BTreeMap<Next, (Slice, Encoded, bool, u64)>,
-    pub(super) next: Next,
-    pub(super) sender: Option<UnboundedSender<ToSink>>,
-    pub(super) behind: Arc<Behind>,
-}
-
-/// How far a sink is behind: while it makes a checkpoint durable, so much may wait for it that the flow does not.
-#[derive(Default)]
-pub(super) struct Behind {
-    /// A barrier is on its way to it, or it waits for the commit.
-    pub(super) checkpoint: AtomicBool,
-    /// Bytes of rows whose ticks were told that they are through.
-    pub(super) bytes: AtomicUsize,
-}
-
-/// What a sink's thread is told.
-pub(super) enum ToSink {
-    /// Rows of a tick, or of a slice of one.
-    Rows {
-        /// Number of the tick.
-        sequence: u64,
-        /// Whether more of it follows.
-        more: bool,
-        /// They.
-        lines: Encoded,
-        /// Whether a checkpoint is made after them.
-        barrier: bool,
-        /// Whether their tick was told that they are through.
-        told: bool,
-        /// One past the turn that has to be durable before they may leave.
-        written: u64,
-    },
-    /// The checkpoint is durable.
-    Committed,
-    /// There will be no more rows, and everything is durable.
-    Finish(End),
-}
-
 /// How far checkpoints are.
 #[derive(Default)]
 pub(super) struct Barriers {
@@ -132,7 +102,7 @@ pub(super) struct Polled {
     /// It brought something since the clock last looked, which may not be mapped yet.
     heard: bool,
     /// Whether its source is connected to what it reads.
-    link: Link,
+    pub(super) link: Link,
 }
 
 /// What all threads of a run share.
@@ -149,6 +119,7 @@ pub(super) struct Shared {
     pub(super) barrier_told: Condvar,
     /// What sources are told of checkpoints.
     pub(super) commits: Commits,
+    pub(super) checkpoints: CheckpointMeter,
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
     pub(super) leave_given: Condvar,
@@ -167,6 +138,10 @@ pub(super) struct Shared {
     longest_tick: AtomicU64,
     /// The run was told to stop.
     pub(super) stopping: AtomicBool,
+    /// The run was told to come to its end.
+    drain_asked: AtomicBool,
+    /// Its sources have stopped for that.
+    pub(super) draining: AtomicBool,
     /// It stops because whoever read its output has gone.
     pub(super) reader_gone: AtomicBool,
     pub(super) complete: AtomicBool,
@@ -189,6 +164,7 @@ impl Shared {
             barriers: Mutex::default(),
             barrier_told: Condvar::new(),
             commits: Commits::default(),
+            checkpoints: CheckpointMeter::default(),
             leave: Mutex::new(vec![per_partition; partitions]),
             leave_given: Condvar::new(),
             leave_told: Notify::new(),
@@ -199,10 +175,11 @@ impl Shared {
             warnings: Mutex::default(),
             longest_tick: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            drain_asked: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             reader_gone: AtomicBool::new(false),
             complete: AtomicBool::new(false),
-            input_ended: false.into(),
-
+            input_ended: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }
     }
@@ -242,9 +219,24 @@ impl Shared {
         self.wake_all();
     }
 
+    /// Asks the run to end as if its input had: sources stop, what was read goes through, everything closes.
+    pub(super) fn drain(&self) {
+        self.drain_asked.store(true, Ordering::Release);
+        self.drain_if_asked();
+    }
+
+    /// One that still repeats how live inputs met before a crash reads on until it has: what was sent then depends on it.
+    pub(super) fn drain_if_asked(&self) {
+        let asked = self.drain_asked.load(Ordering::Acquire) && !self.draining.load(Ordering::Acquire);
+        if asked && !lock(&self.job.gate).repeats() {
+            self.draining.store(true, Ordering::Release);
+            self.wake_all();
+        }
+    }
+
     /// Whether sources should read no more.
     pub(super) fn is_ending(&self) -> bool {
-        self.over.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire)
+        [&self.over, &self.stopping, &self.draining].iter().any(|flag| flag.load(Ordering::Acquire))
     }
 
     /// Waits until one of a source's partitions may be read: the one with most leave of those not `ended`.
@@ -396,14 +388,6 @@ impl Shared {
         Duration::from_micros(self.longest_tick.swap(0, Ordering::Relaxed))
     }
 
-    /// Tells every sink.
-    pub(super) fn tell_sinks(&self, message: impl Fn() -> ToSink) {
-        for sender in lock(&self.sinks).iter().filter_map(|slot| slot.sender.as_ref()) {
-            // A sink that is gone has failed the run.
-            let _ = sender.send(message());
-        }
-    }
-
     /// A block to map.
     pub(super) fn map(&self, work: MapWork) {
         lock(&self.queue).maps.push_back(work);
@@ -437,34 +421,6 @@ impl Shared {
         }
         drop(queue);
         self.wake.notify_all();
-    }
-
-    fn to_sink(&self, reader: usize, sequence: u64, lines: (Slice, Encoded, bool, u64)) {
-        // Ticks whose rows may wait behind a checkpoint.
-        let mut through = Vec::new();
-        let mut sinks = lock(&self.sinks);
-        let Some(slot) = sinks.iter_mut().find(|s| s.reader == reader) else { return };
-        slot.waiting.insert((sequence, lines.0.number), lines);
-        while let Some((slice, lines, barrier, written)) = slot.waiting.remove(&slot.next) {
-            let (sequence, _) = slot.next;
-            let (behind, bytes) = (&slot.behind, lines.text.len());
-            let waits = behind.checkpoint.load(Ordering::Acquire);
-            let told = waits && !barrier && behind.bytes.load(Ordering::Acquire) + bytes <= SINK_BYTES;
-            if told {
-                behind.bytes.fetch_add(bytes, Ordering::AcqRel);
-                through.extend((!slice.more).then_some(sequence));
-            }
-            if barrier {
-                behind.checkpoint.store(true, Ordering::Release);
-            }
-            if let Some(sender) = &slot.sender {
-                // A sink that is gone has failed the run.
-                let _ = sender.send(ToSink::Rows { sequence, more: slice.more, lines, barrier, told, written });
-            }
-            slot.next = slice.after(sequence);
-        }
-        drop(sinks);
-        through.into_iter().for_each(|sequence| self.done(sequence));
     }
 
     pub(super) fn done(&self, sequence: u64) {

@@ -24,25 +24,25 @@ impl Gate {
         if self.finished || self.waits_for_turn(now) {
             return None;
         }
-        let before = self.current.clone();
+        let before = self.reached.current.clone();
         let idle = self.fall_silent(now);
         let clock = now.plus(self.ahead);
         // A clock that was set back is waited for.
         let ticks = self.clocked && clock.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
         let mut changed = ticks || !idle.is_empty();
-        for set in 0..self.sets.len() {
+        for set in 0..self.reached.sets.len() {
             let Some(since) = self.idle_since(set) else {
                 let to = self.minimum(set);
                 self.advance(set, to);
                 continue;
             };
             // From when the last of them went idle; time that was counted before is not counted again.
-            let from = self.passed_to.get(set).copied().flatten().unwrap_or(since).max(since);
+            let from = self.reached.passed_to.get(set).copied().flatten().unwrap_or(since).max(since);
             let passed = TimeSpan(now.0.saturating_sub(from.0).max(0));
-            if let Some(place) = self.passed_to.get_mut(set) {
+            if let Some(place) = self.reached.passed_to.get_mut(set) {
                 *place = Some(now.max(from));
             }
-            let last = self.current.get(set).copied().unwrap_or(Timestamp::MIN);
+            let last = self.reached.at(set);
             let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
             if base != Timestamp::MIN && base != Timestamp::MAX {
                 changed |= passed.0 > 0;
@@ -52,7 +52,7 @@ impl Gate {
         if !changed {
             return None;
         }
-        let moved = self.current.iter().zip(before).enumerate().filter(|(_, (now, before))| *now != before);
+        let moved = self.reached.current.iter().zip(before).enumerate().filter(|(_, (now, before))| *now != before);
         let to = moved.map(|(set, (now, _))| (set, *now)).collect();
         if ticks {
             self.clock = clock;

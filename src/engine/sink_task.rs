@@ -10,10 +10,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::connector::{Encoded, End, Sink, SinkError};
+use crate::connector::{End, Prepared, Sink, SinkError};
 use crate::plan::NodeId;
 
-use super::shared::{Behind, Shared, ToSink};
+use super::outgoing::{Behind, Rows, ToSink};
+use super::shared::Shared;
 
 /// What a sink's thread is told, and how far it is behind.
 pub(super) type Inbox = (UnboundedReceiver<ToSink>, Arc<Behind>);
@@ -24,18 +25,6 @@ pub(super) const SETTLED: u64 = u64::MAX - 1;
 /// How often a sink that is long in making its output final says how far it is.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
-/// Rows that wait for a commit.
-struct Waiting {
-    sequence: u64,
-    /// Whether more of the tick follows.
-    more: bool,
-    lines: Encoded,
-    barrier: bool,
-    /// Whether their tick was told that they are through.
-    told: bool,
-    written: u64,
-}
-
 struct SinkTask<'a> {
     shared: &'a Shared,
     node: NodeId,
@@ -43,7 +32,8 @@ struct SinkTask<'a> {
     sink: Option<Box<dyn Sink>>,
     /// Whether a checkpoint is under way.
     prepared: bool,
-    waiting: VecDeque<Waiting>,
+    /// Rows that wait for the commit.
+    waiting: VecDeque<Rows>,
     /// Ticks that are not told that their rows are through, until there is room.
     held_back: Vec<u64>,
     behind: Arc<Behind>,
@@ -93,21 +83,24 @@ impl SinkTask<'_> {
         self.sink = None;
         self.prepared = false;
         self.let_go();
-        for rows in self.waiting.drain(..).filter(|rows| !rows.told && !rows.more) {
-            self.shared.done(rows.sequence);
+        for rows in self.waiting.drain(..) {
+            self.behind.through(rows.lines.ends.len());
+            if !rows.told && !rows.more {
+                self.shared.done(rows.sequence);
+            }
         }
         self.shared.reader_gone.store(true, Ordering::Release);
         self.shared.stop();
     }
 
     fn let_go(&mut self) {
+        self.behind.full.store(false, Ordering::Relaxed);
         self.held_back.drain(..).for_each(|sequence| self.shared.done(sequence));
     }
 
     async fn take(&mut self, message: ToSink) -> Result<(), SinkError> {
         match message {
-            ToSink::Rows { sequence, more, lines, barrier, told, written } => {
-                let rows = Waiting { sequence, more, lines, barrier, told, written };
+            ToSink::Rows(rows) => {
                 if !self.prepared {
                     return self.rows(rows).await;
                 }
@@ -121,9 +114,9 @@ impl SinkTask<'_> {
 
     /// A sink that sends may take long: what it has sent meanwhile is handed out now and then, and it can be stopped.
     async fn finish(&mut self, mut end: End) -> Result<(), SinkError> {
-        let (shared, node) = (self.shared, self.node);
+        let shared = self.shared;
+        let mark = |prepared| mark((shared, self.node, &self.behind), SETTLED, prepared);
         let Some(sink) = &mut self.sink else { return Ok(()) };
-        let mark = |prepared| shared.job.mark(SETTLED, node, prepared).map_err(SinkError::Fatal);
         loop {
             tokio::select! {
                 biased;
@@ -151,15 +144,19 @@ impl SinkTask<'_> {
         Ok(())
     }
 
-    async fn rows(&mut self, rows: Waiting) -> Result<(), SinkError> {
+    async fn rows(&mut self, rows: Rows) -> Result<(), SinkError> {
         if rows.told {
             self.behind.bytes.fetch_sub(rows.lines.text.len(), Ordering::AcqRel);
         }
         let result = self.hand_over(&rows).await;
+        self.behind.through(rows.lines.ends.len());
         match &result {
             // The tick is through with its last slice.
             _ if rows.more => {}
-            Ok(()) if !rows.told && !rows.barrier && !self.has_room() => self.held_back.push(rows.sequence),
+            Ok(()) if !rows.told && !rows.barrier && !self.has_room() => {
+                self.behind.full.store(true, Ordering::Relaxed);
+                self.held_back.push(rows.sequence);
+            }
             Ok(()) | Err(SinkError::Gone) if !rows.told => self.shared.done(rows.sequence),
             _ => {}
         }
@@ -172,17 +169,28 @@ impl SinkTask<'_> {
         self.held_back.is_empty() && sink.room().now_or_never().is_some()
     }
 
-    async fn hand_over(&mut self, rows: &Waiting) -> Result<(), SinkError> {
+    async fn hand_over(&mut self, rows: &Rows) -> Result<(), SinkError> {
         let Some(sink) = &mut self.sink else { return Ok(()) };
         if !rows.lines.ends.is_empty() {
             self.shared.job.until_written(rows.written).await.map_err(SinkError::Fatal)?;
             sink.deliver(&rows.lines).await?;
+            self.behind.latency.count(rows.came.elapsed());
         }
         if rows.barrier {
             let prepared = sink.prepare().await?;
-            self.shared.job.mark(rows.sequence, self.node, prepared).map_err(SinkError::Fatal)?;
+            mark((self.shared, self.node, &self.behind), rows.sequence, prepared)?;
             self.prepared = true;
         }
         Ok(())
     }
+}
+
+/// Hands in what a sink handed out.
+fn mark(
+    (shared, node, behind): (&Shared, NodeId, &Behind),
+    sequence: u64,
+    prepared: Prepared,
+) -> Result<(), SinkError> {
+    behind.held.store(prepared.held, Ordering::Relaxed);
+    shared.job.mark(sequence, node, prepared).map_err(SinkError::Fatal)
 }

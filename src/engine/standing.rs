@@ -97,6 +97,11 @@ impl Standing {
         self.counting.get(set)?.first().map(|(at, _)| *at)
     }
 
+    /// The partition that has it.
+    pub(super) fn holder(&self, set: usize) -> Option<usize> {
+        self.counting.get(set)?.first().map(|(_, index)| *index)
+    }
+
     /// The least watermark of a set's partitions that count, but for one.
     pub(super) fn least_without(&self, set: usize, index: usize) -> Option<Timestamp> {
         self.counting.get(set)?.iter().find(|(_, other)| *other != index).map(|(at, _)| *at)

@@ -81,8 +81,12 @@ fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, 
         slice(shared, &mut stage)
     };
     if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
+        slot.held = stage.operator.held();
         slot.stage = Some(stage);
         slot.free = free;
+        if last {
+            slot.reached = input.watermarks.end();
+        }
         if whole {
             slot.next = input.slice.after(input.sequence);
         } else {
@@ -136,6 +140,7 @@ pub(super) fn pass_time(shared: &Shared) {
         shared.job.tell_wall_clock(wall_clock(), now);
         shared.job.hold(&shared.silent(), now);
         shared.hand_out(shared.job.pass_time(now));
+        shared.drain_if_asked();
         queue = lock(&shared.queue);
     }
 }
