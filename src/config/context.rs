@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub alerts: Vec<super::alert::Waiting>,
     /// The file of receivers that pipelines share.
     pub shared: Option<Node>,
+    /// Files that were read, or would have been if they were there: the pipeline means something else when they change.
+    pub files: Vec<std::path::PathBuf>,
     /// The pipeline's constants.
     pub vars: Vec<(String, Value)>,
 }

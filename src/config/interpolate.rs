@@ -132,6 +132,7 @@ fn value(inside: &str, span: &Span, context: &mut Context<'_>) -> Option<String>
 
 fn secret(path: &str, span: &Span, context: &mut Context<'_>) -> Option<String> {
     let full = context.directory.join(path);
+    context.files.push(full.clone());
     let read = std::fs::metadata(&full).and_then(|about| {
         if about.len() > SECRET_BYTES {
             return Err(std::io::Error::other("it is larger than 1 MiB"));

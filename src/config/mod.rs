@@ -59,6 +59,8 @@ pub struct Loaded {
     pub pipeline: Option<Pipeline>,
     /// Everything that was found, in order of place.
     pub found: Diagnostics,
+    /// Other files that it was read from, whether they are there or not: secrets, schemas.
+    pub files: Vec<PathBuf>,
 }
 
 /// Reads and checks a pipeline file. `missing_secret` says how bad it is when a secret's file cannot be read: a warning
@@ -85,7 +87,8 @@ pub fn load_with(
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    let unreadable = |diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] } };
+    let unreadable =
+        |diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] }, files: Vec::new() };
     let shared = match shared.map(|file| (file, file.display().to_string())) {
         None => None,
         Some((file, name)) => match text_of(file, &name) {
@@ -121,7 +124,7 @@ fn parse_with(
 ) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let file = Arc::new(SourceFile { name: name.to_owned(), text: text.to_owned() });
-    let mut found = Diagnostics::default();
+    let (mut found, mut files) = (Diagnostics::default(), Vec::new());
     let shared = shared.and_then(|file| yaml::read(&Arc::new(file), &mut found));
     let pipeline = yaml::read(&file, &mut found).and_then(|tree| {
         let mut context = context::Context {
@@ -134,12 +137,15 @@ fn parse_with(
             named: Vec::new(),
             alerts: Vec::new(),
             shared,
+            files: Vec::new(),
             vars: Vec::new(),
         };
-        document::resolve(&tree, &mut context)
+        let pipeline = document::resolve(&tree, &mut context);
+        files = context.files;
+        pipeline
     });
     found.sort();
-    Loaded { pipeline: if found.has_errors() { None } else { pipeline }, found }
+    Loaded { pipeline: if found.has_errors() { None } else { pipeline }, found, files }
 }
 
 /// A file's text, or why there is none.

@@ -22,6 +22,7 @@ mod http_auth;
 mod http_body;
 pub mod http_call;
 pub mod http_client;
+pub mod http_listen;
 pub mod http_login;
 mod http_poll;
 mod http_port;

@@ -3,4 +3,6 @@
 pub mod interrupts;
 pub mod links;
 pub mod open;
+pub mod pipelines;
 pub mod run;
+pub mod supervised;

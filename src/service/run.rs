@@ -56,7 +56,12 @@ pub enum Start {
         reset: Vec<String>,
     },
     /// A state that this process still holds.
-    Held(Lock),
+    Held {
+        /// Keeps others from it.
+        lock: Lock,
+        /// Steps whose state is forgotten, and sinks that are gone.
+        reset: Vec<String>,
+    },
 }
 
 /// A run that has ended, and closed its state.
@@ -82,8 +87,10 @@ pub fn run(
     loop {
         let state = match start {
             Start::Open { fresh, reset } => open_state(pipeline, setup, (fresh, &reset), voice)?,
-            Start::Held(lock) => {
-                let file = StateFile::open_with(setup.state, &holder(pipeline, setup), lock).map_err(|e| e.message)?;
+            Start::Held { lock, reset: named } => {
+                let file = StateFile::open_with(setup.state, &holder(pipeline, setup), lock);
+                let mut file = file.map_err(|e| e.message)?;
+                reset(&pipeline.plan, &mut file, &named)?;
                 StateKeeper::open(file, &pipeline.plan)?
             }
         };
@@ -106,7 +113,7 @@ pub fn run(
         if !asked || ended.summary.outcome != Outcome::Stopped || interrupts.stopped() {
             return Ok(ended);
         }
-        start = Start::Held(ended.lock);
+        start = Start::Held { lock: ended.lock, reset: Vec::new() };
     }
 }
 

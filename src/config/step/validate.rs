@@ -24,6 +24,7 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Valida
 
 fn from_file(path: &Text, context: &mut Context<'_>) -> Option<Validate> {
     let full = context.directory.join(&path.text);
+    context.files.push(full.clone());
     let schema = match text_of(&full) {
         Ok(text) => text,
         Err(reason) => {

@@ -1,0 +1,265 @@
+//! Many pipelines in one process: the files of a directory, each looked after by a thread of its own, and looked at again
+//! and again for changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::base::diag::{Diagnostics, Severity};
+use crate::base::render::{Style, render};
+use crate::base::system::reason;
+use crate::config::{self, Loaded};
+
+use super::open::REGISTRY;
+use super::supervised::{Phase, Reload, Settings, Supervised, Wanted, id_of};
+
+/// How often files are looked at.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long pipelines have to come to a checkpoint and deliver when the process ends.
+pub const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where pipelines come from.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The directory of pipeline files.
+    pub directory: PathBuf,
+    /// A file of receivers that pipelines share.
+    pub shared: Option<PathBuf>,
+    /// What the process itself keeps: which pipelines were stopped, tokens.
+    pub own: PathBuf,
+}
+
+/// The pipelines of this process.
+pub struct Pipelines {
+    place: Place,
+    settings: Arc<Settings>,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+struct Known {
+    of: Arc<Supervised>,
+    thread: Option<JoinHandle<()>>,
+    /// Its file, and those that it names, as they were when they were read.
+    seen: Vec<(PathBuf, Print)>,
+    /// As they were when they were last looked at: one that is just being written is not read.
+    looked: Vec<(PathBuf, Print)>,
+}
+
+/// What tells a file from what it was before, without reading it: when it was written, its length and its number. `None` if it
+/// is not there.
+type Print = Option<(i64, i64, u64, u64)>;
+
+fn print(path: &Path) -> Print {
+    let about = fs::metadata(path).ok()?;
+    Some((about.mtime(), about.mtime_nsec(), about.len(), about.ino()))
+}
+
+fn prints(files: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Print)> {
+    let with_print = |path: PathBuf| {
+        let print = print(&path);
+        (path, print)
+    };
+    files.into_iter().map(with_print).collect()
+}
+
+impl Pipelines {
+    /// The pipelines of a place; none is known before the first [`Pipelines::look`].
+    pub fn new(place: Place, settings: Settings) -> Arc<Pipelines> {
+        Arc::new(Pipelines { place, settings: Arc::new(settings), known: Mutex::default() })
+    }
+
+    /// Where they come from.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<Arc<Supervised>> {
+        self.known().values().map(|known| Arc::clone(&known.of)).collect()
+    }
+
+    /// One of them.
+    pub fn get(&self, id: &str) -> Option<Arc<Supervised>> {
+        self.known().get(id).map(|known| Arc::clone(&known.of))
+    }
+
+    /// The pipeline files that are there now. The error is a sentence.
+    fn files(&self) -> Result<BTreeMap<String, PathBuf>, String> {
+        let directory = &self.place.directory;
+        let cannot = |e: std::io::Error| format!("`{}` cannot be read: {}", directory.display(), reason(&e));
+        let shared = self.place.shared.as_ref().and_then(|file| fs::canonicalize(file).ok());
+        let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for entry in fs::read_dir(directory).map_err(cannot)? {
+            let path = entry.map_err(cannot)?.path();
+            let Some(id) = id_of(&path) else { continue };
+            if !path.is_file()
+                || shared.as_ref().is_some_and(|shared| fs::canonicalize(&path).is_ok_and(|p| p == *shared))
+            {
+                continue;
+            }
+            // Of `x.yaml` and `x.yml` the first counts; the other is told of in the log.
+            match files.get(&id) {
+                Some(other) if *other < path => {}
+                _ => drop(files.insert(id, path)),
+            }
+        }
+        Ok(files)
+    }
+
+    /// Looks at the directory: new files begin to run, those that are gone stop, those that changed are read again. The error
+    /// is a sentence; what is known goes on.
+    pub fn look(&self) -> Result<(), String> {
+        let files = self.files()?;
+        let gone: Vec<String> = self.known().keys().filter(|id| !files.contains_key(*id)).cloned().collect();
+        for id in gone {
+            tracing::info!(pipeline = id, "its file is gone: it stops");
+            self.remove(&id);
+        }
+        let stopped = self.stopped();
+        for (id, file) in files {
+            let Some(before) = self.changed(&id) else {
+                let wanted = if stopped.contains(&id) { Wanted::Stop } else { Wanted::Run };
+                self.add(&id, file, wanted)?;
+                continue;
+            };
+            if before {
+                self.reload(&id, Vec::new());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the files of a pipeline have changed, and are not changing any more; `None` if there is no such pipeline.
+    fn changed(&self, id: &str) -> Option<bool> {
+        let mut known = self.known();
+        let known = known.get_mut(id)?;
+        let now = prints(known.seen.iter().map(|(path, _)| path.clone()));
+        let still = now == known.looked;
+        known.looked.clone_from(&now);
+        Some(still && now != known.seen)
+    }
+
+    fn add(&self, id: &str, file: PathBuf, wanted: Wanted) -> Result<(), String> {
+        let of = Supervised::new(id.to_owned(), file, Arc::clone(&self.settings), wanted);
+        let thread = of.spawn()?;
+        let known = Known { of, thread: Some(thread), seen: Vec::new(), looked: Vec::new() };
+        self.known().insert(id.to_owned(), known);
+        self.reload(id, Vec::new());
+        Ok(())
+    }
+
+    /// Reads the file of a pipeline again; `reset` names what it may forget. `None` if there is no such pipeline.
+    pub fn reload(&self, id: &str, reset: Vec<String>) -> Option<Reload> {
+        let of = self.get(id)?;
+        // Looked at first: what is written meanwhile is read again.
+        let before = print(&of.file);
+        let loaded = self.load(&of.file);
+        let mut seen = vec![(of.file.clone(), before)];
+        seen.extend(prints(loaded.files.iter().cloned().chain(self.place.shared.clone())));
+        if let Some(known) = self.known().get_mut(id) {
+            known.looked.clone_from(&seen);
+            known.seen = seen;
+        }
+        let Loaded { pipeline, found, .. } = loaded;
+        let reload = match pipeline {
+            None => of.refuse(said(&found)),
+            Some(pipeline) => match self.same_state(&of, &pipeline) {
+                Some(other) => of.refuse(format!(
+                    "error: its state is that of the pipeline `{other}`: give each a `name` of its own"
+                )),
+                None => of.take(pipeline, reset),
+            },
+        };
+        match &reload.why {
+            Some(why) => tracing::error!(pipeline = id, result = ?reload.result, "{why}"),
+            None => tracing::info!(pipeline = id, result = ?reload.result, "read"),
+        }
+        Some(reload)
+    }
+
+    /// Another pipeline that has the same state.
+    fn same_state(&self, of: &Supervised, pipeline: &config::Pipeline) -> Option<String> {
+        let state = super::open::state_path(pipeline, self.settings.data.as_deref());
+        let others = self.all().into_iter().filter(|other| other.id != of.id);
+        others.filter(|other| other.state().is_some_and(|path| path == state)).map(|other| other.id.clone()).next()
+    }
+
+    /// Reads and checks a pipeline file as one that will run.
+    pub fn load(&self, file: &Path) -> Loaded {
+        let env = |name: &str| std::env::var(name).ok();
+        config::load_with(file, self.place.shared.as_deref(), &REGISTRY, &env, Severity::Error)
+    }
+
+    /// Stops a pipeline and forgets it. Its state stays.
+    fn remove(&self, id: &str) {
+        let known = self.known().remove(id);
+        let Some(mut known) = known else { return };
+        known.of.want(Wanted::Go);
+        if let Some(thread) = known.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Lets a pipeline run or not; that is remembered when the process ends. False if there is no such pipeline.
+    pub fn want(&self, id: &str, wanted: Wanted) -> Result<bool, String> {
+        let Some(of) = self.get(id) else { return Ok(false) };
+        of.want(wanted);
+        let stopped: BTreeSet<String> =
+            self.all().iter().filter(|of| of.is_stopped()).map(|of| of.id.clone()).collect();
+        self.remember(&stopped)?;
+        Ok(true)
+    }
+
+    fn orders(&self) -> PathBuf {
+        self.place.own.join("stopped.json")
+    }
+
+    /// The pipelines that somebody has stopped.
+    fn stopped(&self) -> BTreeSet<String> {
+        let text = fs::read(self.orders()).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    fn remember(&self, stopped: &BTreeSet<String>) -> Result<(), String> {
+        let path = self.orders();
+        let cannot = |e: std::io::Error| format!("`{}` cannot be written: {}", path.display(), reason(&e));
+        fs::create_dir_all(&self.place.own).map_err(cannot)?;
+        let beside = path.with_extension("json.new");
+        // Texts alone: this cannot fail.
+        fs::write(&beside, serde_json::to_vec(stopped).unwrap_or_default()).map_err(cannot)?;
+        fs::rename(&beside, &path).map_err(cannot)
+    }
+
+    /// Stops all of them at once. False if some did not come to a checkpoint in time.
+    pub fn stop(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        let all = self.all();
+        all.iter().for_each(|of| of.want(Wanted::Go));
+        let mut threads: Vec<JoinHandle<()>> = self.known().values_mut().filter_map(|k| k.thread.take()).collect();
+        while !threads.is_empty() && Instant::now() < until {
+            threads.retain(|thread| !thread.is_finished());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for of in all.iter().filter(|of| of.seen().phase == Phase::Stopping && of.seen().handle.is_some()) {
+            tracing::error!(
+                pipeline = of.id,
+                "did not stop within {} s; its next run does again what is not in the last checkpoint",
+                within.as_secs()
+            );
+        }
+        threads.is_empty()
+    }
+}
+
+/// What was found in a file, as `check` says it.
+pub fn said(found: &Diagnostics) -> String {
+    render(found, Style::Human { colour: false }).trim_end().to_owned()
+}

@@ -1,0 +1,515 @@
+//! One pipeline of many: a thread that runs it as often as it is wanted, and waits longer and longer after each failure.
+//! What goes wrong with it, a panic included, stops this pipeline alone.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::base::time::Timestamp;
+use crate::config::Pipeline;
+use crate::engine::run::{Handle, Outcome, wall_clock};
+use crate::store::state::{Lock, StateReader};
+
+use super::interrupts::Interrupts;
+use super::open::state_path;
+use super::run::{Ended, Setup, Start, Voice, lost, run};
+
+/// How long is waited after a first failure; each that follows waits twice as long, up to [`BACK_OFF_MOST`].
+const BACK_OFF: Duration = Duration::from_secs(1);
+/// The longest wait after a failure.
+const BACK_OFF_MOST: Duration = Duration::from_secs(60);
+/// A run that has lasted so long was well: the next failure is a first one.
+const WELL_AFTER: Duration = Duration::from_secs(120);
+/// Results of reloads that are remembered.
+const RELOADS: usize = 20;
+
+/// What a pipeline is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Run.
+    Run,
+    /// Not run, until somebody wants it to.
+    Stop,
+    /// Go: its file is gone, or the process ends.
+    Go,
+}
+
+/// What a pipeline does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its file cannot be used; `why` says what is wrong with it.
+    Broken,
+    /// It opens its state and its connectors.
+    Starting,
+    /// It runs.
+    Running,
+    /// It comes to a checkpoint, and then does what it was told.
+    Stopping,
+    /// It failed and will be tried again; `why` says how it failed.
+    Waiting,
+    /// It was told to stop.
+    Stopped,
+    /// Its input came to an end and its output is final.
+    Complete,
+}
+
+/// What came of a changed file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Reload {
+    /// When, RFC 3339.
+    pub at: String,
+    /// What.
+    pub result: Reloaded,
+    /// Why, if the changed pipeline does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What came of a changed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reloaded {
+    /// The pipeline runs as the file says now, from the checkpoint that it had come to.
+    Applied,
+    /// Nothing that matters has changed.
+    Unchanged,
+    /// The changed pipeline cannot run: the one before goes on.
+    Kept,
+    /// The file cannot be used, and there was none before.
+    Broken,
+}
+
+/// How pipelines are run in this process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where states are, if not beside the pipelines.
+    pub data: Option<PathBuf>,
+    /// Worker threads of each pipeline.
+    pub workers: usize,
+}
+
+/// A pipeline that is looked after.
+pub struct Supervised {
+    /// What it is called: its file without `.yaml`.
+    pub id: String,
+    /// Its file.
+    pub file: PathBuf,
+    settings: Arc<Settings>,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+struct Inner {
+    wanted: Wanted,
+    phase: Phase,
+    since: Timestamp,
+    why: Option<String>,
+    /// What runs, or would.
+    pipeline: Option<Arc<Pipeline>>,
+    /// What runs next, and what its start may forget.
+    next: Option<(Arc<Pipeline>, Vec<String>)>,
+    /// What was replaced by what is being started: it goes on if that fails.
+    before: Option<Arc<Pipeline>>,
+    /// The next start begins anew.
+    fresh: bool,
+    /// Steps whose state the next start forgets.
+    reset: Vec<String>,
+    interrupts: Interrupts,
+    restarts: u64,
+    failures: u32,
+    /// Not before this is it tried again.
+    again_at: Option<Instant>,
+    reloads: VecDeque<Reload>,
+}
+
+/// How a pipeline is, at one moment.
+#[derive(Clone)]
+pub struct Seen {
+    /// What it does.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, where that needs saying.
+    pub why: Option<String>,
+    /// What runs, or would.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// Starts after failures.
+    pub restarts: u64,
+    /// What came of changes to its file, the newest last.
+    pub reloads: Vec<Reload>,
+    /// How its connections are.
+    pub connections: Vec<super::links::Told>,
+    /// The run that goes on.
+    pub handle: Option<Handle>,
+}
+
+/// What the thread does next.
+enum Next {
+    Leave,
+    Run { pipeline: Arc<Pipeline>, start: Start, interrupts: Interrupts },
+}
+
+impl Supervised {
+    /// A pipeline that does nothing yet: it waits for what [`Supervised::take`] brings.
+    pub fn new(id: String, file: PathBuf, settings: Arc<Settings>, wanted: Wanted) -> Arc<Supervised> {
+        let inner = Inner {
+            wanted,
+            phase: Phase::Stopped,
+            since: wall_clock(),
+            why: None,
+            pipeline: None,
+            next: None,
+            before: None,
+            fresh: false,
+            reset: Vec::new(),
+            interrupts: Interrupts::default(),
+            restarts: 0,
+            failures: 0,
+            again_at: None,
+            reloads: VecDeque::new(),
+        };
+        Arc::new(Supervised { id, file, settings, inner: Mutex::new(inner), changed: Condvar::new() })
+    }
+
+    /// The thread that runs it, until it is to go.
+    pub fn spawn(self: &Arc<Self>) -> Result<JoinHandle<()>, String> {
+        let of_thread = Arc::clone(self);
+        let thread = std::thread::Builder::new().name(format!("pipeline {}", self.id));
+        thread.spawn(move || of_thread.drive()).map_err(|e| format!("no thread for `{}`: {e}", self.id))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it is now.
+    pub fn seen(&self) -> Seen {
+        let inner = self.lock();
+        Seen {
+            phase: inner.phase,
+            since: inner.since,
+            why: inner.why.clone(),
+            pipeline: inner.pipeline.clone(),
+            restarts: inner.restarts,
+            reloads: inner.reloads.iter().cloned().collect(),
+            connections: inner.interrupts.links(),
+            handle: inner.interrupts.running(),
+        }
+    }
+
+    /// Where its state is, if its file says so much.
+    pub fn state(&self) -> Option<PathBuf> {
+        let pipeline = self.lock().pipeline.clone()?;
+        Some(self.state_of(&pipeline))
+    }
+
+    fn state_of(&self, pipeline: &Pipeline) -> PathBuf {
+        state_path(pipeline, self.settings.data.as_deref())
+    }
+
+    /// Tells it what to do. One that waits after a failure, or has come to its end, begins at once if it is to run.
+    pub fn want(&self, wanted: Wanted) {
+        let mut inner = self.lock();
+        inner.wanted = wanted;
+        if wanted == Wanted::Run {
+            inner.again_at = None;
+            inner.failures = 0;
+            if matches!(inner.phase, Phase::Complete | Phase::Waiting) {
+                inner.enter(Phase::Stopped, None);
+            }
+        } else if inner.interrupts.running().is_some() || inner.phase == Phase::Starting {
+            inner.enter(Phase::Stopping, None);
+            inner.interrupts.stop();
+        }
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    /// Whether somebody has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().wanted == Wanted::Stop
+    }
+
+    /// Its file cannot be used, as `why` says in the words of `check`.
+    pub fn refuse(&self, why: String) -> Reload {
+        let mut inner = self.lock();
+        let result = match inner.pipeline {
+            Some(_) => Reloaded::Kept,
+            None => {
+                inner.enter(Phase::Broken, Some(why.clone()));
+                Reloaded::Broken
+            }
+        };
+        inner.note(result, Some(why))
+    }
+
+    /// Takes what its file says now. It is compared with what the state keeps; if nothing of that would be lost but what may be
+    /// (`reset`), the run comes to a checkpoint and goes on from there as the new pipeline.
+    pub fn take(&self, pipeline: Pipeline, reset: Vec<String>) -> Reload {
+        let pipeline = Arc::new(pipeline);
+        let mut inner = self.lock();
+        let Some(current) = inner.next.as_ref().map(|(next, _)| Arc::clone(next)).or_else(|| inner.pipeline.clone())
+        else {
+            inner.pipeline = Some(pipeline);
+            inner.reset = reset;
+            if inner.phase == Phase::Broken {
+                inner.enter(Phase::Stopped, None);
+            }
+            let reload = inner.note(Reloaded::Applied, None);
+            drop(inner);
+            self.changed.notify_all();
+            return reload;
+        };
+        if current.plan == pipeline.plan && reset.is_empty() {
+            return inner.note(Reloaded::Unchanged, None);
+        }
+        if let Err(why) = self.fits(&current, &pipeline, &reset) {
+            return inner.note(Reloaded::Kept, Some(why));
+        }
+        inner.again_at = None;
+        if matches!(inner.phase, Phase::Running | Phase::Starting | Phase::Stopping) {
+            inner.next = Some((pipeline, reset));
+            inner.interrupts.stop();
+            // What comes of it is noted when it has begun.
+            return Reload { at: wall_clock().to_string(), result: Reloaded::Applied, why: None };
+        }
+        inner.pipeline = Some(pipeline);
+        inner.reset = reset;
+        if inner.wanted == Wanted::Run {
+            inner.enter(Phase::Stopped, None);
+        }
+        let reload = inner.note(Reloaded::Applied, None);
+        drop(inner);
+        self.changed.notify_all();
+        reload
+    }
+
+    /// Whether a changed pipeline can go on with the state.
+    fn fits(&self, current: &Pipeline, next: &Pipeline, reset: &[String]) -> Result<(), String> {
+        let (before, after) = (self.state_of(current), self.state_of(next));
+        if before != after {
+            return Err(format!(
+                "its state would be `{}`, and what `{}` keeps would be left behind; give it the old `name` and `state`, or remove the file and add it again under another name",
+                after.display(),
+                before.display()
+            ));
+        }
+        // A state that cannot be read is said when it is opened.
+        let Some(reader) = after.exists().then(|| StateReader::open(&after).ok()).flatten() else { return Ok(()) };
+        let Some(kept) = reader.kept().filter(|kept| kept.epoch > 0) else { return Ok(()) };
+        let told = lost(&next.plan, kept, reset);
+        if told.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "it cannot go on with what is kept: {}; put the file back as it was, or reload it naming what may be forgotten",
+            told.join("; ")
+        ))
+    }
+
+    /// Runs it whenever it is wanted.
+    fn drive(&self) {
+        let mut held = None;
+        loop {
+            match self.next(&mut held) {
+                Next::Leave => return,
+                Next::Run { pipeline, start, interrupts } => {
+                    let began = Instant::now();
+                    let ended = self.run(&pipeline, start, &interrupts);
+                    held = self.ended(ended, began.elapsed());
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn next(&self, held: &mut Option<Lock>) -> Next {
+        let mut inner = self.lock();
+        loop {
+            if let Some((next, reset)) = inner.next.take() {
+                inner.before = inner.pipeline.replace(next);
+                inner.reset = reset;
+            }
+            let idle = |inner: &Inner| inner.phase == Phase::Complete || inner.phase == Phase::Broken;
+            match inner.wanted {
+                Wanted::Go => return Next::Leave,
+                Wanted::Stop => {
+                    // Others may have the state.
+                    *held = None;
+                    if inner.phase != Phase::Broken {
+                        inner.enter(Phase::Stopped, None);
+                    }
+                }
+                Wanted::Run if idle(&inner) => *held = None,
+                Wanted::Run => {
+                    let wait = inner.again_at.map(|at| at.saturating_duration_since(Instant::now()));
+                    if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+                        *held = None;
+                        let waited = self.changed.wait_timeout(inner, wait);
+                        inner = waited.map_or_else(|e| e.into_inner().0, |(inner, _)| inner);
+                        continue;
+                    }
+                    if let Some(pipeline) = inner.pipeline.clone() {
+                        return inner.start(pipeline, held.take());
+                    }
+                }
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Runs it once. A panic is an error like any other.
+    fn run(&self, pipeline: &Pipeline, start: Start, interrupts: &Interrupts) -> Result<Ended, String> {
+        let state = self.state_of(pipeline);
+        let setup = Setup { state: &state, workers: self.settings.workers, command: "serve" };
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            run(pipeline, start, &setup, interrupts, &mut Told { of: self, pipeline })
+        }));
+        ran.unwrap_or_else(|_| Err("it panicked; please report it".to_owned()))
+    }
+
+    /// A run has ended: what comes next, and the lock of its state if it goes on.
+    fn ended(&self, ended: Result<Ended, String>, lasted: Duration) -> Option<Lock> {
+        let (outcome, lock) = match ended {
+            Ok(ended) if ended.unbalanced.is_empty() => (ended.summary.outcome, Some(ended.lock)),
+            Ok(_) => (Outcome::Failed("its ledger does not balance; please report it".to_owned()), None),
+            Err(why) => (Outcome::Failed(why), None),
+        };
+        let mut inner = self.lock();
+        match outcome {
+            Outcome::Stopped => return lock,
+            Outcome::Complete => {
+                tracing::info!(pipeline = self.id, "complete: its input came to an end");
+                inner.enter(Phase::Complete, None);
+                return None;
+            }
+            Outcome::ReaderGone => inner.failed("whoever read its standard output has gone".to_owned(), lasted),
+            Outcome::Failed(why) => {
+                if let Some(before) = inner.before.take() {
+                    tracing::warn!(pipeline = self.id, "the changed file cannot run, the one before goes on: {why}");
+                    inner.pipeline = Some(before);
+                    inner.note(Reloaded::Kept, Some(why));
+                    return lock;
+                }
+                inner.failed(why, lasted);
+            }
+        }
+        if inner.wanted == Wanted::Run {
+            let why = inner.why.as_deref().unwrap_or_default();
+            let wait = inner.again_at.map_or(0.0, |at| at.saturating_duration_since(Instant::now()).as_secs_f64());
+            tracing::error!(pipeline = self.id, "failed, and is tried again in {wait:.0} s: {why}");
+        }
+        None
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, phase: Phase, why: Option<String>) {
+        if self.phase != phase {
+            self.since = wall_clock();
+        }
+        (self.phase, self.why) = (phase, why);
+    }
+
+    fn note(&mut self, result: Reloaded, why: Option<String>) -> Reload {
+        let reload = Reload { at: wall_clock().to_string(), result, why };
+        if self.reloads.len() == RELOADS {
+            self.reloads.pop_front();
+        }
+        self.reloads.push_back(reload.clone());
+        reload
+    }
+
+    fn start(&mut self, pipeline: Arc<Pipeline>, held: Option<Lock>) -> Next {
+        if self.again_at.take().is_some() {
+            self.restarts += 1;
+        }
+        self.interrupts = Interrupts::default();
+        self.enter(Phase::Starting, None);
+        let (fresh, reset) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.reset));
+        let start = match held {
+            Some(lock) if !fresh => Start::Held { lock, reset },
+            // Nobody else can have had it in between but by asking.
+            _ => Start::Open { fresh, reset },
+        };
+        Next::Run { pipeline, start, interrupts: self.interrupts.clone() }
+    }
+
+    fn failed(&mut self, why: String, lasted: Duration) {
+        if lasted >= WELL_AFTER {
+            self.failures = 0;
+        }
+        let doubled = BACK_OFF.saturating_mul(1 << self.failures.min(10)).min(BACK_OFF_MOST);
+        self.failures += 1;
+        // Pipelines that failed together do not come back together.
+        let part = u32::try_from(wall_clock().0.rem_euclid(256)).unwrap_or(0);
+        self.again_at = Some(Instant::now() + doubled * (768 + part) / 1024);
+        self.enter(Phase::Waiting, Some(why));
+    }
+}
+
+/// Tells in the log how a run goes.
+struct Told<'a> {
+    of: &'a Supervised,
+    pipeline: &'a Pipeline,
+}
+
+impl Voice for Told<'_> {
+    fn say(&mut self, text: &str) {
+        tracing::info!(pipeline = self.of.id, "{text}");
+    }
+
+    fn warn(&mut self, text: &str) {
+        tracing::warn!(pipeline = self.of.id, "{text}");
+    }
+
+    fn begun(&mut self, _: &Handle) {
+        let mut inner = self.of.lock();
+        if inner.before.take().is_some() {
+            inner.note(Reloaded::Applied, None);
+        }
+        // Whoever stopped it meanwhile is obeyed as soon as it can be.
+        let phase = if inner.interrupts.stopped() { Phase::Stopping } else { Phase::Running };
+        inner.enter(phase, None);
+        tracing::info!(pipeline = self.of.id, "runs");
+    }
+
+    fn goes(&mut self, _: &Handle) {}
+
+    fn every(&self) -> Option<Duration> {
+        None
+    }
+
+    fn ended(&mut self, handle: Option<&Handle>, ended: &Ended) {
+        if let Some(handle) = handle {
+            warn(&self.of.id, handle);
+        }
+        for wrong in &ended.unbalanced {
+            tracing::error!(
+                pipeline = self.of.id,
+                "the ledger of `{}` does not balance: {wrong:?}",
+                self.pipeline.plan.name
+            );
+        }
+    }
+}
+
+/// Tells in the log what went wrong with a run without ending it.
+pub fn warn(id: &str, handle: &Handle) {
+    for warning in handle.take_warnings() {
+        tracing::warn!(pipeline = id, "{warning}");
+    }
+}
+
+/// A pipeline's name in this process: its file without `.yaml` or `.yml`; `None` for other files.
+pub fn id_of(file: &Path) -> Option<String> {
+    let extension = file.extension()?.to_str()?;
+    let stem = file.file_stem()?.to_str()?;
+    (matches!(extension, "yaml" | "yml") && !stem.starts_with('.')).then(|| stem.to_owned())
+}
