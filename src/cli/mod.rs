@@ -21,6 +21,7 @@ mod progress;
 mod reference;
 mod run;
 mod schema;
+mod serve;
 mod signals;
 mod state;
 pub mod state_path;
@@ -29,6 +30,7 @@ mod suggest;
 mod summary;
 mod table;
 mod test;
+mod token;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -52,6 +54,10 @@ enum Verb {
     New(new::Args),
     /// Run pipelines to their end, or until interrupted.
     Run(run::Args),
+    /// Run all pipelines of a directory for months, with an API and a page.
+    Serve(serve::Args),
+    /// Say who may do what over the API of `serve`.
+    Token(token::Args),
     /// Say how far a pipeline is and what became of its rows.
     Status(status::Args),
     /// Show what the steps of a pipeline keep by key.
@@ -146,6 +152,8 @@ pub fn main() -> ExitCode {
     let code = match cli.verb {
         Verb::New(args) => new::run(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Token(args) => token::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::State(args) => state::run(&args),
         Verb::Alerts(args) => alerts::run(&args),

@@ -87,17 +87,37 @@ pub fn load_with(
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    let unreadable =
-        |diagnostic| Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] }, files: Vec::new() };
-    let shared = match shared.map(|file| (file, file.display().to_string())) {
-        None => None,
-        Some((file, name)) => match text_of(file, &name) {
-            Ok(text) => Some(SourceFile { name, text }),
-            Err(diagnostic) => return unreadable(diagnostic),
-        },
+    let shared = match shared.map(shared_file).transpose() {
+        Ok(shared) => shared,
+        Err(diagnostic) => return unreadable(diagnostic),
     };
     match text_of(file, &name) {
         Ok(text) => parse_with((&text, shared), &name, &directory, registry, env, missing_secret),
+        Err(diagnostic) => unreadable(diagnostic),
+    }
+}
+
+/// A pipeline of which a file cannot be read.
+fn unreadable(diagnostic: Diagnostic) -> Loaded {
+    Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] }, files: Vec::new() }
+}
+
+fn shared_file(file: &Path) -> Result<SourceFile, Diagnostic> {
+    let name = file.display().to_string();
+    text_of(file, &name).map(|text| SourceFile { name, text })
+}
+
+/// The same as [`parse`], with receivers of another file, which pipelines share.
+pub fn parse_shared(
+    (text, shared): (&str, Option<&Path>),
+    name: &str,
+    directory: &Path,
+    registry: &Registry<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+    missing_secret: Severity,
+) -> Loaded {
+    match shared.map(shared_file).transpose() {
+        Ok(shared) => parse_with((text, shared), name, directory, registry, env, missing_secret),
         Err(diagnostic) => unreadable(diagnostic),
     }
 }

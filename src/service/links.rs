@@ -9,7 +9,7 @@ use crate::connector::Link;
 pub type Links = Vec<(String, Link)>;
 
 /// A connection as it is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Told {
     /// The source or sink.
     pub entry: String,

@@ -1,8 +1,14 @@
 //! Pipelines that run: opening what one needs, running it, and everything that one process knows of many of them.
 
+pub mod access;
+pub mod api;
+pub mod audit;
+pub mod daemon;
 pub mod interrupts;
 pub mod links;
 pub mod open;
 pub mod pipelines;
+pub mod rates;
 pub mod run;
+pub mod seen;
 pub mod supervised;

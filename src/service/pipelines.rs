@@ -15,7 +15,8 @@ use crate::base::system::reason;
 use crate::config::{self, Loaded};
 
 use super::open::REGISTRY;
-use super::supervised::{Phase, Reload, Settings, Supervised, Wanted, id_of};
+use super::seen::{Phase, Reload};
+use super::supervised::{Settings, Supervised, Wanted, id_of};
 
 /// How often files are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -196,6 +197,28 @@ impl Pipelines {
     pub fn load(&self, file: &Path) -> Loaded {
         let env = |name: &str| std::env::var(name).ok();
         config::load_with(file, self.place.shared.as_deref(), &REGISTRY, &env, Severity::Error)
+    }
+
+    /// Writes the file of a pipeline, of one that is there or a new one, and takes it. The error is a sentence.
+    pub fn put(&self, id: &str, text: &str, reset: Vec<String>) -> Result<Reload, String> {
+        let file = self.get(id).map_or_else(|| self.place.directory.join(format!("{id}.yaml")), |of| of.file.clone());
+        let cannot = |e: std::io::Error| format!("`{}` cannot be written: {}", file.display(), reason(&e));
+        // Whoever reads the directory meanwhile sees the file before or the file after; the name is no pipeline's.
+        let beside = self.place.directory.join(format!(".{id}.new"));
+        fs::write(&beside, text).and_then(|()| fs::rename(&beside, &file)).map_err(cannot)?;
+        if self.get(id).is_none() {
+            self.add(id, file, Wanted::Run)?;
+        }
+        self.reload(id, reset).ok_or_else(|| format!("`{id}` was removed meanwhile"))
+    }
+
+    /// Removes the file of a pipeline, which stops. The error is a sentence.
+    pub fn delete(&self, id: &str) -> Result<(), String> {
+        let Some(of) = self.get(id) else { return Ok(()) };
+        let cannot = |e: std::io::Error| format!("`{}` cannot be removed: {}", of.file.display(), reason(&e));
+        fs::remove_file(&of.file).map_err(cannot)?;
+        self.remove(id);
+        Ok(())
     }
 
     /// Stops a pipeline and forgets it. Its state stays.

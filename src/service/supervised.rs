@@ -8,16 +8,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use crate::base::time::Timestamp;
 use crate::config::Pipeline;
+use crate::engine::ledger::Entry;
 use crate::engine::run::{Handle, Outcome, wall_clock};
 use crate::store::state::{Lock, StateReader};
 
 use super::interrupts::Interrupts;
 use super::open::state_path;
 use super::run::{Ended, Setup, Start, Voice, lost, run};
+use super::seen::{Phase, Reload, Reloaded, Seen};
 
 /// How long is waited after a first failure; each that follows waits twice as long, up to [`BACK_OFF_MOST`].
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -37,52 +37,6 @@ pub enum Wanted {
     Stop,
     /// Go: its file is gone, or the process ends.
     Go,
-}
-
-/// What a pipeline does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Its file cannot be used; `why` says what is wrong with it.
-    Broken,
-    /// It opens its state and its connectors.
-    Starting,
-    /// It runs.
-    Running,
-    /// It comes to a checkpoint, and then does what it was told.
-    Stopping,
-    /// It failed and will be tried again; `why` says how it failed.
-    Waiting,
-    /// It was told to stop.
-    Stopped,
-    /// Its input came to an end and its output is final.
-    Complete,
-}
-
-/// What came of a changed file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct Reload {
-    /// When, RFC 3339.
-    pub at: String,
-    /// What.
-    pub result: Reloaded,
-    /// Why, if the changed pipeline does not run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-/// What came of a changed file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Reloaded {
-    /// The pipeline runs as the file says now, from the checkpoint that it had come to.
-    Applied,
-    /// Nothing that matters has changed.
-    Unchanged,
-    /// The changed pipeline cannot run: the one before goes on.
-    Kept,
-    /// The file cannot be used, and there was none before.
-    Broken,
 }
 
 /// How pipelines are run in this process.
@@ -126,27 +80,8 @@ struct Inner {
     /// Not before this is it tried again.
     again_at: Option<Instant>,
     reloads: VecDeque<Reload>,
-}
-
-/// How a pipeline is, at one moment.
-#[derive(Clone)]
-pub struct Seen {
-    /// What it does.
-    pub phase: Phase,
-    /// Since when.
-    pub since: Timestamp,
-    /// Why, where that needs saying.
-    pub why: Option<String>,
-    /// What runs, or would.
-    pub pipeline: Option<Arc<Pipeline>>,
-    /// Starts after failures.
-    pub restarts: u64,
-    /// What came of changes to its file, the newest last.
-    pub reloads: Vec<Reload>,
-    /// How its connections are.
-    pub connections: Vec<super::links::Told>,
-    /// The run that goes on.
-    pub handle: Option<Handle>,
+    /// What the run that ended last had counted.
+    counted: Vec<Entry>,
 }
 
 /// What the thread does next.
@@ -173,6 +108,7 @@ impl Supervised {
             failures: 0,
             again_at: None,
             reloads: VecDeque::new(),
+            counted: Vec::new(),
         };
         Arc::new(Supervised { id, file, settings, inner: Mutex::new(inner), changed: Condvar::new() })
     }
@@ -200,6 +136,7 @@ impl Supervised {
             reloads: inner.reloads.iter().cloned().collect(),
             connections: inner.interrupts.links(),
             handle: inner.interrupts.running(),
+            counted: inner.counted.clone(),
         }
     }
 
@@ -258,6 +195,7 @@ impl Supervised {
         else {
             inner.pipeline = Some(pipeline);
             inner.reset = reset;
+            inner.counted.clear();
             if inner.phase == Phase::Broken {
                 inner.enter(Phase::Stopped, None);
             }
@@ -487,6 +425,7 @@ impl Voice for Told<'_> {
     }
 
     fn ended(&mut self, handle: Option<&Handle>, ended: &Ended) {
+        self.of.lock().counted.clone_from(&ended.summary.entries);
         if let Some(handle) = handle {
             warn(&self.of.id, handle);
         }

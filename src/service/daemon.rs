@@ -1,0 +1,147 @@
+//! The process that runs many pipelines for months: looks at their files, answers requests, and ends in good order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use sd_notify::NotifyState;
+
+use crate::connectors::http_listen::{Address, Listening, address_of};
+use crate::connectors::tls::ServerTls;
+
+use super::access::Tokens;
+use super::api::{Door, Service, router};
+use super::audit::Audit;
+use super::pipelines::{LOOK_EVERY, Pipelines, Place, STOP_WITHIN};
+use super::rates::Rates;
+use super::supervised::{Settings, warn};
+
+/// Connections to the interface at a time.
+const CONNECTIONS: u32 = 256;
+
+/// How the process is started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The directory of pipeline files.
+    pub directory: PathBuf,
+    /// Where states are, if not beside the pipelines.
+    pub data: Option<PathBuf>,
+    /// A file of receivers that pipelines share.
+    pub shared: Option<PathBuf>,
+    /// Worker threads of each pipeline.
+    pub workers: usize,
+    /// Where the interface listens.
+    pub listen: String,
+    /// Its certificate and key.
+    pub tls: Option<ServerTls>,
+    /// Whether it may listen on an address of others without TLS.
+    pub plain: bool,
+    /// Whether programs on this machine need a token too.
+    pub tokens: bool,
+    /// Names by which it may be asked for.
+    pub hosts: Vec<String>,
+}
+
+/// What the process is told while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Read all files again.
+    Reload,
+    /// End.
+    Stop,
+}
+
+impl Start {
+    /// What the process keeps of its own.
+    pub fn own(&self) -> PathBuf {
+        own(&self.directory, self.data.as_deref())
+    }
+
+    /// Whether the interface may be opened as it is asked for.
+    fn allowed(&self, door: &Door, tokens: &Tokens) -> Result<(), String> {
+        if door.address.ip().is_loopback() {
+            return Ok(());
+        }
+        let address = door.address;
+        if self.tls.is_none() && !self.plain {
+            return Err(format!(
+                "{address} can be reached by others, and nothing would be encrypted: give `--tls-certificate` and `--tls-key`, or say `--plain` where something before it encrypts"
+            ));
+        }
+        if !tokens.any() {
+            return Err(format!(
+                "{address} can be reached by others, and nobody has a token: make one with `millstream token add NAME --role admin --pipelines {}`",
+                self.directory.display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Where a process with these directories keeps what is its own.
+pub fn own(directory: &std::path::Path, data: Option<&std::path::Path>) -> PathBuf {
+    data.map_or_else(|| directory.join(".millstream"), std::path::Path::to_owned).join("serve")
+}
+
+/// Runs until it is told to end. `begun` is told where the interface listens. True if everything stopped in time; the error is a
+/// sentence.
+pub fn serve(start: &Start, orders: &Receiver<Order>, begun: &mut dyn FnMut(&str)) -> Result<bool, String> {
+    let own = start.own();
+    let address = address_of(&start.listen)?;
+    let door = Door { address, hosts: start.hosts.clone(), tokens: start.tokens };
+    let tokens = Tokens::new(&own);
+    start.allowed(&door, &tokens)?;
+    let place = Place { directory: start.directory.clone(), shared: start.shared.clone(), own: own.clone() };
+    let settings = Settings { data: start.data.clone(), workers: start.workers };
+    let pipelines = Pipelines::new(place, settings);
+    let service = Arc::new(Service { pipelines, rates: Rates::default(), tokens, audit: Audit::new(&own), door });
+    let wanted = Address { listen: start.listen.clone(), connections: CONNECTIONS, tls: start.tls.clone() };
+    let here = std::path::Path::new(".");
+    let listening = Listening::new(address, &wanted, here, router(&service))?;
+    service.pipelines.look()?;
+    begun(&format!("http{}://{address}", if start.tls.is_some() { "s" } else { "" }));
+    tell(&[NotifyState::Ready]);
+    loop {
+        match orders.recv_timeout(LOOK_EVERY) {
+            Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Order::Reload) => reload(&service),
+            Err(RecvTimeoutError::Timeout) => look(&service),
+        }
+    }
+    tell(&[NotifyState::Stopping]);
+    let all = service.pipelines.stop(STOP_WITHIN);
+    // Who asks until then is told how far it is.
+    drop(listening);
+    Ok(all)
+}
+
+/// Tells systemd, if it started this process.
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(state) {
+        tracing::debug!("systemd cannot be told: {e}");
+    }
+}
+
+fn reload(service: &Service) {
+    for of in service.pipelines.all() {
+        service.pipelines.reload(&of.id, Vec::new());
+    }
+    look(service);
+}
+
+/// What is done now and then.
+fn look(service: &Service) {
+    if let Err(why) = service.pipelines.look() {
+        tracing::error!("{why}; pipelines that are known go on");
+    }
+    let mut counts = Vec::new();
+    for of in service.pipelines.all() {
+        let seen = of.seen();
+        let (Some(handle), Some(pipeline)) = (seen.handle, seen.pipeline) else { continue };
+        warn(&of.id, &handle);
+        counts.push((of.id.clone(), super::api::taken(&pipeline.plan, &handle.entries())));
+    }
+    service.rates.look(counts.into_iter(), Instant::now());
+    tell(&[NotifyState::Watchdog]);
+}

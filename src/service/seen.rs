@@ -1,0 +1,87 @@
+//! What is told of a pipeline that is looked after.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::links::Told;
+use crate::base::time::Timestamp;
+use crate::config::Pipeline;
+use crate::engine::ledger::Entry;
+use crate::engine::run::Handle;
+
+/// What a pipeline does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its file cannot be used; `why` says what is wrong with it.
+    Broken,
+    /// It opens its state and its connectors.
+    Starting,
+    /// It runs.
+    Running,
+    /// It comes to a checkpoint, and then does what it was told.
+    Stopping,
+    /// It failed and will be tried again; `why` says how it failed.
+    Waiting,
+    /// It was told to stop.
+    Stopped,
+    /// Its input came to an end and its output is final.
+    Complete,
+}
+
+/// What came of a changed file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Reload {
+    /// When, RFC 3339.
+    pub at: String,
+    /// What.
+    pub result: Reloaded,
+    /// Why, if the changed pipeline does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What came of a changed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reloaded {
+    /// The pipeline runs as the file says now, from the checkpoint that it had come to.
+    Applied,
+    /// Nothing that matters has changed.
+    Unchanged,
+    /// The changed pipeline cannot run: the one before goes on.
+    Kept,
+    /// The file cannot be used, and there was none before.
+    Broken,
+}
+
+/// How a pipeline is, at one moment.
+#[derive(Clone)]
+pub struct Seen {
+    /// What it does.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, where that needs saying.
+    pub why: Option<String>,
+    /// What runs, or would.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// Starts after failures.
+    pub restarts: u64,
+    /// What came of changes to its file, the newest last.
+    pub reloads: Vec<Reload>,
+    /// How its connections are.
+    pub connections: Vec<Told>,
+    /// The run that goes on.
+    pub handle: Option<Handle>,
+    /// What the run that ended last had counted, by entry.
+    pub(super) counted: Vec<Entry>,
+}
+
+impl Seen {
+    /// What the run that goes on has counted, else the one that ended last; nothing if there was none.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.handle.as_ref().map_or_else(|| self.counted.clone(), Handle::entries)
+    }
+}
