@@ -56,7 +56,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("globset", &["connectors"]),
     ("walkdir", &["connectors", "cli"]),
     ("terminal_size", &["connectors", "cli"]),
-    ("schemars", &["connector", "connectors", "config", "service", "cli"]),
+    ("schemars", &["connector", "connectors", "config", "engine", "service", "cli"]),
     ("tracing_subscriber", &["cli", "main"]),
     ("annotate_snippets", &["base"]),
     ("mimalloc", &["main"]),

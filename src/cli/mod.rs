@@ -13,6 +13,7 @@ mod graph;
 mod infer;
 mod links;
 mod load;
+mod log;
 mod new;
 mod notify;
 mod output;
@@ -32,7 +33,6 @@ mod table;
 mod test;
 mod token;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -127,24 +127,10 @@ pub mod exit {
     ];
 }
 
-/// Names what is told on standard error of how a run goes inside: `debug` tells each checkpoint. Without it only when peers
-/// come and go: who is told that one is not there wants to know when it is back.
-const LOG: &str = "MILLSTREAM_LOG";
-
-/// Tells what the environment asks for.
-fn log() {
-    let told = match std::env::var_os(LOG) {
-        Some(_) => tracing_subscriber::EnvFilter::from_env(LOG),
-        None => tracing_subscriber::EnvFilter::new("millstream=warn,millstream::connectors=info"),
-    };
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(told).with_ansi(colours).with_writer(std::io::stderr).init();
-}
-
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    log();
     let cli = Cli::parse();
+    let log = log::begin(matches!(cli.verb, Verb::Serve(_)));
     // A variable that is set to nothing names no file.
     if let Some(config) = cli.config.filter(|file| !file.as_os_str().is_empty()) {
         load::share(config);
@@ -152,7 +138,7 @@ pub fn main() -> ExitCode {
     let code = match cli.verb {
         Verb::New(args) => new::run(&args),
         Verb::Run(args) => run::run(&args),
-        Verb::Serve(args) => serve::run(&args),
+        Verb::Serve(args) => serve::run(&args, std::sync::Arc::new(log)),
         Verb::Token(args) => token::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::State(args) => state::run(&args),

@@ -1,10 +1,12 @@
 //! `millstream serve`: all pipelines of a directory, for months.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::connectors::tls::ServerTls;
 use crate::service::daemon::{Order, Start, serve};
+use crate::service::levels::Levels;
 
 use super::exit;
 use super::load::{say, shared};
@@ -48,7 +50,7 @@ pub struct Args {
 }
 
 /// Runs until a signal ends it.
-pub fn run(args: &Args) -> u8 {
+pub fn run(args: &Args, log: Arc<dyn Levels>) -> u8 {
     let tls = match (&args.tls_certificate, &args.tls_key) {
         (Some(certificate), Some(key)) => {
             Some(ServerTls { certificate: certificate.clone(), key: key.clone(), client_ca: None })
@@ -71,7 +73,7 @@ pub fn run(args: &Args) -> u8 {
         Err(why) => return failed(&why),
     };
     let began = |address: &str| say(&format!("millstream serves `{}` at {address}", start.directory.display()));
-    match serve(&start, &orders, &mut { began }) {
+    match serve(&start, &orders, log, &mut { began }) {
         Ok(true) => exit::OK,
         Ok(false) => exit::FAILED,
         Err(why) => failed(&why),

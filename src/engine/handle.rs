@@ -82,7 +82,7 @@ impl Handle {
     }
 
     /// What the engine has put in front of an entry is part of it.
-    fn counts(&self) -> Vec<EntryCounts> {
+    pub fn counts(&self) -> Vec<EntryCounts> {
         let entries = &self.shared.job.graph.context.entries;
         let counted = entries.iter().zip(self.shared.job.ledger.tallies()).filter(|(entry, _)| entry.part_of.is_none());
         counted.map(|(entry, tally)| EntryCounts { entry: entry.name.clone(), tally }).collect()

@@ -10,7 +10,7 @@ use crate::store::rows::{Cause, Origin};
 
 /// Rows of one entry. Each row taken ends as passed on, filtered, dropped, failed, late, a
 /// duplicate or absorbed by a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Tally {
     /// Rows that came in.
     pub taken: u64,

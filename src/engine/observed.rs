@@ -7,7 +7,7 @@ use crate::base::time::Timestamp;
 use super::ledger::Tally;
 
 /// All that is to be seen of a job.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Observed {
     /// What became of the rows of each source, step and sink, in the order written.
     pub entries: Vec<EntryCounts>,
@@ -23,11 +23,12 @@ pub struct Observed {
     pub blocks_waiting: usize,
     /// The least watermark of any step.
     #[serde(serialize_with = "rfc3339")]
+    #[schemars(with = "Option<String>")]
     pub watermark: Option<Timestamp>,
 }
 
 /// What became of the rows of one entry, since this run began or went on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct EntryCounts {
     /// The entry.
     pub entry: String,
@@ -37,7 +38,7 @@ pub struct EntryCounts {
 }
 
 /// Where a partition of a source stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct PartitionStanding {
     /// The source.
     pub source: String,
@@ -45,9 +46,11 @@ pub struct PartitionStanding {
     pub partition: String,
     /// The greatest event time seen; absent before the first event.
     #[serde(serialize_with = "rfc3339")]
+    #[schemars(with = "Option<String>")]
     pub greatest: Option<Timestamp>,
     /// The same, less what it may be out of order; absent before the first event, and of one that has ended.
     #[serde(serialize_with = "rfc3339")]
+    #[schemars(with = "Option<String>")]
     pub watermark: Option<Timestamp>,
     /// It has been silent for so long that nobody waits for it.
     pub idle: bool,
@@ -60,12 +63,13 @@ pub struct PartitionStanding {
 }
 
 /// How far a step with state is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct StepStanding {
     /// The step.
     pub step: String,
     /// The watermark that all its shares have reached; absent before the first event, and after the end of all input.
     #[serde(serialize_with = "rfc3339")]
+    #[schemars(with = "Option<String>")]
     pub watermark: Option<Timestamp>,
     /// Whose watermark is the least of those that it waits for. `None` if all its inputs have ended or gone idle.
     pub held_back_by: Option<HeldBackBy>,
@@ -78,7 +82,7 @@ pub struct StepStanding {
 }
 
 /// The partition that holds a step's watermark back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct HeldBackBy {
     /// The source.
     pub source: String,
@@ -86,11 +90,12 @@ pub struct HeldBackBy {
     pub partition: String,
     /// Its watermark; absent before its first event.
     #[serde(serialize_with = "rfc3339")]
+    #[schemars(with = "Option<String>")]
     pub watermark: Option<Timestamp>,
 }
 
 /// How far a sink is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct SinkStanding {
     /// The sink.
     pub sink: String,
@@ -110,7 +115,7 @@ pub struct SinkStanding {
 pub const LATENCY_BOUNDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
 
 /// How long something took, and how often.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Histogram {
     /// By bucket of [`LATENCY_BOUNDS`], and beyond: how often it took so long.
     pub counts: [u64; LATENCY_BOUNDS.len() + 1],
@@ -126,12 +131,13 @@ impl Histogram {
 }
 
 /// What is known of the checkpoints of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Checkpoints {
     /// How many this run has made.
     pub made: u64,
     /// By the wall clock, when the last one became durable.
     #[serde(serialize_with = "rfc3339")]
+    #[schemars(with = "Option<String>")]
     pub last: Option<Timestamp>,
     /// Seconds from when its barrier set out until it was durable.
     pub seconds: f64,

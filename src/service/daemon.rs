@@ -9,10 +9,13 @@ use sd_notify::NotifyState;
 
 use crate::connectors::http_listen::{Address, Listening, address_of};
 use crate::connectors::tls::ServerTls;
+use crate::engine::observed::EntryCounts;
+use crate::plan::{NodeKind, Plan};
 
 use super::access::Tokens;
 use super::api::{Door, Service, router};
 use super::audit::Audit;
+use super::levels::{Levels, Rows};
 use super::pipelines::{LOOK_EVERY, Pipelines, Place, STOP_WITHIN};
 use super::rates::Rates;
 use super::supervised::{Settings, warn};
@@ -86,7 +89,12 @@ pub fn own(directory: &std::path::Path, data: Option<&std::path::Path>) -> PathB
 
 /// Runs until it is told to end. `begun` is told where the interface listens. True if everything stopped in time; the error is a
 /// sentence.
-pub fn serve(start: &Start, orders: &Receiver<Order>, begun: &mut dyn FnMut(&str)) -> Result<bool, String> {
+pub fn serve(
+    start: &Start,
+    orders: &Receiver<Order>,
+    levels: Arc<dyn Levels>,
+    begun: &mut dyn FnMut(&str),
+) -> Result<bool, String> {
     let own = start.own();
     let address = address_of(&start.listen)?;
     let door = Door { address, hosts: start.hosts.clone(), tokens: start.tokens };
@@ -95,18 +103,20 @@ pub fn serve(start: &Start, orders: &Receiver<Order>, begun: &mut dyn FnMut(&str
     let place = Place { directory: start.directory.clone(), shared: start.shared.clone(), own: own.clone() };
     let settings = Settings { data: start.data.clone(), workers: start.workers };
     let pipelines = Pipelines::new(place, settings);
-    let service = Arc::new(Service { pipelines, rates: Rates::default(), tokens, audit: Audit::new(&own), door });
+    let service =
+        Arc::new(Service { pipelines, rates: Rates::default(), tokens, audit: Audit::new(&own), door, levels });
     let wanted = Address { listen: start.listen.clone(), connections: CONNECTIONS, tls: start.tls.clone() };
     let here = std::path::Path::new(".");
     let listening = Listening::new(address, &wanted, here, router(&service))?;
     service.pipelines.look()?;
     begun(&format!("http{}://{address}", if start.tls.is_some() { "s" } else { "" }));
     tell(&[NotifyState::Ready]);
+    let mut rows = Rows::default();
     loop {
         match orders.recv_timeout(LOOK_EVERY) {
             Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-            Ok(Order::Reload) => reload(&service),
-            Err(RecvTimeoutError::Timeout) => look(&service),
+            Ok(Order::Reload) => reload(&service, &mut rows),
+            Err(RecvTimeoutError::Timeout) => look(&service, &mut rows),
         }
     }
     tell(&[NotifyState::Stopping]);
@@ -123,25 +133,34 @@ fn tell(state: &[NotifyState<'_>]) {
     }
 }
 
-fn reload(service: &Service) {
+fn reload(service: &Service, rows: &mut Rows) {
     for of in service.pipelines.all() {
         service.pipelines.reload(&of.id, Vec::new());
     }
-    look(service);
+    look(service, rows);
 }
 
 /// What is done now and then.
-fn look(service: &Service) {
+fn look(service: &Service, rows: &mut Rows) {
     if let Err(why) = service.pipelines.look() {
         tracing::error!("{why}; pipelines that are known go on");
     }
-    let mut counts = Vec::new();
+    let (mut counts, now) = (Vec::new(), Instant::now());
     for of in service.pipelines.all() {
         let seen = of.seen();
         let (Some(handle), Some(pipeline)) = (seen.handle, seen.pipeline) else { continue };
         warn(&of.id, &handle);
-        counts.push((of.id.clone(), super::api::taken(&pipeline.plan, &handle.entries())));
+        let entries = handle.counts();
+        rows.tell(&of.id, &entries, now);
+        counts.push((of.id.clone(), taken(&pipeline.plan, &entries)));
     }
-    service.rates.look(counts.into_iter(), Instant::now());
+    rows.keep(|id| service.pipelines.get(id).is_some());
+    service.rates.look(counts.into_iter(), now);
     tell(&[NotifyState::Watchdog]);
+}
+
+/// Rows that sources have taken.
+fn taken(plan: &Plan, entries: &[EntryCounts]) -> u64 {
+    let is_source = |name: &str| plan.nodes.iter().any(|n| n.name == name && matches!(n.kind, NodeKind::Source(_)));
+    entries.iter().filter(|entry| is_source(&entry.entry)).map(|entry| entry.tally.taken).sum()
 }

@@ -69,6 +69,8 @@ pub struct Seen {
     pub pipeline: Option<Arc<Pipeline>>,
     /// Starts after failures.
     pub restarts: u64,
+    /// Changed files that could not be taken.
+    pub refused: u64,
     /// What came of changes to its file, the newest last.
     pub reloads: Vec<Reload>,
     /// How its connections are.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use crate::base::time::Timestamp;
 use crate::config::Pipeline;
 use crate::engine::ledger::Entry;
-use crate::engine::run::{Handle, Outcome, wall_clock};
+use crate::engine::run::Handle;
+use crate::engine::run::{Outcome, wall_clock};
 use crate::store::state::{Lock, StateReader};
 
 use super::interrupts::Interrupts;
@@ -76,6 +77,7 @@ struct Inner {
     reset: Vec<String>,
     interrupts: Interrupts,
     restarts: u64,
+    refused: u64,
     failures: u32,
     /// Not before this is it tried again.
     again_at: Option<Instant>,
@@ -105,6 +107,7 @@ impl Supervised {
             reset: Vec::new(),
             interrupts: Interrupts::default(),
             restarts: 0,
+            refused: 0,
             failures: 0,
             again_at: None,
             reloads: VecDeque::new(),
@@ -133,6 +136,7 @@ impl Supervised {
             why: inner.why.clone(),
             pipeline: inner.pipeline.clone(),
             restarts: inner.restarts,
+            refused: inner.refused,
             reloads: inner.reloads.iter().cloned().collect(),
             connections: inner.interrupts.links(),
             handle: inner.interrupts.running(),
@@ -166,6 +170,18 @@ impl Supervised {
         }
         drop(inner);
         self.changed.notify_all();
+    }
+
+    /// Lets what it has read come to its end as if all input had: windows close, everything is delivered, and it is complete.
+    /// False if it does not run.
+    pub fn drain(&self) -> bool {
+        let mut inner = self.lock();
+        let running = inner.interrupts.running().filter(|_| inner.phase == Phase::Running);
+        if let Some(handle) = &running {
+            handle.drain();
+            inner.enter(Phase::Stopping, None);
+        }
+        running.is_some()
     }
 
     /// Whether somebody has stopped it.
@@ -357,6 +373,9 @@ impl Inner {
 
     fn note(&mut self, result: Reloaded, why: Option<String>) -> Reload {
         let reload = Reload { at: wall_clock().to_string(), result, why };
+        if matches!(result, Reloaded::Kept | Reloaded::Broken) {
+            self.refused += 1;
+        }
         if self.reloads.len() == RELOADS {
             self.reloads.pop_front();
         }

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
-use super::problem::Problem;
+use super::problem::Content as Problem;
 use crate::service::access::Role;
 
 /// Below this stands everything that is asked for by programs.
@@ -23,7 +23,7 @@ fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 
 /// What an endpoint takes or gives.
 #[derive(Clone, Copy)]
-enum Content {
+enum Carried {
     Json(Made),
     Text(&'static str),
 }
@@ -38,8 +38,8 @@ pub struct Endpoint {
     pub role: Role,
     about: &'static str,
     query: Option<Made>,
-    body: Option<Content>,
-    answer: Content,
+    body: Option<Carried>,
+    answer: Carried,
     handler: MethodRouter<Shared>,
 }
 
@@ -50,7 +50,7 @@ impl Endpoint {
         T: 'static,
     {
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-        let (query, body, answer) = (None, None, Content::Text("text/plain"));
+        let (query, body, answer) = (None, None, Carried::Text("text/plain"));
         Endpoint { method, path, role, about, query, body, answer, handler: on(filter, handler) }
     }
 
@@ -88,22 +88,22 @@ impl Endpoint {
 
     /// It takes JSON.
     pub fn takes<B: JsonSchema>(self) -> Endpoint {
-        Endpoint { body: Some(Content::Json(schema_of::<B>)), ..self }
+        Endpoint { body: Some(Carried::Json(schema_of::<B>)), ..self }
     }
 
     /// It takes a text.
     pub fn takes_text(self, media: &'static str) -> Endpoint {
-        Endpoint { body: Some(Content::Text(media)), ..self }
+        Endpoint { body: Some(Carried::Text(media)), ..self }
     }
 
     /// It gives JSON.
     pub fn gives<A: JsonSchema>(self) -> Endpoint {
-        Endpoint { answer: Content::Json(schema_of::<A>), ..self }
+        Endpoint { answer: Carried::Json(schema_of::<A>), ..self }
     }
 
     /// It gives a text.
     pub fn gives_text(self, media: &'static str) -> Endpoint {
-        Endpoint { answer: Content::Text(media), ..self }
+        Endpoint { answer: Carried::Text(media), ..self }
     }
 
     /// What answers.
@@ -119,9 +119,9 @@ impl Endpoint {
         if let Some(query) = self.query {
             parameters.extend(parameters_of(&query(generator)));
         }
-        let mut content = |content: Content| match content {
-            Content::Json(made) => json!({ "application/json": { "schema": made(generator) } }),
-            Content::Text(media) => json!({ media: { "schema": { "type": "string" } } }),
+        let mut content = |content: Carried| match content {
+            Carried::Json(made) => json!({ "application/json": { "schema": made(generator) } }),
+            Carried::Text(media) => json!({ media: { "schema": { "type": "string" } } }),
         };
         let mut described = json!({
             "summary": self.about,

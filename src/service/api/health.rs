@@ -4,12 +4,52 @@ use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Shared;
+use super::endpoint::Endpoint;
+use super::{Answer, Body, Problem, Shared, beside, give};
+use crate::service::metrics;
 use crate::service::seen::Phase;
+
+/// What is told of the process, and of its log.
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/metrics", "What runs, as Prometheus reads it.", measured).gives_text(OPENMETRICS),
+        Endpoint::get("/api/v1/log", "What the log tells.", log).gives::<Log>(),
+        Endpoint::put("/api/v1/log", "Changes what the log tells, until the process ends.", set_log)
+            .takes::<Log>()
+            .gives::<Log>(),
+    ]
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text";
+
+/// What the log tells.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    /// Levels, by module: `millstream=info,millstream::connectors=debug`.
+    levels: String,
+}
+
+async fn measured(State(service): State<Shared>) -> Result<Response, Problem> {
+    let text = beside(move || metrics::text(&service).map_err(Problem::failed)).await?;
+    Ok(([(CONTENT_TYPE, format!("{OPENMETRICS}; version=1.0.0; charset=utf-8"))], text).into_response())
+}
+
+async fn log(State(service): State<Shared>) -> Answer<Log> {
+    give(Log { levels: service.levels.get() })
+}
+
+async fn set_log(State(service): State<Shared>, Body(log): Body<Log>) -> Answer<Log> {
+    service.levels.set(&log.levels).map_err(Problem::bad)?;
+    give(Log { levels: service.levels.get() })
+}
 
 /// They need no token: they say nothing but how many pipelines are not well.
 pub fn routes() -> Router<Shared> {

@@ -22,12 +22,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::guard::Door;
-pub use self::pipelines::taken;
 pub use self::problem::Problem;
 
 use self::endpoint::{BASE, Endpoint, openapi};
 use super::access::Tokens;
 use super::audit::Audit;
+use super::levels::Levels;
 use super::pipelines::Pipelines;
 use super::rates::Rates;
 use super::supervised::Supervised;
@@ -49,6 +49,8 @@ pub struct Service {
     pub audit: Audit,
     /// How the interface is reached.
     pub door: Door,
+    /// What the log tells.
+    pub levels: Arc<dyn Levels>,
 }
 
 /// What every request is answered with.
@@ -131,6 +133,7 @@ fn endpoints() -> Vec<Endpoint> {
     let mut all =
         vec![Endpoint::get("/api/v1/openapi.json", "This description.", describe).gives_text("application/json")];
     all.extend(pipelines::endpoints());
+    all.extend(health::endpoints());
     all
 }
 

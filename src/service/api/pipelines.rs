@@ -17,6 +17,7 @@ use crate::base::render::{Style, render};
 use crate::base::time::Timestamp;
 use crate::config;
 use crate::engine::ledger::Entry;
+use crate::engine::observed::Observed;
 use crate::engine::run::wall_clock;
 use crate::plan::graph::kind_word;
 use crate::plan::{NodeKind, Plan};
@@ -49,6 +50,12 @@ pub fn endpoints() -> Vec<Endpoint> {
             .gives::<Done>(),
         Endpoint::post("/api/v1/pipelines/{id}/stop", "Stops it at a checkpoint, until it is started.", stop)
             .gives::<Done>(),
+        Endpoint::post(
+            "/api/v1/pipelines/{id}/drain",
+            "Reads no more, closes all windows, delivers everything: then it is complete.",
+            drain,
+        )
+        .gives::<Done>(),
     ]
 }
 
@@ -98,6 +105,8 @@ struct Full {
     connections: Vec<Told>,
     /// What came of changes to its file, the newest last.
     reloads: Vec<Reload>,
+    /// Where its rows are, what holds watermarks back, what waits, and how checkpoints go, while it runs.
+    running: Option<Observed>,
 }
 
 /// A source, step or sink.
@@ -188,7 +197,7 @@ fn is_live(plan: &Plan) -> bool {
 }
 
 /// Rows that sources have taken.
-pub fn taken(plan: &Plan, entries: &[Entry]) -> u64 {
+fn taken(plan: &Plan, entries: &[Entry]) -> u64 {
     let sources = plan.nodes.iter().zip(entries).filter(|(node, _)| matches!(node.kind, NodeKind::Source(_)));
     sources.map(|(_, entry)| entry.tally.taken).sum()
 }
@@ -262,6 +271,7 @@ async fn show(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Full>
         brief: brief(&service, &of, &seen, &entries),
         file: of.file.display().to_string(),
         entries: seen.pipeline.as_ref().map(|p| views(&p.plan, &entries)).unwrap_or_default(),
+        running: seen.handle.as_ref().map(|handle| handle.observe()),
         connections: seen.connections,
         reloads: seen.reloads,
     })
@@ -363,4 +373,12 @@ async fn start(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Done
 
 async fn stop(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Done> {
     want(&service, id, Wanted::Stop)
+}
+
+async fn drain(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Done> {
+    let of = service.pipeline(&id)?;
+    if !of.drain() {
+        return Err(Problem::conflict(format!("`{id}` does not run")));
+    }
+    give(Done { phase: Some(of.seen().phase), id })
 }

@@ -6,8 +6,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 /// Why a request was not done as asked.
+#[derive(Debug)]
+pub struct Problem(Box<Content>);
+
+/// Why a request was not done as asked.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct Problem {
+#[schemars(rename = "Problem")]
+pub struct Content {
     /// `about:blank`: the status says what kind of problem it is.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -29,7 +34,7 @@ impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
         let (status, detail) = (status.as_u16(), detail.into());
-        Problem { kind: "about:blank", title, status, detail, diagnostics: None, header: None }
+        Problem(Box::new(Content { kind: "about:blank", title, status, detail, diagnostics: None, header: None }))
     }
 
     /// The request is not one that can be done.
@@ -53,22 +58,24 @@ impl Problem {
     }
 
     /// With what is wrong with a pipeline's text.
-    pub fn with(self, diagnostics: serde_json::Value) -> Problem {
-        Problem { diagnostics: Some(diagnostics), ..self }
+    pub fn with(mut self, diagnostics: serde_json::Value) -> Problem {
+        self.0.diagnostics = Some(diagnostics);
+        self
     }
 
     /// With a header.
-    pub fn header(self, name: HeaderName, value: &'static str) -> Problem {
-        Problem { header: Some((name, value)), ..self }
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Problem {
+        self.0.header = Some((name, value));
+        self
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Texts alone: this cannot fail.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let header = self.header.map(|header| [header]);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let header = self.0.header.map(|header| [header]);
         let answer = (status, [(CONTENT_TYPE, "application/problem+json")], body);
         match header {
             Some(header) => (header, answer).into_response(),
