@@ -58,6 +58,8 @@
 //! | how live inputs meet again as they met | `engine::turns`, `engine::arrivals`, `engine::turn_log` |
 //! | threads, back-pressure, the end of a run | `engine::run`; rows on their way to sinks: `engine::outgoing` |
 //! | what is seen of a run from outside, how it is stopped and drained | `engine::handle`, `engine::observed`; what is counted for it: `engine::meters` |
+//! | rows seen as they pass | `engine::tap` |
+//! | how much steps may keep | `engine::budget`; what they keep: `engine::ops`, each step's `load` |
 //! | how much leaves at once; slices of ticks | `engine::ops::window` (its `closing` modules), `engine::gather` |
 //! | how a step's keys are found and ordered | `engine::ops::window::keys`, `engine::ops::window::ordered` |
 //! | when checkpoints are made, what is in them | `engine::checkpoint`, `engine::epoch`, `engine::epochs` |

@@ -296,7 +296,8 @@ fn process(place: &Path, round: Option<u64>) {
         Some(round) => drop(std::thread::spawn(move || bring(producers, round))),
         None => drop(producers),
     }
-    let options = Options { workers: 2, checkpoint_every: Duration::from_millis(5) };
+    let options =
+        Options { workers: 2, checkpoint_every: Duration::from_millis(5), max_keys: None, max_state_bytes: None };
     let summary = run(graph, inputs, vec![Box::new(Said)], &options, (stood.as_ref(), None, &mut keeper), &mut |_| {});
     assert_eq!(summary.outcome, Outcome::Complete);
     say("complete");

@@ -73,7 +73,8 @@ fn child() {
         out_of_order: TimeSpan::ZERO,
         idle_after: hour,
     };
-    let options = Options { workers: 2, checkpoint_every: Duration::from_millis(20) };
+    let options =
+        Options { workers: 2, checkpoint_every: Duration::from_millis(20), max_keys: None, max_state_bytes: None };
     let stood = resumed.map(|resumed| resumed.stood);
     let summary = run(graph, vec![input], sinks, &options, (stood.as_ref(), None, &mut keeper), &mut |handle| {
         let producer = producer.clone();

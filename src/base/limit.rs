@@ -26,6 +26,12 @@ pub const YAML_DEPTH: usize = 64;
 pub const YAML_BYTES: u64 = 4 << 20;
 /// Bytes of rows that wait for a sink while a checkpoint is made durable: seconds of a fast pipeline's output.
 pub const SINK_BYTES: usize = 64 << 20;
+/// Rows that wait for whoever looks at a tap; what passes meanwhile is let go.
+pub const TAP_ROWS: usize = 1_024;
+/// Bytes of such rows.
+pub const TAP_BYTES: usize = 4 << 20;
+/// Taps that are open in one run: each writes rows out once more.
+pub const TAPS: usize = 16;
 /// Bytes of dead letters that wait in memory for a checkpoint; beyond, one is made at once.
 pub const LETTER_BYTES: usize = 16 << 20;
 /// Groups that state is cut into for storing and for sharing among workers; the worker count may change between runs.

@@ -53,7 +53,12 @@ pub fn run(pipeline: &Pipeline, scratch: &Scratch, within: Option<Duration>) -> 
     let inputs = open_sources(pipeline, None, &path)?;
     let mut links = Vec::new();
     let sinks = open_sinks(pipeline, &graph.sink_nodes(), (None, &path), &mut links)?;
-    let options = Options { workers: 1, checkpoint_every: pipeline.plan.checkpoint_every.to_std() };
+    let options = Options {
+        workers: 1,
+        checkpoint_every: pipeline.plan.checkpoint_every.to_std(),
+        max_keys: None,
+        max_state_bytes: None,
+    };
     let (started, handle) = channel::<Handle>();
     let (ended, end) = channel::<Summary>();
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {

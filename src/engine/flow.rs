@@ -17,6 +17,7 @@ use super::action::{Action, Outcome, Tools};
 use super::actions::join::origin_of;
 use super::ledger::{Counted, Letter, Sample};
 use super::parcel::Parcel;
+use super::tap::Taps;
 
 /// Where a batch goes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub struct FlowContext {
     pub error_fields: ErrorFields,
     /// Whether dead letters are kept, and not only counted.
     pub letters: bool,
+    /// Whoever looks at rows as they pass.
+    pub taps: Arc<Taps>,
 }
 
 /// A flow: nodes in an order in which each stands after those that feed it.
@@ -128,6 +131,8 @@ pub struct FlowRunner {
     pub sequence: u64,
     /// What to add to ordinals to tell rows of one input apart that come in slices.
     pub before: u32,
+    /// What it runs has passed before, and is only counted.
+    pub again: bool,
 }
 
 impl FlowRunner {
@@ -144,6 +149,7 @@ impl FlowRunner {
             failure: None,
             sequence: 0,
             before: 0,
+            again: false,
         }
     }
 
@@ -241,6 +247,11 @@ impl FlowRunner {
     ) {
         let Some(tools) = self.tools.get_mut(index) else { return };
         let rows = batch.rows as u64;
+        if self.context.taps.any() && matches!(node.action, Action::Encode(..)) && !self.again {
+            self.context
+                .taps
+                .pass(node.node, &Port::Main, &batch, &mut |row| tools.text_of(&self.context.layout, &batch, row));
+        }
         // The rows as they came in are needed again only for those that fail, which is rare: columns and text are shared.
         let mut input = Batch { columns: Vec::new(), ..batch.clone() };
         let side = match &node.action {
@@ -300,6 +311,10 @@ impl FlowRunner {
     fn pass(&mut self, from: NodeId, to: &Readers, port: &Port, batch: Batch, exits: &mut [Option<Parcel>]) {
         if batch.rows == 0 {
             return;
+        }
+        if self.context.taps.any() && !self.again {
+            let (tools, layout) = (&mut self.root_tools, &self.context.layout);
+            self.context.taps.pass(from, port, &batch, &mut |row| tools.text_of(layout, &batch, row));
         }
         if *port != Port::Errors && *port != Port::Late {
             self.counted.of(from).tally.passed += batch.rows as u64;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::base::diag::Diagnostic;
+use crate::base::suggest::nearest;
 use crate::base::time::Timestamp;
 use crate::plan::NodeId;
 
@@ -16,6 +17,8 @@ use super::lower::{Reader, ReaderKind};
 use super::observed::{EntryCounts, HeldBackBy, Observed, PartitionStanding, SinkStanding, StepStanding, shown};
 use super::partition::Partition;
 use super::shared::{Shared, Slot};
+use super::state::Load;
+use super::tap::Tap;
 
 /// A view on a running job, and the means to stop it.
 #[derive(Clone)]
@@ -33,6 +36,18 @@ impl Handle {
     /// had never been more. Windows close, sinks make their output final, and the next run begins anew.
     pub fn drain(&self) {
         self.shared.drain();
+    }
+
+    /// Opens a tap: rows that leave a source or a step, or come to a sink, as they pass, one in `every`. The error says why not.
+    pub fn tap(&self, entry: &str, every: u64) -> Result<Tap, String> {
+        let context = &self.shared.job.graph.context;
+        let own = || (0u16..).map(NodeId).zip(&context.entries).filter(|(_, info)| info.part_of.is_none());
+        let Some((node, _)) = own().find(|(_, info)| info.name == entry) else {
+            let near = nearest(entry, own().map(|(_, info)| info.name.as_str()));
+            let help = near.map_or_else(String::new, |near| format!("; is it `{near}`?"));
+            return Err(format!("there is no source, step or sink `{entry}`{help}"));
+        };
+        context.taps.open(node, every)
     }
 
     /// All that is to be seen of the run at this moment. Numbers of different parts of it may be some ticks apart.
@@ -113,15 +128,17 @@ impl Handle {
     fn steps(&self) -> Vec<StepStanding> {
         let (job, mut of_readers) = (&self.shared.job, HashMap::new());
         for slot in &lock(&self.shared.queue).slots {
-            let (reached, ticks, held) = of_readers.entry(slot.reader).or_insert((Timestamp::MAX, 0, 0));
+            let none = (Timestamp::MAX, 0, 0, Load::default());
+            let (reached, ticks, held, load) = of_readers.entry(slot.reader).or_insert(none);
             *reached = slot.reached.min(*reached);
             *ticks += slot.waiting.len() + usize::from(slot.is_busy());
             *held += slot.held;
+            *load = *load + slot.load;
         }
         let gate = lock(&job.gate);
         let standing = |(index, reader): (usize, &Reader)| {
             let ReaderKind::Stage(_, set) = &reader.kind else { return None };
-            let (reached, ticks_waiting, held) = of_readers.get(&index).copied()?;
+            let (reached, ticks_waiting, held, load) = of_readers.get(&index).copied()?;
             Some(StepStanding {
                 step: job.name_of_node(reader.node),
                 watermark: shown(reached),
@@ -133,6 +150,8 @@ impl Handle {
                 idle: gate.is_idle(*set),
                 ticks_waiting,
                 held,
+                keys: load.keys,
+                bytes: load.bytes,
             })
         };
         job.graph.readers.iter().enumerate().filter_map(standing).collect()
@@ -166,7 +185,7 @@ impl Slot {
 }
 
 impl Job {
-    fn name_of_node(&self, node: NodeId) -> String {
+    pub(super) fn name_of_node(&self, node: NodeId) -> String {
         self.graph.context.entries.get(node.index()).map(|entry| entry.name.clone()).unwrap_or_default()
     }
 

@@ -206,6 +206,7 @@ impl Mapper {
         let rows: Vec<u32> = rows.filter(|(o, _)| records.contains(o)).map(|(_, row)| row).collect();
         let failed = decoded.failed.iter().filter(|f| records.contains(&f.ordinal)).cloned().collect();
         self.runner.sequence = decoded.number;
+        self.runner.again = true;
         self.runner.counted.of(self.spec.flow.root).tally.taken += u64::from(records.end - records.start);
         self.pass(decoded.batch.select(&rows), failed);
         std::mem::take(&mut self.runner.counted)

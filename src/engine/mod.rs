@@ -11,6 +11,7 @@
 pub mod action;
 pub mod actions;
 mod arrivals;
+mod budget;
 mod checkpoint;
 pub mod clock;
 mod commits;
@@ -49,6 +50,7 @@ mod source_task;
 pub mod stage;
 mod standing;
 pub mod state;
+pub mod tap;
 pub mod turn_log;
 pub mod turns;
 mod worker;

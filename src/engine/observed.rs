@@ -79,6 +79,10 @@ pub struct StepStanding {
     pub ticks_waiting: usize,
     /// Rows of its input that are part of what it keeps.
     pub held: u64,
+    /// Keys that it keeps something for.
+    pub keys: u64,
+    /// Bytes of that, roughly, as of the last checkpoint.
+    pub bytes: u64,
 }
 
 /// The partition that holds a step's watermark back.
@@ -147,7 +151,8 @@ pub struct Checkpoints {
     pub bytes: u64,
 }
 
-fn rfc3339<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes an instant as people read it.
+pub(super) fn rfc3339<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => serializer.collect_str(at),
         None => serializer.serialize_none(),

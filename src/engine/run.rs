@@ -41,6 +41,10 @@ pub struct Options {
     pub workers: usize,
     /// How often a checkpoint is made.
     pub checkpoint_every: Duration,
+    /// Keys that steps may hold, all together.
+    pub max_keys: Option<u64>,
+    /// Bytes that they may keep, roughly.
+    pub max_state_bytes: Option<u64>,
 }
 
 /// What a source is read from.
@@ -125,7 +129,7 @@ pub fn run(
     {
         return failed(&job, why);
     }
-    let shared = Arc::new(Shared::new(job, queue, senders, count, options.workers));
+    let shared = Arc::new(Shared::new(job, queue, senders, count, options));
     if first {
         shared.checkpoints.made((0, 0), began.elapsed());
     }
@@ -220,6 +224,7 @@ fn threads<'scope>(
     for worker in workers {
         let _ = worker.join();
     }
+    shared.job.graph.context.taps.end();
     let complete = shared.complete.load(Ordering::Acquire);
     let mut keeper = keeping.join().ok();
     if let Some(keeper) = &mut keeper
@@ -327,5 +332,6 @@ fn queue_of(job: &Job, from: Option<&Resume<'_>>) -> Result<(Queue, Vec<usize>),
             sinks.push(reader);
         }
     }
+    queue.load = queue.slots.iter().map(|slot| slot.load).sum();
     Ok((queue, sinks))
 }

@@ -11,6 +11,7 @@ use crate::base::limit::LETTER_BYTES;
 use crate::base::time::Timestamp;
 use crate::connector::Link;
 
+use super::budget::Budget;
 use super::commits::Commits;
 use super::gather::Next;
 use super::job::{Job, Ready, lock};
@@ -18,7 +19,9 @@ use super::map::MapInput;
 use super::meters::CheckpointMeter;
 use super::outgoing::SinkSlot;
 use super::partition::{PartitionSpec, PartitionState};
+use super::run::Options;
 use super::stage::{Stage, StageInput};
+use super::state::Load;
 
 /// One share of a step, and the ticks that wait for it.
 pub(super) struct Slot {
@@ -36,6 +39,8 @@ pub(super) struct Slot {
     pub(super) reached: Timestamp,
     /// Rows of its input that it held then.
     pub(super) held: u64,
+    /// How much it kept then.
+    pub(super) load: Load,
 }
 
 impl Slot {
@@ -49,6 +54,7 @@ impl Slot {
             free: Instant::now(),
             reached,
             held: stage.operator.held(),
+            load: stage.operator.load(),
             stage: Some(Box::new(stage)),
         }
     }
@@ -82,6 +88,8 @@ pub(super) struct Queue {
     pub(super) first_slot: Vec<usize>,
     /// How many blocks workers have.
     pub(super) mapping: usize,
+    /// How much all shares keep.
+    pub(super) load: Load,
     pub(super) finished: bool,
 }
 
@@ -120,6 +128,7 @@ pub(super) struct Shared {
     /// What sources are told of checkpoints.
     pub(super) commits: Commits,
     pub(super) checkpoints: CheckpointMeter,
+    pub(super) budget: Budget,
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
     pub(super) leave_given: Condvar,
@@ -151,9 +160,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// For a run of so many partitions to begin with, and so many workers.
-    pub(super) fn new(job: Job, queue: Queue, sinks: Vec<SinkSlot>, partitions: usize, workers: usize) -> Self {
-        let leave_in_all = workers as i64 * 2 + 2;
+    /// For a run of so many partitions to begin with.
+    pub(super) fn new(job: Job, queue: Queue, sinks: Vec<SinkSlot>, partitions: usize, options: &Options) -> Self {
+        let leave_in_all = options.workers as i64 * 2 + 2;
         let per_partition = (leave_in_all / partitions.max(1) as i64).max(1);
         Shared {
             job,
@@ -165,6 +174,7 @@ impl Shared {
             barrier_told: Condvar::new(),
             commits: Commits::default(),
             checkpoints: CheckpointMeter::default(),
+            budget: Budget::of(options),
             leave: Mutex::new(vec![per_partition; partitions]),
             leave_given: Condvar::new(),
             leave_told: Notify::new(),

@@ -20,6 +20,29 @@ pub fn partition_of(hash: u64, partitions: usize) -> usize {
     (key_group(hash) * partitions / KEY_GROUPS) as usize
 }
 
+/// How much an operator keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Keys.
+    pub keys: u64,
+    /// Bytes, roughly: what was stored of them when that last happened, and what a key costs in memory besides.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for Load {
+    type Output = Load;
+
+    fn add(self, other: Load) -> Load {
+        Load { keys: self.keys + other.keys, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl std::iter::Sum for Load {
+    fn sum<I: Iterator<Item = Load>>(loads: I) -> Load {
+        loads.fold(Load::default(), |all, load| all + load)
+    }
+}
+
 /// Why stored state cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateError {

@@ -80,8 +80,11 @@ fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, 
     } else {
         slice(shared, &mut stage)
     };
-    if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
-        slot.held = stage.operator.held();
+    let (held, load) = (stage.operator.held(), stage.operator.load());
+    let mut queue = lock(&shared.queue);
+    let over = queue.keeps(slot, load, &shared.budget);
+    if let Some(slot) = queue.slots.get_mut(slot) {
+        slot.held = held;
         slot.stage = Some(stage);
         slot.free = free;
         if last {
@@ -93,8 +96,9 @@ fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, 
             slot.under_way = Some(input);
         }
     }
+    drop(queue);
     shared.wake.notify_one();
-    result
+    if over { Err(shared.over_budget()) } else { result }
 }
 
 fn slice(shared: &Shared, stage: &mut Stage) -> Result<(), String> {

@@ -147,7 +147,12 @@ fn run_on(
     if let Some(resumed) = &resumed {
         voice.say(&format!("goes on from checkpoint {}", resumed.epoch));
     }
-    let options = Options { workers: setup.workers, checkpoint_every: pipeline.plan.checkpoint_every.to_std() };
+    let options = Options {
+        workers: setup.workers,
+        checkpoint_every: pipeline.plan.checkpoint_every.to_std(),
+        max_keys: None,
+        max_state_bytes: None,
+    };
     let (started, handle) = channel::<Handle>();
     let (ended, end) = channel::<Ended>();
     // What was kept of a run whose input was all taken is of no use: only its output is not final yet.

@@ -98,7 +98,8 @@ pub struct Begin<'a> {
 
 /// Nothing is idle, sinks take what comes.
 pub fn begin<'a>(yaml: &'a str, partitions: &'a [&'a [&'a str]]) -> Begin<'a> {
-    let options = Options { workers: 2, checkpoint_every: Duration::from_millis(20) };
+    let options =
+        Options { workers: 2, checkpoint_every: Duration::from_millis(20), max_keys: None, max_state_bytes: None };
     Begin { yaml, partitions, open: true, idle_after: TimeSpan::seconds(3600), options }
 }
 

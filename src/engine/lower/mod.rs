@@ -218,7 +218,9 @@ impl Lower<'_> {
         let entry = |n: &Node| EntryInfo { name: n.name.clone(), on_error: n.on_error, part_of: part_of(n) };
         let layout = Arc::new(self.layout.clone());
         let entries = self.plan.nodes.iter().map(entry).collect();
-        let context = FlowContext { layout: Arc::clone(&layout), entries, error_fields, letters: self.how.track };
+        let (layout_of_all, taps) = (Arc::clone(&layout), Arc::default());
+        let letters = self.how.track;
+        let context = FlowContext { layout: layout_of_all, entries, error_fields, letters, taps };
         let context = Arc::new(context);
         let mut graph = Graph {
             context,

@@ -19,7 +19,7 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::Val;
 use crate::engine::action::Tools;
 use crate::engine::flow::Failed;
-use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows};
+use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows};
 use crate::expr::Program;
 use crate::plan::alert::WindowFields;
 use crate::store::rows::Origin;
@@ -374,6 +374,10 @@ impl Operator for AlertStep {
         self.held
     }
 
+    fn load(&self) -> Load {
+        self.keys.load()
+    }
+
     fn state(&mut self) -> &mut dyn State {
         self
     }
@@ -397,12 +401,12 @@ impl State for AlertStep {
     }
 
     fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        for (hash, key, mut of_key) in rows_of::<OfKey>(rows)? {
+        for (found, key, mut of_key) in rows_of::<OfKey>(rows)? {
             let looked_at = of_key.machine.last().map(|last| last.0.saturating_add(FORGOTTEN_AFTER));
             of_key.looked_at = looked_at.unwrap_or_default();
             self.held += of_key.waiting.len() as u64;
             let times: Vec<i64> = of_key.waiting.iter().map(|kept| kept.time).collect();
-            let id = self.keys.put_back(hash, key, of_key);
+            let id = self.keys.put_back(found, key, of_key);
             self.timers.extend(times.into_iter().map(|at| Reverse((at, id))));
             AlertStep::expect(self, id);
             self.timers.extend(looked_at.map(|at| Reverse((at, id))));

@@ -19,7 +19,7 @@ use crate::engine::action::Tools;
 use crate::engine::actions::join::is_right;
 use crate::engine::flow::Failed;
 use crate::engine::missing::Watch;
-use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows};
+use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows};
 use crate::expr::Program;
 use crate::store::rows::Origin;
 
@@ -276,6 +276,10 @@ impl Operator for JoinStep {
         self.held
     }
 
+    fn load(&self) -> Load {
+        self.keys.load()
+    }
+
     fn state(&mut self) -> &mut dyn State {
         self
     }
@@ -299,12 +303,12 @@ impl State for JoinStep {
     }
 
     fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        for (hash, key, sides) in rows_of::<Sides>(rows)? {
+        for (found, key, sides) in rows_of::<Sides>(rows)? {
             let rows = [LEFT, RIGHT].into_iter().zip(&sides);
             let gone = rows.flat_map(|(side, rows)| rows.iter().map(move |kept| (side, kept.time)));
             let gone: Vec<i64> = gone.map(|(side, time)| self.gone(side, time)).collect();
             self.held += gone.len() as u64;
-            let id = self.keys.put_back(hash, key, sides);
+            let id = self.keys.put_back(found, key, sides);
             self.timers.extend(gone.into_iter().map(|at| Reverse((at, id))));
         }
         Ok(())

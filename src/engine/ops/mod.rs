@@ -16,7 +16,7 @@ use crate::data::column::{Column, as_u32};
 use crate::data::value::compare;
 use crate::engine::clock::Watermarks;
 use crate::engine::flow::Failed;
-use crate::engine::state::State;
+use crate::engine::state::{Load, State};
 use crate::plan::Port;
 
 /// The rows of one tick for one worker.
@@ -140,5 +140,10 @@ pub trait Operator: Send {
     /// How many rows of its input are part of what it keeps: those of windows that are open, those that wait for others.
     fn held(&self) -> u64 {
         0
+    }
+
+    /// How much it keeps. Asked for after every tick.
+    fn load(&self) -> Load {
+        Load::default()
     }
 }

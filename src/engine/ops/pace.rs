@@ -13,7 +13,7 @@ use crate::base::time::TimeSpan;
 use crate::data::batch::Batch;
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
-use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows, encode_to};
+use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows, encode_to};
 use crate::plan::Port;
 
 use super::window::decoded::{decoder, rows_of};
@@ -191,6 +191,10 @@ impl Operator for Pace {
         }
     }
 
+    fn load(&self) -> Load {
+        self.keys.load()
+    }
+
     fn state(&mut self) -> &mut dyn State {
         self
     }
@@ -214,9 +218,9 @@ impl State for Pace {
     }
 
     fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        for (hash, key, mut times) in rows_of::<Vec<i64>>(rows)? {
+        for (found, key, mut times) in rows_of::<Vec<i64>>(rows)? {
             times.sort_unstable();
-            let id = self.keys.put_back(hash, key, Times::from_slice(&times));
+            let id = self.keys.put_back(found, key, Times::from_slice(&times));
             self.timers.extend(times.iter().map(|time| Reverse((gone(*time, self.spec.span), id))));
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::{Map, Value};
 use crate::engine::action::{Causes, Outcome, Tools, in_order, weave_emitted};
 use crate::engine::flow::Failed;
-use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows};
+use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows};
 use crate::expr::{KeyedState, Program};
 use crate::store::rows::Origin;
 
@@ -168,6 +168,10 @@ impl Operator for KeyedScript {
         }
     }
 
+    fn load(&self) -> Load {
+        self.keys.load()
+    }
+
     fn state(&mut self) -> &mut dyn State {
         self
     }
@@ -191,8 +195,8 @@ impl State for KeyedScript {
     }
 
     fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        for (hash, key, kept) in rows_of::<Kept>(rows)? {
-            self.keys.put_back(hash, key, kept);
+        for (found, key, kept) in rows_of::<Kept>(rows)? {
+            self.keys.put_back(found, key, kept);
         }
         Ok(())
     }

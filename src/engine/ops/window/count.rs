@@ -13,7 +13,7 @@ use crate::base::limit::CLOSED_KEYS;
 use crate::base::time::Timestamp;
 use crate::data::layout::FieldId;
 use crate::engine::ops::{Reached, TickInput};
-use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
+use crate::engine::state::{Decoded, Decoder, Load, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
@@ -207,6 +207,10 @@ impl Counts {
         &mut self.accumulators
     }
 
+    pub fn load(&self) -> Load {
+        self.keys.load()
+    }
+
     pub fn held(&self) -> u64 {
         self.accumulators.held()
     }
@@ -224,9 +228,9 @@ impl Counts {
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        for (hash, key, StoredCount { events, first, last, values }) in rows_of::<StoredCount>(rows)? {
+        for (found, key, StoredCount { events, first, last, values }) in rows_of::<StoredCount>(rows)? {
             let slot = self.accumulators.load(&values).ok_or_else(|| StateError::unreadable("other aggregates"))?;
-            self.keys.put_back(hash, key, Open { events, first, last, slot });
+            self.keys.put_back(found, key, Open { events, first, last, slot });
         }
         Ok(())
     }

@@ -2,18 +2,20 @@
 
 use serde::de::DeserializeOwned;
 
-use super::keys::Key;
+use super::keys::{Found, Key};
 use crate::engine::state::{Decode, Decoded, Item, StateError, decode};
 
 /// A key with what was stored for it.
-type Row<T> = (u64, Key, T);
+type Row<T> = (Found, Key, T);
 
 struct Rows<T>(Vec<Row<T>>);
 
 impl<T: DeserializeOwned + Send + 'static> Decode for Rows<T> {
     fn row(&mut self, row: Item<'_>) -> Result<(), StateError> {
         if let Some(value) = row.value {
-            self.0.push((row.hash, Key::of(decode(row.key)?), decode(value)?));
+            let bytes = u32::try_from(row.key.len() + value.len()).unwrap_or(u32::MAX);
+            let found = Found { hash: row.hash, bytes };
+            self.0.push((found, Key::of(decode(row.key)?), decode(value)?));
         }
         Ok(())
     }

@@ -55,10 +55,12 @@ impl Frozen {
         Frozen { generation, gone, ids, forgotten: StateRows::default(), rows: StateRows::default(), failure: None }
     }
 
-    /// Adds the row of a key.
-    pub fn encode(&mut self, hash: u64, key: &Key, value: impl FnOnce(&mut Vec<u8>) -> Result<(), StateError>) {
+    /// Adds the row of a key; its bytes.
+    pub fn encode(&mut self, hash: u64, key: &Key, value: impl FnOnce(&mut Vec<u8>) -> Result<(), StateError>) -> u32 {
+        let before = self.rows.bytes();
         let added = self.rows.push_with(hash, |out| encode_to(key.parts(), out), Some(value));
         self.failure = self.failure.take().or(added.err());
+        u32::try_from(self.rows.bytes() - before).unwrap_or(u32::MAX)
     }
 
     /// Goes through about so many keys, at least one, of which `save` encodes those that are not encoded yet; true if that was

@@ -8,7 +8,7 @@ use crate::data::batch::Batch;
 use crate::data::column::{Cell, Column};
 use crate::data::layout::FieldId;
 use crate::data::value::{Val, Value, compare};
-use crate::engine::state::{StateError, StateRows};
+use crate::engine::state::{Load, StateError, StateRows};
 
 use super::frozen::{Encode, Frozen};
 use super::ordered::Order;
@@ -18,6 +18,18 @@ use super::segments::Segmented;
 const TABLES: usize = 64;
 /// The bits of a hash that say which: not those that decide about shares, nor those that a table looks at itself.
 const TABLE_SHIFT: u32 = 40;
+
+/// Bytes that a key takes in tables and orders beside its entry.
+const KEY_BYTES: usize = 24;
+
+/// What is known of a row that is read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Of the key.
+    pub hash: u64,
+    /// Bytes of the row.
+    pub bytes: u32,
+}
 
 /// A key, spelled as it was first seen.
 #[derive(Clone, Debug)]
@@ -70,6 +82,8 @@ pub struct Entry<T> {
     pub data: T,
     /// The generation of its last change that was not encoded yet; 0 if there is none.
     pub(super) changed: u32,
+    /// Bytes of its row when it was last encoded.
+    stored: u32,
 }
 
 /// The keys that have a window.
@@ -88,6 +102,8 @@ pub struct Keys<T> {
     generation: u32,
     /// What was set apart at the last barrier, until all of it is encoded.
     frozen: Option<Box<Frozen>>,
+    /// Bytes of all rows as they were last encoded.
+    stored: u64,
 }
 
 /// The key columns of a batch.
@@ -145,6 +161,7 @@ impl<T: Default> Keys<T> {
             gone: Vec::new(),
             generation: u32::from(track),
             frozen: None,
+            stored: 0,
         }
     }
 
@@ -172,7 +189,7 @@ impl<T: Default> Keys<T> {
 
     /// Adds a key that is not known.
     pub fn add(&mut self, hash: u64, key: Key) -> u32 {
-        let entry = Entry { hash, key, data: T::default(), changed: 0 };
+        let entry = Entry { hash, key, data: T::default(), changed: 0, stored: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 if let Some(place) = self.entries.get_mut(id as usize) {
@@ -208,10 +225,12 @@ impl<T: Default> Keys<T> {
     }
 
     /// Adds a key that is not known, with what was stored for it: that is no change.
-    pub fn put_back(&mut self, hash: u64, key: Key, data: T) -> u32 {
-        let id = self.add(hash, key);
+    pub fn put_back(&mut self, found: Found, key: Key, data: T) -> u32 {
+        let id = self.add(found.hash, key);
         if let Some(entry) = self.entries.get_mut(id as usize) {
             entry.data = data;
+            entry.stored = found.bytes;
+            self.stored += u64::from(found.bytes);
         }
         id
     }
@@ -221,7 +240,7 @@ impl<T: Default> Keys<T> {
     pub fn change(&mut self, id: u32, code: &impl Encode<T>) -> Option<&mut Entry<T>> {
         let entry = self.entries.get_mut(id as usize)?;
         if entry.changed != self.generation {
-            save(id, entry, self.frozen.as_deref_mut(), code);
+            save(id, entry, (self.frozen.as_deref_mut(), &mut self.stored), code);
             entry.changed = self.generation;
             self.changed.push(id);
         }
@@ -231,7 +250,7 @@ impl<T: Default> Keys<T> {
     /// Encodes a key if it was set apart: something that its row is made of is about to change, and is none of its own.
     pub fn save(&mut self, id: u32, code: &impl Encode<T>) {
         if let Some(entry) = self.entries.get_mut(id as usize) {
-            save(id, entry, self.frozen.as_deref_mut(), code);
+            save(id, entry, (self.frozen.as_deref_mut(), &mut self.stored), code);
         }
     }
 
@@ -243,7 +262,8 @@ impl<T: Default> Keys<T> {
     /// Forgets a key. Where order matters its number is not used again before that has been asked for.
     pub fn remove(&mut self, id: u32, code: &impl Encode<T>) {
         let Some(entry) = self.entries.get_mut(id as usize) else { return };
-        save(id, entry, self.frozen.as_deref_mut(), code);
+        save(id, entry, (self.frozen.as_deref_mut(), &mut self.stored), code);
+        self.stored -= u64::from(std::mem::take(&mut entry.stored));
         let hash = entry.hash;
         let key = std::mem::replace(&mut entry.key, Key::All);
         entry.data = T::default();
@@ -298,10 +318,16 @@ impl<T: Default> Keys<T> {
         let Some(frozen) = self.frozen.as_deref_mut() else { return Ok(Some(StateRows::default())) };
         let whole = frozen.slice(keys, |id, frozen| {
             if let Some(entry) = self.entries.get_mut(id as usize) {
-                save(id, entry, Some(frozen), code);
+                save(id, entry, (Some(frozen), &mut self.stored), code);
             }
         })?;
         Ok(whole.then(|| self.frozen.take().map(|frozen| frozen.into_rows()).unwrap_or_default()))
+    }
+
+    /// How much is kept.
+    pub fn load(&self) -> Load {
+        let keys = self.len() as u64;
+        Load { keys, bytes: keys * (size_of::<Entry<T>>() + KEY_BYTES) as u64 + self.stored }
     }
 
     /// How many keys there are.
@@ -330,10 +356,12 @@ fn order_of<T>(entries: &Segmented<Entry<T>>, a: u32, b: u32) -> Ordering {
 
 /// Encodes an entry that was set apart and is not encoded yet.
 #[inline(never)]
-fn save<T>(id: u32, entry: &mut Entry<T>, frozen: Option<&mut Frozen>, code: &impl Encode<T>) {
+fn save<T>(id: u32, entry: &mut Entry<T>, (frozen, stored): (Option<&mut Frozen>, &mut u64), code: &impl Encode<T>) {
     if let Some(frozen) = frozen.filter(|frozen| frozen.generation == entry.changed) {
         entry.changed = 0;
-        frozen.encode(entry.hash, &entry.key, |out| code.encode(id, &entry.data, out));
+        let bytes = frozen.encode(entry.hash, &entry.key, |out| code.encode(id, &entry.data, out));
+        *stored = *stored - u64::from(entry.stored) + u64::from(bytes);
+        entry.stored = bytes;
     }
 }
 

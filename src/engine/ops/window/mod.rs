@@ -29,7 +29,7 @@ use crate::plan::window::{Bounds, Shape};
 
 use super::{Operator, TickInput, TickOutput};
 use crate::engine::action::Tools;
-use crate::engine::state::{Decoded, Decoder, State, StateError, StateRows};
+use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows};
 use accumulate::{Accumulators, Aggregate};
 use count::Counts;
 use early::Points;
@@ -162,6 +162,14 @@ impl Operator for WindowStep {
 
     fn state(&mut self) -> &mut dyn State {
         self
+    }
+
+    fn load(&self) -> Load {
+        match &self.groups {
+            Groups::Panes(panes) => panes.load(),
+            Groups::Sessions(sessions) => sessions.load(),
+            Groups::Counts(counts) => counts.load(),
+        }
     }
 
     fn held(&self) -> u64 {

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::data::column::as_u32;
 use crate::data::layout::FieldId;
 use crate::engine::ops::{Reached, TickInput};
-use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
+use crate::engine::state::{Decoded, Decoder, Load, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
@@ -22,7 +22,7 @@ use super::early::{EarlyPanes, StoredChange};
 use super::emit::{Cause, Emission, Emitter};
 use super::frozen::Encode;
 use super::grid::{Grid, Pane};
-use super::keys::{Key, KeyColumns, Keys};
+use super::keys::{Found, Key, KeyColumns, Keys};
 use closing::Advancing;
 
 /// The panes of a key with their slots, ascending.
@@ -334,6 +334,10 @@ impl Panes {
         &mut self.contents.accumulators
     }
 
+    pub fn load(&self) -> Load {
+        self.keys.load()
+    }
+
     pub fn held(&self) -> u64 {
         self.contents.accumulators.held()
     }
@@ -351,16 +355,16 @@ impl Panes {
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        rows_of(rows)?.into_iter().try_for_each(|(hash, key, state)| self.put_back(hash, key, state))
+        rows_of(rows)?.into_iter().try_for_each(|(found, key, state)| self.put_back(found, key, state))
     }
 
-    fn put_back(&mut self, hash: u64, key: Key, state: KeyState) -> Result<(), StateError> {
+    fn put_back(&mut self, found: Found, key: Key, state: KeyState) -> Result<(), StateError> {
         let mut panes = KeyPanes::with_capacity(state.panes.len());
         for (start, stored) in &state.panes {
             let slot = self.contents.accumulators.load(stored);
             panes.push((*start, slot.ok_or_else(|| StateError::unreadable("other aggregates"))?));
         }
-        let id = self.keys.put_back(hash, key, panes);
+        let id = self.keys.put_back(found, key, panes);
         for (start, _) in state.panes {
             // What the pane makes happen is known when the watermark is: until then anything may.
             self.fill(self.locate(start), id);

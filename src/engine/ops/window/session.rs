@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use crate::base::time::TimeSpan;
 use crate::data::layout::FieldId;
 use crate::engine::ops::{Reached, TickInput};
-use crate::engine::state::{Decoded, Decoder, StateError, StateRows, encode_to};
+use crate::engine::state::{Decoded, Decoder, Load, StateError, StateRows, encode_to};
 
 use super::WindowSpec;
 use super::accumulate::{Accumulators, Stored};
@@ -30,7 +30,7 @@ use super::early::Points;
 use super::emit::{Cause, Emitter};
 use super::frozen::Encode;
 use super::joining::{Reach, Session};
-use super::keys::{Key, KeyColumns, Keys};
+use super::keys::{Found, Key, KeyColumns, Keys};
 use closing::Advancing;
 
 /// A session as it is stored.
@@ -306,6 +306,10 @@ impl Sessions {
         &mut self.accumulators
     }
 
+    pub fn load(&self) -> Load {
+        self.keys.load()
+    }
+
     pub fn held(&self) -> u64 {
         self.accumulators.held()
     }
@@ -323,10 +327,10 @@ impl Sessions {
     }
 
     pub fn restore(&mut self, rows: Decoded) -> Result<(), StateError> {
-        rows_of(rows)?.into_iter().try_for_each(|(hash, key, stored)| self.put_back(hash, key, stored))
+        rows_of(rows)?.into_iter().try_for_each(|(found, key, stored)| self.put_back(found, key, stored))
     }
 
-    fn put_back(&mut self, hash: u64, key: Key, stored: Vec<StoredSession>) -> Result<(), StateError> {
+    fn put_back(&mut self, found: Found, key: Key, stored: Vec<StoredSession>) -> Result<(), StateError> {
         let mut sessions = KeySessions::with_capacity(stored.len());
         for s in stored {
             let slot = self.accumulators.load(&s.values).ok_or_else(|| StateError::unreadable("other aggregates"))?;
@@ -337,7 +341,7 @@ impl Sessions {
             sessions.push(Session { start, last, slot, timer, closed, emitted, known_start, early, replaces });
         }
         let waiting: SmallVec<[(i64, i64); 1]> = sessions.iter().map(|s| (s.timer, s.early)).collect();
-        let id = self.keys.put_back(hash, key, sessions);
+        let id = self.keys.put_back(found, key, sessions);
         for (timer, early) in waiting {
             self.timers.push(Reverse((timer, id)));
             if early < i64::MAX {
