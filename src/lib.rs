@@ -82,7 +82,8 @@
 //! | when an alert fires and resolves | `alert::machine`; the rows it is fed with, and the order: `engine::ops::alert` |
 //! | who is told of alerts, when and how often | `alert::policy`; what time it is for it: `engine::ops::notify`, `engine::silence` |
 //! | what an author writes for an alert; how receivers become sinks | `config::alert` (its `receivers`) |
-//! | silences, acknowledgements, why and why not | `cli::alerts`; in the policy: its `why`, `silence` and `history` |
+//! | silences, acknowledgements, why and why not | `cli::alerts`, `cli::why`; in the policy: its `why`, `silence` and `history` |
+//! | why a window is open | `service::why`; what is in it: `engine::peek` |
 //! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |
 //! | whether a connector is connected | `connector::link`; `cli::links` shows it |
 //! | requests that are sent again | `connectors::answered` |

@@ -1,4 +1,4 @@
-//! What alerts do: `alerts`, `silence`, `ack`, `why` and `why-not`. What changes something does so in the state, for which a
+//! What alerts do: `alerts`, `silence`, `ack` and `why-not`; `why alert` is in [`super::why`]. What changes something does so in the state, for which a
 //! run pauses.
 
 pub mod shown;
@@ -42,7 +42,7 @@ pub struct Args {
 
 /// How answers are written.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     /// For people.
     Text,
     /// A JSON object a line.
@@ -128,37 +128,15 @@ pub struct AckArgs {
 
 /// An alert and a key.
 #[derive(clap::Args, Debug)]
-struct Which {
+pub(super) struct Which {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
     /// The alert.
     #[arg(value_name = "NAME")]
-    alert: String,
+    pub(super) alert: String,
     /// The key: a text, or JSON: `{"device_id": "a", "site": "x"}`. Left out: the alert has none, or to acknowledge all.
     #[arg(value_name = "KEY")]
-    key: Option<String>,
-}
-
-/// Options of `why`.
-#[derive(clap::Args, Debug)]
-pub struct WhyArgs {
-    #[command(subcommand)]
-    verb: WhyVerb,
-}
-
-#[derive(clap::Subcommand, Debug)]
-enum WhyVerb {
-    /// What led to an alert: the rows, the condition, the steps before it, and who was told.
-    Alert(WhyAlert),
-}
-
-#[derive(clap::Args, Debug)]
-struct WhyAlert {
-    #[command(flatten)]
-    which: Which,
-    /// How it is written.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub(super) key: Option<String>,
 }
 
 /// Options of `why-not`.
@@ -177,7 +155,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 
 impl Which {
     /// The key as people write it.
-    fn key(&self) -> Value {
+    pub(super) fn key(&self) -> Value {
         let text = self.key.as_deref().unwrap_or("{}");
         serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
     }
@@ -208,7 +186,7 @@ fn take(row: Item<'_>, rows: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String>
 }
 
 /// The policy of a pipeline as its last checkpoint has it.
-fn read(target: &Target) -> Result<(Pipeline, Policy), u8> {
+pub(super) fn read(target: &Target) -> Result<(Pipeline, Policy), u8> {
     let (pipeline, reader) = target.read()?;
     let settings = settings(&pipeline)?;
     let mut rows = Vec::new();
@@ -236,7 +214,7 @@ fn change(target: &Target, verb: &str, command: Command) -> Result<Value, u8> {
     Ok(answer)
 }
 
-fn lines(rows: &[Value]) -> String {
+pub(super) fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
@@ -301,25 +279,6 @@ pub fn ack(args: &AckArgs) -> u8 {
     done().unwrap_or_else(|code| code)
 }
 
-/// Says what led to an alert.
-pub fn why(args: &WhyArgs) -> u8 {
-    let WhyVerb::Alert(args) = &args.verb;
-    let said = || -> Result<u8, u8> {
-        let (pipeline, policy) = read(&args.which.target)?;
-        known(&pipeline, &args.which.alert)?;
-        let rows = policy.explain(&args.which.alert, &args.which.key());
-        if rows.is_empty() {
-            let key = args.which.key.as_deref().unwrap_or("no key");
-            return Err(failed(&format!("nothing is known of `{}` for `{key}`", args.which.alert)));
-        }
-        Ok(print(&match args.format {
-            Format::Ndjson => lines(&rows),
-            Format::Text => format!("{}{}", shown::steps(&pipeline.plan, &args.which.alert), shown::history(&rows)),
-        }))
-    };
-    said().unwrap_or_else(|code| code)
-}
-
 /// Says why nobody was told.
 pub fn why_not(args: &WhyNotArgs) -> u8 {
     let said = || -> Result<u8, u8> {
@@ -332,7 +291,7 @@ pub fn why_not(args: &WhyNotArgs) -> u8 {
 }
 
 /// Whether there is such an alert; that there is none is said.
-fn known(pipeline: &Pipeline, alert: &str) -> Result<(), u8> {
+pub(super) fn known(pipeline: &Pipeline, alert: &str) -> Result<(), u8> {
     let alerts = pipeline.plan.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Step(Operator::Alert(_))));
     let names: Vec<&str> = alerts.map(|node| node.name.as_str()).collect();
     if names.contains(&alert) {

@@ -32,6 +32,7 @@ mod summary;
 mod table;
 mod test;
 mod token;
+mod why;
 
 use std::process::ExitCode;
 
@@ -69,7 +70,7 @@ enum Verb {
     /// Say that somebody knows of an alert: it is not told again until it is worse or over.
     Ack(alerts::AckArgs),
     /// Say why something is as it is.
-    Why(alerts::WhyArgs),
+    Why(why::Args),
     /// Say why nobody was told of an alert.
     WhyNot(alerts::WhyNotArgs),
     /// Try the receivers of alerts.
@@ -145,7 +146,7 @@ pub fn main() -> ExitCode {
         Verb::Alerts(args) => alerts::run(&args),
         Verb::Silence(args) => alerts::silence(&args),
         Verb::Ack(args) => alerts::ack(&args),
-        Verb::Why(args) => alerts::why(&args),
+        Verb::Why(args) => why::run(&args),
         Verb::WhyNot(args) => alerts::why_not(&args),
         Verb::Notify(args) => notify::run(&args),
         Verb::DeadLetters(args) => dead_letters::run(&args),

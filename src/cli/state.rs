@@ -1,7 +1,5 @@
 //! `millstream state`: what the steps of a pipeline keep by key.
 
-mod spell;
-
 use std::path::{Path, PathBuf};
 
 use crate::base::limit::KEY_GROUPS;
@@ -10,10 +8,10 @@ use crate::base::time::Timestamp;
 use crate::inspect::spelling::{count, counted};
 use crate::plan::NodeKind;
 use crate::service::open::{self, Opened};
+use crate::service::spell::{Wanted, key_json, key_text, value_json};
 use crate::store::rows::Item;
 use crate::store::state::{Holder, StateReader};
 
-use self::spell::{Wanted, key_json, key_text, value_json};
 use super::exit;
 use super::load::{print, say};
 use super::output::Output;

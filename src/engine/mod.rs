@@ -36,6 +36,7 @@ pub mod ops;
 mod outgoing;
 pub mod parcel;
 pub mod partition;
+pub mod peek;
 mod reached;
 mod refused;
 pub mod rehearse;

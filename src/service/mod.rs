@@ -13,4 +13,6 @@ pub mod pipelines;
 pub mod rates;
 pub mod run;
 pub mod seen;
+pub mod spell;
 pub mod supervised;
+pub mod why;

@@ -2,9 +2,11 @@
 
 use serde_json::Value as Json;
 
+use crate::data::hash::hash_key;
 use crate::data::json::{parse_value, write_value};
 use crate::data::msgpack;
-use crate::data::value::{Value, compare};
+use crate::data::value::{Val, Value, compare};
+use crate::store::rows::key_group;
 
 /// The parts of a stored key.
 fn parts(key: &[u8]) -> Option<Vec<Value>> {
@@ -98,6 +100,19 @@ impl Wanted {
         Wanted { text: text.to_owned(), value: parse_value(text).ok() }
     }
 
+    /// The groups that the key may be kept in.
+    pub fn groups(&self) -> Vec<u64> {
+        let one = |value: Val<'_>| key_group(hash_key(&[value]));
+        let mut groups = vec![one(Val::Text(&self.text))];
+        groups.extend(self.value.as_ref().map(|value| one(value.as_val())));
+        if let Some(Value::List(parts)) = &self.value {
+            groups.push(key_group(hash_key(&parts.iter().map(Value::as_val).collect::<Vec<_>>())));
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
     /// Whether a stored key is the one. Numbers are one key however they are spelled.
     pub fn is(&self, key: &[u8]) -> bool {
         let Some(parts) = parts(key) else { return false };
@@ -136,6 +151,9 @@ mod tests {
             ("[]", "[]"),
         ] {
             assert!(Wanted::of(written).is(&key(stored)), "{stored} {written}");
+            let parts: Vec<Value> = parts(&key(stored)).unwrap();
+            let group = key_group(hash_key(&parts.iter().map(Value::as_val).collect::<Vec<_>>()));
+            assert!(Wanted::of(written).groups().contains(&group), "{stored} {written}");
         }
         for (stored, written) in [("[\"a\",3]", "a"), ("[3]", "\"3\""), ("[\"a\"]", "b"), ("[]", "")] {
             assert!(!Wanted::of(written).is(&key(stored)), "{stored} {written}");
