@@ -22,6 +22,9 @@ need faketime faketime
 need mosquitto_pub mosquitto-clients
 # Somebody to hand alerts to.
 need prometheus-alertmanager prometheus-alertmanager
+# A browser to look at the page with.
+need chromium chromium
+need chromedriver chromium-driver
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then

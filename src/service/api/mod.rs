@@ -4,6 +4,7 @@
 mod endpoint;
 mod guard;
 mod health;
+mod page;
 mod pipelines;
 mod problem;
 
@@ -150,6 +151,7 @@ pub fn router(service: &Shared) -> Router {
     }
     router
         .merge(health::routes())
+        .merge(page::routes())
         .fallback(async || Problem::missing(format!("there is nothing here; `{BASE}/openapi.json` says what there is")))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("not so; `{BASE}/openapi.json` says how"))

@@ -20,7 +20,7 @@ use crate::engine::ledger::Entry;
 use crate::engine::observed::Observed;
 use crate::engine::run::wall_clock;
 use crate::plan::graph::kind_word;
-use crate::plan::{NodeKind, Plan};
+use crate::plan::{NodeKind, Operator, Plan};
 use crate::service::links::Told;
 use crate::service::open::REGISTRY;
 use crate::service::seen::{Phase, Reload, Reloaded, Seen};
@@ -90,6 +90,8 @@ struct Brief {
     lag: Option<f64>,
     /// Connections that are down.
     disconnected: usize,
+    /// Alerts that its file has.
+    alerts: usize,
 }
 
 /// A pipeline, with its entries.
@@ -196,6 +198,10 @@ fn is_live(plan: &Plan) -> bool {
     plan.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Source(source) if !source.bounded))
 }
 
+fn alerts(plan: &Plan) -> usize {
+    plan.nodes.iter().filter(|node| matches!(&node.kind, NodeKind::Step(Operator::Alert(_)))).count()
+}
+
 /// Rows that sources have taken.
 fn taken(plan: &Plan, entries: &[Entry]) -> u64 {
     let sources = plan.nodes.iter().zip(entries).filter(|(node, _)| matches!(node.kind, NodeKind::Source(_)));
@@ -221,6 +227,7 @@ fn brief(service: &Shared, of: &Supervised, seen: &Seen, entries: &[Entry]) -> B
         watermark: watermark.map(|at| at.to_string()),
         lag: watermark.filter(|_| plan.is_some_and(is_live)).map(behind),
         disconnected: seen.connections.iter().filter(|link| !link.up).count(),
+        alerts: plan.map_or(0, alerts),
     }
 }
 
