@@ -99,6 +99,7 @@
 //! | what a crash leaves of an output file | `connectors::output_file` (written as rows come), `connectors::appended_file` (at checkpoints), `connectors::undo_log` |
 //! | what the reference says | where the thing is declared; `cli::reference` gathers it, `plan::about` and `expr::effects` have what no declaration says |
 //! | drawings | `plan::graph`, `plan::svg` |
+//! | the page that `serve` shows | `src/service/page`, scripts and styles as they are sent; `service::api::page` sends them |
 //! | templates of `new` | `cli/new`, a file each |
 //!
 //! # Glossary

@@ -79,7 +79,7 @@ const tokenButton = () => {
 
 const failed = async error => {
   failures += 1;
-  if (error instanceof Refused && error.status === 401) return login(error.message);
+  if (error instanceof Refused && error.status === 401) return login();
   set(document.body, 'class', 'stale');
   const as = lastLook ? ` What is shown is from ${lastLook.toLocaleTimeString()}.` : '';
   // The same sentence while it lasts, so that it is read out once.
@@ -92,11 +92,11 @@ const failed = async error => {
 };
 
 /** Asks for a token. */
-const login = async why => {
+const login = async () => {
   const had = token();
   keep(null);
   $('token').value = '';
-  put($('login-why'), had ? 'The token is not known here, or no longer.' : `${why}.`);
+  put($('login-why'), had ? 'The token is not known here, or no longer.' : 'Without one nothing is shown here.');
   if (await answered($('login'))) {
     keep($('token').value.trim());
     failures = 0;
