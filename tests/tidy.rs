@@ -64,7 +64,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["connectors", "service"]),
     ("hyper", &["connectors"]),
     ("hyper_util", &["connectors"]),
-    ("reqwest", &["connectors"]),
+    ("reqwest", &["connectors", "service"]),
     ("rumqttc", &["connectors"]),
     ("rumqttc_v4", &["connectors"]),
     ("tokio_tungstenite", &["connectors"]),

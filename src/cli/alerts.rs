@@ -1,25 +1,20 @@
-//! What alerts do: `alerts`, `silence`, `ack` and `why-not`; `why alert` is in [`super::why`]. What changes something does so in the state, for which a
-//! run pauses.
+//! What alerts do: `alerts`, `silence`, `ack` and `why-not`; `why alert` is in [`super::why`]. What changes something does so in
+//! the state, for which a run pauses.
 
 pub mod shown;
 
 use serde_json::Value;
 
 use crate::alert::policy::{Command, Matcher, Policy, Settings};
-use crate::base::limit::KEY_GROUPS;
 use crate::base::time::{TimeSpan, Timestamp, parse_rfc3339};
 use crate::config::Pipeline;
-use crate::engine::ops::notify::{name_of, state_row};
 use crate::engine::run::wall_clock;
-use crate::plan::alert::NOTIFIER;
-use crate::plan::{NodeKind, Operator};
-use crate::store::rows::Item;
+use crate::service::alerts;
+use crate::store::state::Holder;
 
 use super::exit;
 use super::load::print;
-use super::state::open_to_write;
 use super::state_path::{Target, failed};
-use crate::service::open::Opened;
 
 /// Options of `alerts`.
 #[derive(clap::Args, Debug)]
@@ -163,35 +158,15 @@ impl Which {
 
 /// What the authors of a pipeline's alerts say. That it has none is said.
 fn settings(pipeline: &Pipeline) -> Result<Settings, u8> {
-    let found = pipeline.plan.nodes.iter().find_map(|node| match &node.kind {
-        NodeKind::Step(Operator::Notify(notify)) => Some(notify.settings.clone()),
-        _ => None,
-    });
+    let found = alerts::settings(&pipeline.plan);
     found.ok_or_else(|| failed(&format!("`{}` has no alert", pipeline.plan.file)))
-}
-
-/// The policy with what rows keep.
-fn policy(settings: Settings, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Policy, u8> {
-    let mut policy = Policy::new(settings, wall_clock());
-    policy.restore(rows.into_iter()).map_err(|why| failed(&why))?;
-    Ok(policy)
-}
-
-/// Takes up a row of the policy that is there.
-fn take(row: Item<'_>, rows: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
-    if let (Some(value), Some(name)) = (row.value, name_of(row.key)) {
-        rows.push((name, value.to_vec()));
-    }
-    Ok(())
 }
 
 /// The policy of a pipeline as its last checkpoint has it.
 pub(super) fn read(target: &Target) -> Result<(Pipeline, Policy), u8> {
     let (pipeline, reader) = target.read()?;
-    let settings = settings(&pipeline)?;
-    let mut rows = Vec::new();
-    reader.rows(NOTIFIER, 0..KEY_GROUPS, &mut |row| take(row, &mut rows)).map_err(|e| failed(&e.message))?;
-    Ok((pipeline, policy(settings, rows)?))
+    let policy = alerts::read(settings(&pipeline)?, &reader).map_err(|why| failed(&why))?;
+    Ok((pipeline, policy))
 }
 
 /// Does what a person asks for, in the state: the answer.
@@ -199,19 +174,8 @@ fn change(target: &Target, verb: &str, command: Command) -> Result<Value, u8> {
     let (pipeline, path) = target.load()?;
     let settings = settings(&pipeline)?;
     target.exists(&path)?;
-    let Opened { pause: _pause, mut file } = open_to_write(&path, target, verb)?;
-    let mut rows = Vec::new();
-    file.rows(NOTIFIER, 0..KEY_GROUPS, &mut |row| take(row, &mut rows)).map_err(|e| failed(&e.message))?;
-    let mut policy = policy(settings, rows)?;
-    let mut changed = Vec::new();
-    // What taking it up has changed is not of this.
-    policy.changes(&mut changed);
-    let answer = policy.command(command, wall_clock()).map_err(|why| failed(&why))?;
-    policy.changes(&mut changed);
-    let rows: Result<_, _> = changed.into_iter().map(|(key, value)| state_row(&key, value)).collect();
-    let rows = rows.map_err(|e| failed(&e.message))?;
-    file.put(NOTIFIER, &rows).map_err(|e| failed(&e.message))?;
-    Ok(answer)
+    let holder = Holder { pipeline: target.file.display().to_string(), command: verb.to_owned() };
+    alerts::change(settings, &path, &holder, command).map_err(|why| failed(&why))
 }
 
 pub(super) fn lines(rows: &[Value]) -> String {
@@ -292,8 +256,7 @@ pub fn why_not(args: &WhyNotArgs) -> u8 {
 
 /// Whether there is such an alert; that there is none is said.
 pub(super) fn known(pipeline: &Pipeline, alert: &str) -> Result<(), u8> {
-    let alerts = pipeline.plan.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Step(Operator::Alert(_))));
-    let names: Vec<&str> = alerts.map(|node| node.name.as_str()).collect();
+    let names = alerts::names(&pipeline.plan);
     if names.contains(&alert) {
         return Ok(());
     }

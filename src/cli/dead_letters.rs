@@ -4,13 +4,10 @@ mod retry;
 
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
-
 use crate::base::system::reason;
 use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::inspect::spelling::counted;
+use crate::service::letters::as_json;
 use crate::service::open::Opened;
 use crate::store::rows::{Cause, Origin};
 use crate::store::state::{Filter, Letter, StateReader};
@@ -229,31 +226,6 @@ fn let_go(reader: &StateReader) -> String {
         0 => String::new(),
         went => format!("{} went before: there were too many, or they were too old\n", counted(went, "dead letter")),
     }
-}
-
-fn as_json(letter: &Letter) -> Value {
-    let row = &letter.letter;
-    let mut all = json!({
-        "id": letter.id,
-        "entry": row.entry,
-        "cause": row.cause.word(),
-        "reason": row.reason,
-        "place": row.place,
-        "time": row.time.map(|at| Timestamp(at).to_string()),
-        "kept": at(letter),
-        "run": letter.run,
-        "epoch": letter.epoch,
-        "origin": row.origin.word(),
-    });
-    let (name, original) = match std::str::from_utf8(&row.original) {
-        Ok(text) => ("original", text.to_owned()),
-        Err(_) => ("original_base64", STANDARD.encode(&row.original)),
-    };
-    if let Some(members) = all.as_object_mut() {
-        members.extend(row.header.iter().map(|names| ("header".to_owned(), json!(names))));
-        members.insert(name.to_owned(), Value::String(original));
-    }
-    all
 }
 
 fn show(args: &Show) -> Result<u8, u8> {

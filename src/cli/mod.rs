@@ -5,6 +5,7 @@ mod apart;
 mod backtest;
 mod check;
 mod completions;
+mod ctl;
 mod data;
 mod dead_letters;
 mod explain;
@@ -57,6 +58,8 @@ enum Verb {
     Run(run::Args),
     /// Run all pipelines of a directory for months, with an API and a page.
     Serve(serve::Args),
+    /// Speak to a `serve` that runs.
+    Ctl(ctl::Args),
     /// Say who may do what over the API of `serve`.
     Token(token::Args),
     /// Say how far a pipeline is and what became of its rows.
@@ -140,6 +143,7 @@ pub fn main() -> ExitCode {
         Verb::New(args) => new::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Serve(args) => serve::run(&args, std::sync::Arc::new(log)),
+        Verb::Ctl(args) => ctl::run(&args),
         Verb::Token(args) => token::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::State(args) => state::run(&args),

@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> u8 {
 fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, String> {
     let interrupts = signals::listen();
     let state = state_path(pipeline, args.data.data.as_deref());
-    let setup = Setup { state: &state, workers, command: "run" };
+    let setup = Setup { state: &state, workers, command: "run", max_keys: None, max_state: None };
     let progress = Progress::new(&pipeline.plan);
     let mut told = Told { pipeline, progress, quiet: args.quiet, code: exit::FAILED };
     let start = Start::Open { fresh: args.fresh, reset: args.reset_state.clone() };

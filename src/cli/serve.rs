@@ -47,6 +47,15 @@ pub struct Args {
     /// A name by which the API may be asked for, besides addresses and `localhost`; may be given several times.
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
+    /// A field whose values taps do not show, as `user.email`; may be given several times.
+    #[arg(long, value_name = "FIELD")]
+    redact: Vec<String>,
+    /// The keys that the steps of a pipeline may hold; one that holds more fails, and the others go on.
+    #[arg(long, value_name = "N")]
+    max_keys: Option<u64>,
+    /// The memory that what the steps of a pipeline keep may take, roughly: `500MiB`.
+    #[arg(long, value_name = "SIZE", value_parser = crate::base::time::parse_size)]
+    max_state: Option<u64>,
 }
 
 /// Runs until a signal ends it.
@@ -67,6 +76,9 @@ pub fn run(args: &Args, log: Arc<dyn Levels>) -> u8 {
         plain: args.plain,
         tokens: args.tokens,
         hosts: args.hosts.clone(),
+        redact: args.redact.clone(),
+        max_keys: args.max_keys,
+        max_state: args.max_state,
     };
     let orders = match listen() {
         Ok(orders) => orders,

@@ -1,6 +1,7 @@
 //! What a connector is: the contracts between the engine, which owns every loop, and the files under `connectors`, each
 //! of which brings rows in or takes them out. Knows no engine and no connector.
 
+pub mod board;
 mod link;
 pub mod path;
 pub mod registry;

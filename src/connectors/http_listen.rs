@@ -55,6 +55,8 @@ pub struct Peer {
 
 /// An address that is listened on, until it is dropped.
 pub struct Listening {
+    /// Where: a port that was left to the system is the one that it chose.
+    pub address: SocketAddr,
     /// Closed when this is: its receivers are the thread's.
     open: Option<watch::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -75,12 +77,13 @@ impl Listening {
         // Sets SO_REUSEADDR: a port that was just closed can be opened again.
         let listener = TcpListener::bind(address).map_err(cannot)?;
         listener.set_nonblocking(true).map_err(cannot)?;
+        let bound = listener.local_addr().map_err(cannot)?;
         let (open, closed) = watch::channel(());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
         let serving = Serving { app, tls, closed, connections: wanted.connections };
         let thread = std::thread::Builder::new().name("http".to_owned());
         let thread = thread.spawn(move || runtime.block_on(serving.serve(listener))).map_err(cannot)?;
-        Ok(Listening { open: Some(open), thread: Some(thread) })
+        Ok(Listening { address: bound, open: Some(open), thread: Some(thread) })
     }
 }
 

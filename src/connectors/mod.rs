@@ -53,6 +53,7 @@ mod output;
 mod output_file;
 mod output_files;
 mod output_mark;
+pub mod own;
 mod pack;
 pub mod pagerduty;
 mod pending;
@@ -91,6 +92,7 @@ pub const SOURCES: &[SourceKind] = &[
     SourceKind::of::<stdin::StdinSource>(),
     SourceKind::of::<sqlite_source::SqliteSource>(),
     SourceKind::of::<generate::GenerateSource>(),
+    SourceKind::of::<own::OwnSource>(),
     SourceKind::of::<http_server::HttpServerSource>(),
     SourceKind::of::<http_client::HttpClientSource>(),
     SourceKind::of::<mqtt_source::MqttSource>(),

@@ -16,6 +16,7 @@ use super::access::Tokens;
 use super::api::{Door, Service, router};
 use super::audit::Audit;
 use super::levels::{Levels, Rows};
+use super::own::Telling;
 use super::pipelines::{LOOK_EVERY, Pipelines, Place, STOP_WITHIN};
 use super::rates::Rates;
 use super::supervised::{Settings, warn};
@@ -44,6 +45,12 @@ pub struct Start {
     pub tokens: bool,
     /// Names by which it may be asked for.
     pub hosts: Vec<String>,
+    /// Fields whose values no tap shows.
+    pub redact: Vec<String>,
+    /// The keys that a pipeline may hold.
+    pub max_keys: Option<u64>,
+    /// The bytes that what it keeps may take.
+    pub max_state: Option<u64>,
 }
 
 /// What the process is told while it runs.
@@ -101,15 +108,24 @@ pub fn serve(
     let tokens = Tokens::new(&own);
     start.allowed(&door, &tokens)?;
     let place = Place { directory: start.directory.clone(), shared: start.shared.clone(), own: own.clone() };
-    let settings = Settings { data: start.data.clone(), workers: start.workers };
+    let (max_keys, max_state) = (start.max_keys, start.max_state);
+    let settings = Settings { data: start.data.clone(), workers: start.workers, max_keys, max_state };
     let pipelines = Pipelines::new(place, settings);
-    let service =
-        Arc::new(Service { pipelines, rates: Rates::default(), tokens, audit: Audit::new(&own), door, levels });
+    let service = Arc::new(Service {
+        pipelines,
+        rates: Rates::default(),
+        tokens,
+        audit: Audit::new(&own),
+        door,
+        redact: start.redact.clone(),
+        levels,
+    });
     let wanted = Address { listen: start.listen.clone(), connections: CONNECTIONS, tls: start.tls.clone() };
     let here = std::path::Path::new(".");
+    let _telling = Telling::begin(&service);
     let listening = Listening::new(address, &wanted, here, router(&service))?;
     service.pipelines.look()?;
-    begun(&format!("http{}://{address}", if start.tls.is_some() { "s" } else { "" }));
+    begun(&format!("http{}://{}", if start.tls.is_some() { "s" } else { "" }, listening.address));
     tell(&[NotifyState::Ready]);
     let mut rows = Rows::default();
     loop {

@@ -148,13 +148,12 @@ impl Pipelines {
         Some(still && now != known.seen)
     }
 
-    fn add(&self, id: &str, file: PathBuf, wanted: Wanted) -> Result<(), String> {
+    fn add(&self, id: &str, file: PathBuf, wanted: Wanted) -> Result<Option<Reload>, String> {
         let of = Supervised::new(id.to_owned(), file, Arc::clone(&self.settings), wanted);
         let thread = of.spawn()?;
         let known = Known { of, thread: Some(thread), seen: Vec::new(), looked: Vec::new() };
         self.known().insert(id.to_owned(), known);
-        self.reload(id, Vec::new());
-        Ok(())
+        Ok(self.reload(id, Vec::new()))
     }
 
     /// Reads the file of a pipeline again; `reset` names what it may forget. `None` if there is no such pipeline.
@@ -206,10 +205,11 @@ impl Pipelines {
         // Whoever reads the directory meanwhile sees the file before or the file after; the name is no pipeline's.
         let beside = self.place.directory.join(format!(".{id}.new"));
         fs::write(&beside, text).and_then(|()| fs::rename(&beside, &file)).map_err(cannot)?;
-        if self.get(id).is_none() {
-            self.add(id, file, Wanted::Run)?;
-        }
-        self.reload(id, reset).ok_or_else(|| format!("`{id}` was removed meanwhile"))
+        let reload = match self.get(id) {
+            Some(_) => self.reload(id, reset),
+            None => self.add(id, file, Wanted::Run)?,
+        };
+        reload.ok_or_else(|| format!("`{id}` was removed meanwhile"))
     }
 
     /// Removes the file of a pipeline, which stops. The error is a sentence.

@@ -30,6 +30,12 @@ impl Rates {
         }
     }
 
+    /// The count of a pipeline when it was last looked at; 0 of one that does not run.
+    pub fn last(&self, id: &str) -> u64 {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(id).and_then(|of| of.back()).map_or(0, |(_, count)| *count)
+    }
+
     /// Rows a second of a pipeline; 0 of one that does not run.
     pub fn of(&self, id: &str) -> f64 {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

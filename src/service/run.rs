@@ -44,6 +44,10 @@ pub struct Setup<'a> {
     pub workers: usize,
     /// What the program calls itself where it holds the state: one of [`super::open::RUNS`].
     pub command: &'static str,
+    /// The keys that it may hold.
+    pub max_keys: Option<u64>,
+    /// The bytes that what it keeps may take.
+    pub max_state: Option<u64>,
 }
 
 /// What a run begins with.
@@ -150,8 +154,8 @@ fn run_on(
     let options = Options {
         workers: setup.workers,
         checkpoint_every: pipeline.plan.checkpoint_every.to_std(),
-        max_keys: None,
-        max_state_bytes: None,
+        max_keys: setup.max_keys,
+        max_state_bytes: setup.max_state,
     };
     let (started, handle) = channel::<Handle>();
     let (ended, end) = channel::<Ended>();
@@ -250,6 +254,13 @@ pub fn lost(plan: &Plan, kept: &Kept, named: &[String]) -> Vec<String> {
         format!("`{name}` was a sink that has {} still to send; they would be lost", counted(*rows, "row"))
     }));
     told
+}
+
+/// What is kept of entries that a plan has not.
+pub fn gone(plan: &Plan, kept: &Kept) -> Vec<String> {
+    let steps = fates(plan, kept).into_iter().filter(|fate| fate.fate == Fate::Gone).map(|fate| fate.step);
+    let sinks = sinks_gone(plan, kept).into_iter().map(|(name, _)| name);
+    steps.chain(sources_gone(plan, kept)).chain(sinks).collect()
 }
 
 /// Forgets what steps keep that the user named, and refuses to go on where state means something else now.

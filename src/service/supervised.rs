@@ -13,11 +13,12 @@ use crate::config::Pipeline;
 use crate::engine::ledger::Entry;
 use crate::engine::run::Handle;
 use crate::engine::run::{Outcome, wall_clock};
+use crate::plan::Plan;
 use crate::store::state::{Lock, StateReader};
 
 use super::interrupts::Interrupts;
 use super::open::state_path;
-use super::run::{Ended, Setup, Start, Voice, lost, run};
+use super::run::{Ended, Setup, Start, Voice, gone, lost, run};
 use super::seen::{Phase, Reload, Reloaded, Seen};
 
 /// How long is waited after a first failure; each that follows waits twice as long, up to [`BACK_OFF_MOST`].
@@ -26,6 +27,8 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 const BACK_OFF_MOST: Duration = Duration::from_secs(60);
 /// A run that has lasted so long was well: the next failure is a first one.
 const WELL_AFTER: Duration = Duration::from_secs(120);
+/// How long a changed pipeline is on trial: if it fails before, the one that it replaced goes on.
+const ON_TRIAL: Duration = Duration::from_secs(10);
 /// Results of reloads that are remembered.
 const RELOADS: usize = 20;
 
@@ -47,6 +50,10 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// Worker threads of each pipeline.
     pub workers: usize,
+    /// The keys that a pipeline may hold.
+    pub max_keys: Option<u64>,
+    /// The bytes that what it keeps may take.
+    pub max_state: Option<u64>,
 }
 
 /// A pipeline that is looked after.
@@ -69,8 +76,10 @@ struct Inner {
     pipeline: Option<Arc<Pipeline>>,
     /// What runs next, and what its start may forget.
     next: Option<(Arc<Pipeline>, Vec<String>)>,
-    /// What was replaced by what is being started: it goes on if that fails.
+    /// What was replaced by what is started or has just been: it goes on if that fails soon.
     before: Option<Arc<Pipeline>>,
+    /// What is started is another than before, and has not begun yet.
+    swapped: bool,
     /// The next start begins anew.
     fresh: bool,
     /// Steps whose state the next start forgets.
@@ -103,6 +112,7 @@ impl Supervised {
             pipeline: None,
             next: None,
             before: None,
+            swapped: false,
             fresh: false,
             reset: Vec::new(),
             interrupts: Interrupts::default(),
@@ -267,6 +277,14 @@ impl Supervised {
         ))
     }
 
+    /// What the state has of entries that a changed pipeline had and the one before has not.
+    fn added(state: &Path, before: &Plan, after: &Plan) -> Vec<String> {
+        let Ok(reader) = StateReader::open(state) else { return Vec::new() };
+        let mut names = reader.kept().map(|kept| gone(before, kept)).unwrap_or_default();
+        names.retain(|name| after.nodes.iter().any(|node| node.name == *name));
+        names
+    }
+
     /// Runs it whenever it is wanted.
     fn drive(&self) {
         let mut held = None;
@@ -288,7 +306,7 @@ impl Supervised {
         loop {
             if let Some((next, reset)) = inner.next.take() {
                 inner.before = inner.pipeline.replace(next);
-                inner.reset = reset;
+                (inner.swapped, inner.reset) = (true, reset);
             }
             let idle = |inner: &Inner| inner.phase == Phase::Complete || inner.phase == Phase::Broken;
             match inner.wanted {
@@ -321,7 +339,8 @@ impl Supervised {
     /// Runs it once. A panic is an error like any other.
     fn run(&self, pipeline: &Pipeline, start: Start, interrupts: &Interrupts) -> Result<Ended, String> {
         let state = self.state_of(pipeline);
-        let setup = Setup { state: &state, workers: self.settings.workers, command: "serve" };
+        let Settings { workers, max_keys, max_state, .. } = *self.settings;
+        let setup = Setup { state: &state, workers, command: "serve", max_keys, max_state };
         let ran = catch_unwind(AssertUnwindSafe(|| {
             run(pipeline, start, &setup, interrupts, &mut Told { of: self, pipeline })
         }));
@@ -345,8 +364,11 @@ impl Supervised {
             }
             Outcome::ReaderGone => inner.failed("whoever read its standard output has gone".to_owned(), lasted),
             Outcome::Failed(why) => {
-                if let Some(before) = inner.before.take() {
+                let before = inner.before.take().filter(|_| lasted < ON_TRIAL);
+                if let (Some(before), Some(after)) = (before, inner.pipeline.clone()) {
                     tracing::warn!(pipeline = self.id, "the changed file cannot run, the one before goes on: {why}");
+                    inner.swapped = false;
+                    inner.reset = Supervised::added(&self.state_of(&before), &before.plan, &after.plan);
                     inner.pipeline = Some(before);
                     inner.note(Reloaded::Kept, Some(why));
                     return lock;
@@ -428,7 +450,7 @@ impl Voice for Told<'_> {
 
     fn begun(&mut self, _: &Handle) {
         let mut inner = self.of.lock();
-        if inner.before.take().is_some() {
+        if std::mem::take(&mut inner.swapped) {
             inner.note(Reloaded::Applied, None);
         }
         // Whoever stopped it meanwhile is obeyed as soon as it can be.

@@ -1,12 +1,16 @@
 //! The interface for programs and for the page: HTTP with JSON. Each endpoint is a line of [`endpoints`]; what it takes and
 //! gives are types, from which the OpenAPI description is made.
 
+mod alerts;
 mod endpoint;
 mod guard;
 mod health;
+mod letters;
 mod page;
 mod pipelines;
 mod problem;
+mod tap;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +54,8 @@ pub struct Service {
     pub audit: Audit,
     /// How the interface is reached.
     pub door: Door,
+    /// Fields whose values no tap shows.
+    pub redact: Vec<String>,
     /// What the log tells.
     pub levels: Arc<dyn Levels>,
 }
@@ -134,6 +140,10 @@ fn endpoints() -> Vec<Endpoint> {
     let mut all =
         vec![Endpoint::get("/api/v1/openapi.json", "This description.", describe).gives_text("application/json")];
     all.extend(pipelines::endpoints());
+    all.extend(alerts::endpoints());
+    all.extend(letters::endpoints());
+    all.extend(tap::endpoints());
+    all.extend(why::endpoints());
     all.extend(health::endpoints());
     all
 }

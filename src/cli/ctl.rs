@@ -1,0 +1,243 @@
+//! `millstream ctl`: speaks to a `serve` that runs, here or elsewhere.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::service::client::{Client, Failure};
+
+use super::exit;
+use super::load::{print, say};
+use super::progress::count;
+use super::table::{Align, table};
+
+/// Options of `ctl`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Where `serve` listens.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7070",
+        env = "MILLSTREAM_URL",
+        hide_env_values = true,
+        global = true
+    )]
+    url: String,
+    /// A token, where one is needed.
+    #[arg(long, value_name = "TOKEN", env = "MILLSTREAM_TOKEN", hide_env_values = true, global = true)]
+    token: Option<String>,
+    /// Certificates that vouch for the server's, PEM, besides those of the system.
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Verb {
+    /// Show all pipelines and how they go.
+    List,
+    /// Show everything about a pipeline, as JSON.
+    Show(Id),
+    /// Run a pipeline, also one that waits or is complete.
+    Start(Id),
+    /// Stop a pipeline at a checkpoint, until it is started.
+    Stop(Id),
+    /// Let a pipeline come to its end: it reads no more, windows close, everything is delivered.
+    Drain(Id),
+    /// Read a pipeline's file again.
+    Reload {
+        #[command(flatten)]
+        of: Id,
+        /// A step or source whose state may be forgotten; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        reset_state: Vec<String>,
+    },
+    /// Put a pipeline there from a file, and run it.
+    Put {
+        /// What it is called there [default: the file's name].
+        #[arg(long, value_name = "NAME")]
+        id: Option<String>,
+        /// A pipeline file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Stop a pipeline and remove its file; its state stays.
+    Delete(Id),
+    /// Show what fires.
+    Alerts(Id),
+    /// Show rows as they pass an entry, until interrupted.
+    Tap {
+        #[command(flatten)]
+        of: Id,
+        /// A source, step or sink.
+        #[arg(value_name = "ENTRY")]
+        entry: String,
+        /// Only rows for which this holds: `temperature > 30`.
+        #[arg(long = "where", value_name = "EXPRESSION")]
+        condition: Option<String>,
+        /// One row in so many.
+        #[arg(long, value_name = "N")]
+        every: Option<u64>,
+        /// End after so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+    },
+    /// Show what the log tells, or change it.
+    Log {
+        /// What it is to tell: `info`, `millstream=info,millstream::connectors=debug`.
+        #[arg(value_name = "LEVELS")]
+        levels: Option<String>,
+    },
+    /// Ask for anything of the API.
+    Api {
+        /// `GET`, `POST`, `PUT` or `DELETE`.
+        #[arg(value_name = "METHOD")]
+        method: String,
+        /// As `/api/v1/pipelines`.
+        #[arg(value_name = "PATH")]
+        path: String,
+        /// What is sent.
+        #[arg(value_name = "BODY")]
+        body: Option<String>,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+struct Id {
+    /// A pipeline, by its file without `.yaml`.
+    #[arg(value_name = "PIPELINE")]
+    id: String,
+}
+
+/// Does what is asked for.
+pub fn run(args: &Args) -> u8 {
+    let client = Client::new(&args.url, args.token.as_deref(), args.ca.as_deref());
+    let client = match client {
+        Ok(client) => client,
+        Err(why) => return super::state_path::failed(&why),
+    };
+    match done(&client, &args.verb) {
+        Ok(code) => code,
+        Err(failure) => {
+            say(&format!("error: {failure}"));
+            exit::FAILED
+        }
+    }
+}
+
+fn of(id: &Id, more: &str) -> String {
+    format!("/api/v1/pipelines/{}{more}", encoded(&id.id))
+}
+
+/// A text as a part of a path.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+fn done(client: &Client, verb: &Verb) -> Result<u8, Failure> {
+    let nothing = json!({});
+    let answer = match verb {
+        Verb::List => return Ok(print(&listed(&client.json("GET", "/api/v1/pipelines", None)?))),
+        Verb::Show(id) => client.json("GET", &of(id, ""), None)?,
+        Verb::Start(id) => return told(&client.json("POST", &of(id, "/start"), Some(&nothing))?),
+        Verb::Stop(id) => return told(&client.json("POST", &of(id, "/stop"), Some(&nothing))?),
+        Verb::Drain(id) => return told(&client.json("POST", &of(id, "/drain"), Some(&nothing))?),
+        Verb::Reload { of: id, reset_state } => {
+            let body = json!({ "reset": reset_state.join(",") });
+            let answer = client.json("POST", &of(id, "/reload"), Some(&body))?;
+            return Ok(print(&format!("{}: {}\n", id.id, text(&answer, "result"))));
+        }
+        Verb::Put { id, file } => return put(client, id.as_ref(), file),
+        Verb::Delete(id) => {
+            client.json("DELETE", &of(id, ""), None)?;
+            return Ok(print(&format!("{} is removed; its state stays\n", id.id)));
+        }
+        Verb::Alerts(id) => client.json("GET", &of(id, "/alerts"), None)?,
+        Verb::Tap { of: id, entry, condition, every, limit } => {
+            let asked = [
+                ("where", condition.clone()),
+                ("every", every.map(|n| n.to_string())),
+                ("limit", limit.map(|n| n.to_string())),
+            ];
+            let asked = asked.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            query.extend_pairs(asked);
+            let path = of(id, &format!("/tap/{}?{}", encoded(entry), query.finish()));
+            return tap(client, &path);
+        }
+        Verb::Log { levels: None } => client.json("GET", "/api/v1/log", None)?,
+        Verb::Log { levels: Some(levels) } => client.json("PUT", "/api/v1/log", Some(&json!({ "levels": levels })))?,
+        Verb::Api { method, path, body } => {
+            return Ok(print(&client.text(&method.to_uppercase(), path, body.as_deref())?));
+        }
+    };
+    // What came as JSON can be written as such.
+    Ok(print(&format!("{}\n", serde_json::to_string_pretty(&answer).unwrap_or_default())))
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> &'a str {
+    of.get(name).and_then(Value::as_str).unwrap_or("-")
+}
+
+fn told(done: &Value) -> Result<u8, Failure> {
+    Ok(print(&format!("{}: {}\n", text(done, "id"), text(done, "phase"))))
+}
+
+fn listed(all: &Value) -> String {
+    let columns = [
+        ("pipeline", Align::Left),
+        ("does", Align::Left),
+        ("rows/s", Align::Right),
+        ("taken", Align::Right),
+        ("late", Align::Right),
+        ("dead", Align::Right),
+        ("lag", Align::Right),
+        ("why", Align::Left),
+    ];
+    let number = |of: &Value, name: &str| of.get(name).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), count);
+    let row = |of: &Value| {
+        let decimal = |name: &str| of.get(name).and_then(Value::as_f64);
+        vec![
+            text(of, "id").to_owned(),
+            text(of, "phase").to_owned(),
+            decimal("rate").map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}")),
+            number(of, "taken"),
+            number(of, "late"),
+            number(of, "dead"),
+            decimal("lag").map_or_else(|| "-".to_owned(), |lag| format!("{lag:.1} s")),
+            text(of, "why").lines().next().unwrap_or("-").to_owned(),
+        ]
+    };
+    match all.as_array().filter(|all| !all.is_empty()) {
+        Some(all) => table(&columns, &all.iter().map(row).collect::<Vec<_>>()),
+        None => "there are no pipelines\n".to_owned(),
+    }
+}
+
+fn put(client: &Client, id: Option<&String>, file: &std::path::Path) -> Result<u8, Failure> {
+    let cannot = |e: std::io::Error| {
+        Failure(format!("`{}` cannot be read: {}", file.display(), crate::base::system::reason(&e)))
+    };
+    let text_of_file = std::fs::read_to_string(file).map_err(cannot)?;
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let id = id.unwrap_or(&stem);
+    let path = format!("/api/v1/pipelines/{}", encoded(id));
+    let answer = client.text("PUT", &path, Some(&text_of_file))?;
+    let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+    Ok(print(&format!("{id}: {}\n", text(&answer, "result"))))
+}
+
+/// Writes rows as they come. Whoever reads no more has seen enough.
+fn tap(client: &Client, path: &str) -> Result<u8, Failure> {
+    client.events(path, &mut |event, data| {
+        if event != "row" {
+            return true;
+        }
+        let mut out = anstream::stdout();
+        writeln!(out, "{data}").and_then(|()| out.flush()).is_ok()
+    })?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,282 @@
+//! Dead letters: read, sent again, taken away; and what steps keep, by key.
+
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::endpoint::Endpoint;
+use super::{Answer, Asked, Body, Of, Problem, Shared, beside, give};
+use crate::base::limit::KEY_GROUPS;
+use crate::base::time::parse_rfc3339;
+use crate::service::access::Role;
+use crate::service::letters::{as_json, send};
+use crate::service::open::{Opened, open_to_write};
+use crate::service::spell::{Wanted, key_json, value_json};
+use crate::store::rows::Cause;
+use crate::store::state::{Filter, Holder, StateReader};
+
+/// How many rows are given if nobody says, and at most.
+const ROWS: usize = 100;
+const ROWS_MOST: usize = 10_000;
+
+/// The endpoints.
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/api/v1/pipelines/{id}/dead-letters", "Rows that nobody could take, the oldest first.", list)
+            .query::<List>()
+            .gives::<Letters>(),
+        Endpoint::post("/api/v1/pipelines/{id}/dead-letters/retry", "Sends them again where they were refused.", retry)
+            .takes::<Retry>()
+            .gives::<Retried>(),
+        Endpoint::post("/api/v1/pipelines/{id}/dead-letters/purge", "Takes them away.", purge)
+            .role(Role::Admin)
+            .takes::<Purge>()
+            .gives::<Purged>(),
+        Endpoint::get("/api/v1/pipelines/{id}/state", "The steps that keep something.", steps).gives::<Vec<Step>>(),
+        Endpoint::get("/api/v1/pipelines/{id}/state/{step}", "What a step keeps, by key.", keys)
+            .query::<Keys>()
+            .gives::<Vec<Value>>(),
+    ]
+}
+
+/// Which dead letters, and how many.
+#[derive(Deserialize, JsonSchema)]
+struct List {
+    /// Only those that came to this entry.
+    entry: Option<String>,
+    /// Only those of this cause: `error` or `late`.
+    cause: Option<String>,
+    /// Only those whose reason has this text in it.
+    reason: Option<String>,
+    /// Only those kept at this time or later, RFC 3339.
+    since: Option<String>,
+    /// Only those kept before this time, RFC 3339.
+    before: Option<String>,
+    /// Go on after the one of this number.
+    #[serde(default)]
+    after: u64,
+    /// How many.
+    limit: Option<usize>,
+}
+
+/// Which dead letters. All that are said must hold; without any it is all of them.
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    /// Only the ones of these numbers.
+    ids: Option<Vec<u64>>,
+    /// Only those that came to this entry.
+    entry: Option<String>,
+    /// Only those of this cause: `error` or `late`.
+    cause: Option<String>,
+    /// Only those whose reason has this text in it.
+    reason: Option<String>,
+    /// Only those kept at this time or later, RFC 3339.
+    since: Option<String>,
+    /// Only those kept before this time, RFC 3339.
+    before: Option<String>,
+}
+
+/// What is sent again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Retry {
+    /// Which.
+    #[serde(default)]
+    letters: Which,
+    /// Only say what would come of it.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What is taken away.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    /// Which.
+    letters: Which,
+}
+
+/// Dead letters.
+#[derive(Serialize, JsonSchema)]
+struct Letters {
+    /// As `dead-letters list --format ndjson` has them.
+    letters: Vec<Value>,
+    /// How many there are in all.
+    total: u64,
+    /// How many went because there were too many, or they were too old.
+    let_go: u64,
+    /// There are more: `after` this one.
+    next: Option<u64>,
+}
+
+/// What came of sending again.
+#[derive(Serialize, JsonSchema)]
+struct Retried {
+    /// For people.
+    text: String,
+    /// Rows that became dead letters again.
+    dead: u64,
+}
+
+/// What was taken away.
+#[derive(Serialize, JsonSchema)]
+struct Purged {
+    /// How many.
+    purged: u64,
+}
+
+/// A step that keeps something.
+#[derive(Serialize, JsonSchema)]
+struct Step {
+    /// The step.
+    step: String,
+    /// Bytes as they are stored.
+    bytes: u64,
+    /// Its watermark, RFC 3339.
+    watermark: Option<String>,
+}
+
+/// Which keys.
+#[derive(Deserialize, JsonSchema)]
+struct Keys {
+    /// Only this key: a text, or a JSON list of its parts.
+    key: Option<String>,
+    /// How many.
+    limit: Option<usize>,
+}
+
+fn instant(text: Option<String>) -> Result<Option<i64>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let at = parse_rfc3339(text.as_bytes());
+    at.map(|at| Some(at.0)).ok_or_else(|| Problem::bad(format!("`{text}` is no time; write 2026-01-31T12:00:00Z")))
+}
+
+fn cause(word: Option<String>) -> Result<Option<Cause>, Problem> {
+    let Some(word) = word else { return Ok(None) };
+    Cause::of_word(&word).map(Some).ok_or_else(|| Problem::bad(format!("`{word}` is no cause: `error` or `late`")))
+}
+
+impl Which {
+    fn filter(self) -> Result<Filter, Problem> {
+        Ok(Filter {
+            ids: self.ids,
+            entry: self.entry,
+            cause: cause(self.cause)?,
+            reason: self.reason,
+            since: instant(self.since)?,
+            before: instant(self.before)?,
+        })
+    }
+}
+
+/// The state of a pipeline, to read; `None` if it never ran.
+fn reader(service: &Shared, id: &str) -> Result<Option<StateReader>, Problem> {
+    let of = service.pipeline(id)?;
+    let Some(state) = of.state().filter(|state| state.exists()) else { return Ok(None) };
+    StateReader::open(&state).map(Some).map_err(|e| Problem::failed(e.message))
+}
+
+async fn list(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<List>) -> Answer<Letters> {
+    let most = asked.limit.unwrap_or(ROWS).clamp(1, ROWS_MOST);
+    let List { entry, cause, reason, since, before, after, .. } = asked;
+    let filter = Which { ids: None, entry, cause, reason, since, before }.filter()?;
+    let letters = beside(move || {
+        let Some(reader) = reader(&service, &id)? else {
+            return Ok(Letters { letters: Vec::new(), total: 0, let_go: 0, next: None });
+        };
+        let (mut letters, mut last) = (Vec::new(), None);
+        let read = reader.each_letter(&filter, after, most + 1, &mut |letter| {
+            if letters.len() < most {
+                last = Some(letter.id);
+            }
+            letters.push(as_json(&letter));
+            Ok(())
+        });
+        read.map_err(|e| Problem::failed(e.message))?;
+        let next = last.filter(|_| letters.len() > most);
+        letters.truncate(most);
+        let totals = reader.letters();
+        Ok(Letters { letters, total: totals.letters, let_go: totals.let_go, next })
+    });
+    give(letters.await?)
+}
+
+/// Opens the state of a pipeline to change it, for which its run pauses.
+fn opened(service: &Shared, id: &str, verb: &str) -> Result<(Opened, std::path::PathBuf), Problem> {
+    let of = service.pipeline(id)?;
+    let never = || Problem::conflict(format!("`{id}` has not come to a checkpoint yet"));
+    let state = of.state().filter(|state| state.exists()).ok_or_else(never)?;
+    let holder = Holder { pipeline: of.file.display().to_string(), command: verb.to_owned() };
+    let opened = open_to_write(&state, &holder).map_err(|e| Problem::conflict(e.message))?;
+    Ok((opened, state))
+}
+
+async fn retry(State(service): State<Shared>, Of(id): Of<String>, Body(asked): Body<Retry>) -> Answer<Retried> {
+    let filter = asked.letters.filter()?;
+    let retried = beside(move || {
+        let pipeline = service.pipeline(&id)?.seen().pipeline;
+        let pipeline = pipeline.ok_or_else(|| Problem::conflict(format!("`{id}` has mistakes")))?;
+        let (Opened { file, pause: _pause }, state) = opened(&service, &id, "dead-letters retry")?;
+        let sent = send(&pipeline, (file, &state), &filter, asked.dry_run).map_err(Problem::conflict)?;
+        Ok(Retried { text: sent.text, dead: sent.dead })
+    });
+    give(retried.await?)
+}
+
+async fn purge(State(service): State<Shared>, Of(id): Of<String>, Body(asked): Body<Purge>) -> Answer<Purged> {
+    let filter = asked.letters.filter()?;
+    let purged = beside(move || {
+        let (Opened { mut file, pause: _pause }, _) = opened(&service, &id, "dead-letters purge")?;
+        let purged = file.purge(&filter).map_err(|e| Problem::failed(e.message))?;
+        Ok(Purged { purged })
+    });
+    give(purged.await?)
+}
+
+async fn steps(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Vec<Step>> {
+    let steps = beside(move || {
+        let Some(reader) = reader(&service, &id)? else { return Ok(Vec::new()) };
+        let sizes = reader.sizes();
+        let step = |row: &crate::store::rows::StepRow| Step {
+            step: row.name.clone(),
+            bytes: sizes.iter().find(|size| size.step == row.name).map_or(0, |size| size.bytes),
+            watermark: Some(crate::base::time::Timestamp(row.watermark))
+                .filter(|at| at.is_event_time())
+                .map(|at| at.to_string()),
+        };
+        Ok(reader.kept().map(|kept| kept.steps.iter().map(step).collect()).unwrap_or_default())
+    });
+    give(steps.await?)
+}
+
+async fn keys(
+    State(service): State<Shared>,
+    Of((id, step)): Of<(String, String)>,
+    Asked(asked): Asked<Keys>,
+) -> Result<axum::Json<Vec<Box<RawValue>>>, Problem> {
+    let most = asked.limit.unwrap_or(ROWS).clamp(1, ROWS_MOST);
+    let rows = beside(move || {
+        let none = || Problem::missing(format!("`{id}` has no step `{step}` that keeps anything"));
+        let reader = reader(&service, &id)?.ok_or_else(none)?;
+        if !reader.kept().is_some_and(|kept| kept.steps.iter().any(|row| row.name == step)) {
+            return Err(none());
+        }
+        let wanted = asked.key.as_deref().map(Wanted::of);
+        let mut rows = Vec::new();
+        let read = reader.rows(&step, 0..KEY_GROUPS, &mut |row| {
+            let Some(value) = row.value else { return Ok(()) };
+            if rows.len() >= most || wanted.as_ref().is_some_and(|wanted| !wanted.is(row.key)) {
+                return Ok(());
+            }
+            let text = format!("{{\"key\":{},\"value\":{}}}", key_json(row.key), value_json(value));
+            rows.push(RawValue::from_string(text).map_err(|e| e.to_string())?);
+            Ok(())
+        });
+        read.map_err(|e| Problem::failed(e.message))?;
+        Ok(rows)
+    });
+    give(rows.await?)
+}
