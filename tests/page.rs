@@ -209,6 +209,11 @@ fn a_graph_is_drawn_live() {
     browser.until("document.querySelectorAll('path.flows').length > 3");
     browser.click("[data-entry=averages]");
     browser.until("document.querySelector('.panel').innerText.includes('held back by')");
+    // By the keyboard, too.
+    browser.write("[data-entry=averages]", " ");
+    browser.until("document.querySelector('.panel').hidden");
+    browser.write("[data-entry=averages]", "\u{e007}");
+    browser.until("document.querySelector('.panel h3').checkVisibility()");
     browser.until("document.querySelector('.file').textContent.includes('as long as somebody looks')");
     browser.until("[...document.querySelectorAll('section h2')].some(head => head.textContent === 'Partitions')");
     legible(&browser);

@@ -5,16 +5,16 @@ import { layout } from './layout.js';
 
 /** The size of an entry, and the room between two layers and between two entries of one. */
 const [WIDE, HIGH] = [184, 84];
-const [BETWEEN, APART] = [60, 22];
+const [BETWEEN, APART] = [72, 22];
 /** The room that a line needs that goes by. */
 const PAST = 26;
 const MARGIN = 8;
-/** The most letters of a name that fit. */
-const NAME = 20;
+/** The most letters of a name that fit, of its flags, and of a port beside its line. */
+const [NAME, FLAGS, PORT] = [20, 24, 9];
 /** The least distance of two lines at an entry. */
 const LINES = 14;
 
-const shortened = name => (name.length > NAME ? `${name.slice(0, NAME - 1)}…` : name);
+const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 /** What went in and out, in few words. */
 const counts = ({ part, rows }) =>
@@ -110,11 +110,15 @@ export class Graph {
     });
     const kind = aside ? 'aside' : '';
     const [x, y] = at(along(line.points[last].layer) - 10, across(line.points[last]) + into);
-    // Beside the line, on the side that it does not come from.
-    const after = across(line.points[last - 1]) + (last === 1 ? out : 0) < across(line.points[last]) + into;
+    const named = all.filter(other => other.to === line.to && other.port).sort((a, b) => a.points.at(-2).at - b.points.at(-2).at);
+    // Beside the line, on the side that it does not come from; of several lines the outer ones, outside.
+    const from = across(line.points[last - 1]) + (last === 1 ? out : 0);
+    const after = named.length > 1 ? line === named.at(-1) : from < across(line.points[last]) + into;
     const place = sideways ? { x, y: y + (after ? 15 : -6), 'text-anchor': 'end' } : { x: x + (after ? 7 : -7), y: y - 4, 'text-anchor': after ? 'start' : 'end' };
-    const label = line.port ? [svg('text', { class: `port ${kind}`, ...place }, `.${line.port}`)] : [];
-    return { ...line, kind, label, path: svg('path', { class: `line ${kind}`, d: path, 'marker-end': `url(#arrow${aside ? '-aside' : ''})` }) };
+    const outer = line === named[0] || line === named.at(-1);
+    const label = outer ? [svg('text', { class: `port ${kind}`, ...place }, shortened(`.${line.port}`, PORT))] : [];
+    const title = svg('title', {}, `${line.name} to ${line.reader}`);
+    return { ...line, kind, label, path: svg('path', { class: `line ${kind}`, d: path, 'marker-end': `url(#arrow${aside ? '-aside' : ''})` }, title) };
   }
 
   box(entry, x, y) {
@@ -132,7 +136,7 @@ export class Graph {
       flags: text('small flag', 75),
     };
     const name = text('name', 23);
-    name.textContent = shortened(entry.name);
+    name.textContent = shortened(entry.name, NAME);
     box.kind.textContent = entry.kind;
     box.node = svg('g', { class: `entry ${entry.part}`, transform: `translate(${x} ${y})`, role: 'button', tabindex: 0, 'data-entry': entry.name, onclick: choose, onkeydown: key },
       svg('title', {}, entry.name),
@@ -148,7 +152,7 @@ export class Graph {
     const said = flags.map(flag => flag.text).join(', ');
     put(box.rate, `${rate(now)}/s`);
     put(box.counts, counts(entry));
-    put(box.flags, said.length > 24 ? `${said.slice(0, 23)}…` : said);
+    put(box.flags, shortened(said, FLAGS));
     set(box.node, 'class', `entry ${entry.part} ${worst}${selected ? ' selected' : ''}`);
     set(box.node, 'aria-pressed', String(selected));
     set(box.node, 'aria-label', `${entry.name}, ${entry.kind}, ${rate(now)} rows a second, ${counts(entry)}${said && `, ${said}`}`);

@@ -13,7 +13,7 @@ const input = text => {
 const linesOf = entries => {
   const at = new Map(entries.map((entry, index) => [entry.name, index]));
   return entries.flatMap((entry, to) =>
-    entry.from.map(input).filter(({ name }) => at.has(name)).map(({ name, port }) => ({ from: at.get(name), to, port })));
+    entry.from.map(input).filter(({ name }) => at.has(name)).map(({ name, port }) => ({ from: at.get(name), to, port, name: port ? `${name}.${port}` : name, reader: entry.name })));
 };
 
 /** Layers: an entry stands below all that it reads, a source right above what reads it first. */

@@ -76,7 +76,8 @@ export class List {
     this.table = el('table', { class: 'pipelines' },
       el('caption', { class: 'unseen' }, 'All pipelines'),
       el('thead', {}, el('tr', {}, ...this.heads, el('td', {}, ''))));
-    this.node = el('div', { class: 'list' },
+    // Nothing is shown before something is known.
+    this.node = el('div', { class: 'list', hidden: true },
       el('h1', { class: 'unseen' }, 'Pipelines'),
       el('div', { class: 'tools' }, el('label', { for: 'filter', class: 'unseen' }, 'Filter'), this.search, this.chips),
       el('div', { class: 'wide' }, this.table),
@@ -101,6 +102,7 @@ export class List {
 
   show(again = false) {
     if (!this.all) return;
+    this.node.hidden = false;
     this.showChips();
     const text = this.search.value.trim().toLowerCase();
     const found = p => `${p.id} ${p.name ?? ''} ${p.description ?? ''}`.toLowerCase().includes(text);

@@ -64,7 +64,8 @@ export class Pipeline {
     this.panel = el('aside', { class: 'panel', 'aria-label': 'The selected entry', hidden: true },
       el('button', { type: 'button', 'aria-label': 'Close', class: 'close', onclick: () => this.select(null) }, '×'), this.panelTitle, this.panelKind, this.panelFacts.node);
     this.makeSections();
-    this.there = el('div', { class: 'pipeline' },
+    // Nothing is shown before something is known.
+    this.there = el('div', { class: 'pipeline', hidden: true },
       el('div', { class: 'title' }, el('h1', {}, id), this.phase, this.since, this.buttons.node),
       this.about, this.why, this.tiles.node, ...this.sections);
     this.gone = el('p', { role: 'status' });
