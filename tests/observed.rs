@@ -5,6 +5,7 @@
 mod running;
 mod support;
 
+use millstream::base::latency::Latencies;
 use millstream::base::time::TimeSpan;
 use millstream::engine::observed::HeldBackBy;
 use millstream::engine::run::Outcome;
@@ -94,6 +95,20 @@ fn a_sink_that_takes_nothing_is_seen() {
     assert!(latency.count() > 0 && latency.sum > 0.0);
     running.handle.stop();
     assert_eq!(running.ended().2.lines().count(), 50);
+}
+
+#[test]
+fn a_sink_that_counts_its_deliveries_itself_is_believed() {
+    let (mut counting, counts) = (begin(PIPELINE, PARTITIONS), Latencies::default());
+    counting.counts = Some(counts.clone());
+    let running = counting.start();
+    running.feed((0, 0), 0..5);
+    running.until("all is taken", |seen| seen.entries[5].tally.taken == 5 && seen.sinks[1].rows_waiting == 0);
+    counts.count(std::time::Duration::from_secs(3));
+    let seen = running.handle.observe();
+    assert_eq!((seen.sinks[1].latency.count(), seen.sinks[1].latency.sum), (1, 3.0));
+    running.handle.stop();
+    running.ended();
 }
 
 #[test]

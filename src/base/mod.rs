@@ -4,6 +4,7 @@
 pub mod decode;
 pub mod diag;
 pub mod fault;
+pub mod latency;
 pub mod limit;
 pub mod promise;
 pub mod render;

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 pub use link::{Link, LinkState};
 
 use crate::base::diag::Diagnostics;
+use crate::base::latency::Latencies;
 use crate::base::promise::{Promise, Replay};
 use crate::base::time::Timestamp;
 use crate::base::tree::Node;
@@ -212,6 +213,11 @@ pub trait Sink: Send {
     /// opened with the same marks, after a crash in the middle of it. What it hands out is what has changed since, for a last
     /// checkpoint.
     fn finish(&mut self, end: End) -> BoxFuture<'_, Result<Prepared, SinkError>>;
+
+    /// What counts how long deliveries take, of a sink that sends: it knows when they are taken. Others are watched.
+    fn latency(&self) -> Option<Latencies> {
+        None
+    }
 
     /// Waits until it wants more rows. It takes those that come regardless, but what feeds it is held back until then. Cancel-safe.
     fn room(&mut self) -> BoxFuture<'_, ()> {

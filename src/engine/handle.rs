@@ -14,7 +14,9 @@ use super::gate::Gate;
 use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Reader, ReaderKind};
-use super::observed::{EntryCounts, HeldBackBy, Observed, PartitionStanding, SinkStanding, StepStanding, shown};
+use super::observed::{
+    EntryCounts, HeldBackBy, Histogram, Observed, PartitionStanding, SinkStanding, StepStanding, shown,
+};
 use super::partition::Partition;
 use super::shared::{Shared, Slot};
 use super::state::Load;
@@ -170,7 +172,7 @@ impl Handle {
                 rows_waiting: behind.rows.load(Ordering::Relaxed) + early as u64,
                 full: behind.full.load(Ordering::Relaxed),
                 held: behind.held.load(Ordering::Relaxed),
-                latency: behind.latency.counted(),
+                latency: Histogram::of(&behind.latency),
             })
         });
         standing.collect()

@@ -2,7 +2,10 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::base::latency::{Counts, Latencies};
 use crate::base::time::Timestamp;
+
+pub use crate::base::latency::BOUNDS as LATENCY_BOUNDS;
 
 use super::ledger::Tally;
 
@@ -111,23 +114,26 @@ pub struct SinkStanding {
     pub full: bool,
     /// Of one that sends: rows on their way at the last checkpoint.
     pub held: u64,
-    /// How long it took from when rows were handed to it until it had taken them, by delivery.
+    /// How long it took from when rows were handed to it until it had taken them, by delivery; of a sink that sends, from the
+    /// first attempt until whoever they go to had taken them.
     pub latency: Histogram,
 }
-
-/// Greatest seconds of all buckets of a latency but the last, which has no bound.
-pub const LATENCY_BOUNDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
 
 /// How long something took, and how often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Histogram {
     /// By bucket of [`LATENCY_BOUNDS`], and beyond: how often it took so long.
-    pub counts: [u64; LATENCY_BOUNDS.len() + 1],
+    pub counts: Counts,
     /// Seconds of all together.
     pub sum: f64,
 }
 
 impl Histogram {
+    /// What was counted so far.
+    pub(super) fn of(latency: &Latencies) -> Histogram {
+        Histogram { counts: latency.counts(), sum: latency.sum().as_secs_f64() }
+    }
+
     /// How often in all.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()

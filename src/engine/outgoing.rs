@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::base::latency::Latencies;
 use crate::base::limit::SINK_BYTES;
 use crate::connector::{Encoded, End};
 
 use super::gather::{Next, Slice};
 use super::job::lock;
-use super::meters::Latency;
 use super::shared::Shared;
 
 /// The lines for a sink in order of ticks.
@@ -41,10 +41,17 @@ pub(super) struct Behind {
     /// Of one that sends: rows on their way, as it said last.
     pub(super) held: AtomicU64,
     /// How long deliveries take.
-    pub(super) latency: Latency,
+    pub(super) latency: Latencies,
+    /// Whether the sink counts that itself.
+    pub(super) counts: bool,
 }
 
 impl Behind {
+    /// Nothing is on its way to a sink; `counts` is what it counts itself by.
+    pub(super) fn of(counts: Option<Latencies>) -> Behind {
+        Behind { counts: counts.is_some(), latency: counts.unwrap_or_default(), ..Behind::default() }
+    }
+
     /// Its thread is through with so many rows of a tick.
     pub(super) fn through(&self, rows: usize) {
         self.ticks.fetch_sub(1, Ordering::Relaxed);

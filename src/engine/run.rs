@@ -115,9 +115,9 @@ pub fn run(
     let count: usize = inputs.iter().map(|i| i.partitions.len()).sum();
     let mut senders = Vec::new();
     let mut receivers = Vec::new();
-    for reader in slots {
+    for (reader, sink) in slots.into_iter().zip(&sinks) {
         let (sender, receiver) = unbounded_channel();
-        let behind = Arc::new(Behind::default());
+        let behind = Arc::new(Behind::of(sink.latency()));
         receivers.push((receiver, Arc::clone(&behind)));
         senders.push(SinkSlot { reader, sender: Some(sender), behind, ..SinkSlot::default() });
     }

@@ -174,7 +174,9 @@ impl SinkTask<'_> {
         if !rows.lines.ends.is_empty() {
             self.shared.job.until_written(rows.written).await.map_err(SinkError::Fatal)?;
             sink.deliver(&rows.lines).await?;
-            self.behind.latency.count(rows.came.elapsed());
+            if !self.behind.counts {
+                self.behind.latency.count(rows.came.elapsed());
+            }
         }
         if rows.barrier {
             let prepared = sink.prepare().await?;

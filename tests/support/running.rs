@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use millstream::base::latency::Latencies;
 use millstream::base::time::TimeSpan;
 use millstream::connector::{
     BoxFuture, Chunk, Encoded, End, Link, Partition, Place, Prepared, Read, Sink, SinkError, Source, SourceError,
@@ -59,6 +60,7 @@ fn fed(name: &str) -> (Feed, Partition) {
 struct Gated {
     taken: Arc<Mutex<String>>,
     open: watch::Receiver<bool>,
+    counts: Option<Latencies>,
 }
 
 impl Sink for Gated {
@@ -68,6 +70,10 @@ impl Sink for Gated {
             self.taken.lock().expect("no panic").push_str(std::str::from_utf8(&rows.text).expect("text"));
             Ok(())
         })
+    }
+
+    fn latency(&self) -> Option<Latencies> {
+        self.counts.clone()
     }
 
     fn finish(&mut self, _: End) -> BoxFuture<'_, Result<Prepared, SinkError>> {
@@ -94,13 +100,15 @@ pub struct Begin<'a> {
     pub open: bool,
     pub idle_after: TimeSpan,
     pub options: Options,
+    /// What sinks count their deliveries by themselves.
+    pub counts: Option<Latencies>,
 }
 
 /// Nothing is idle, sinks take what comes.
 pub fn begin<'a>(yaml: &'a str, partitions: &'a [&'a [&'a str]]) -> Begin<'a> {
     let options =
         Options { workers: 2, checkpoint_every: Duration::from_millis(20), max_keys: None, max_state_bytes: None };
-    Begin { yaml, partitions, open: true, idle_after: TimeSpan::seconds(3600), options }
+    Begin { yaml, partitions, open: true, idle_after: TimeSpan::seconds(3600), options, counts: None }
 }
 
 impl Begin<'_> {
@@ -119,7 +127,10 @@ impl Begin<'_> {
             });
         }
         let (taken, (gate, open)) = (Arc::new(Mutex::new(String::new())), watch::channel(self.open));
-        let sink = |_: &_| -> Box<dyn Sink> { Box::new(Gated { taken: Arc::clone(&taken), open: open.clone() }) };
+        let counts = self.counts.clone();
+        let sink = |_: &_| -> Box<dyn Sink> {
+            Box::new(Gated { taken: Arc::clone(&taken), open: open.clone(), counts: counts.clone() })
+        };
         let sinks = graph.sink_nodes().iter().map(sink).collect();
         let ((started, handle), (ended, end), options) = (channel(), channel(), self.options);
         std::thread::spawn(move || {

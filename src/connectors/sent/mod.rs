@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
+use crate::base::latency::Latencies;
 use crate::base::promise::{Effect, Promise};
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::base::tree::Node;
@@ -348,6 +349,10 @@ impl Sink for Sent {
             }
             self.hand_out().await
         })
+    }
+
+    fn latency(&self) -> Option<Latencies> {
+        Some(self.shared.latency.clone())
     }
 
     fn room(&mut self) -> BoxFuture<'_, ()> {

@@ -14,6 +14,7 @@ use super::outbox::Outbox;
 use super::spool::Spool;
 use super::texts::key_of;
 use super::{Delivery, NotSent, Row, Sender, Sending};
+use crate::base::latency::Latencies;
 use crate::connector::{BoxFuture, Link, Prepared, Refused};
 use crate::connectors::back_off::wait;
 use crate::data::hash::row_id;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     fewer: Notify,
     /// The last answer was that it failed.
     failing: AtomicBool,
+    /// From the first attempt of a delivery until it was taken.
+    pub(super) latency: Latencies,
 }
 
 #[derive(Default)]
@@ -87,6 +90,7 @@ impl Shared {
             more: Notify::new(),
             fewer: Notify::new(),
             failing: false.into(),
+            latency: Latencies::default(),
         })
     }
 
@@ -321,11 +325,13 @@ impl Shared {
     async fn try_until(&self, sender: &dyn Sender, first: u64, delivery: &Delivery) -> Result<(), String> {
         let retry = self.sending.retry;
         let (mut failures, mut since) = (0u32, None::<Instant>);
+        let began = Instant::now();
         loop {
             let leave = self.breaker.leave(first).await;
             let wait = match sender.send(delivery).await {
                 Ok(()) => {
                     self.breaker.reached(leave);
+                    self.latency.count(began.elapsed());
                     if self.failing.swap(false, Ordering::Relaxed) {
                         tracing::info!(sink = self.breaker.name, "takes rows again");
                     }
