@@ -51,6 +51,9 @@ sinks:
   late: { from: averages.late, file: { path: out/late.ndjson } }
   hot: { from: regions.hot, file: { path: out/hot.ndjson } }
   others: { from: regions, discard: {} }
+  mild:
+    from: readings
+    alert: { by: device, when: temperature > 10, title: '{{ device }} is mild' }
 ";
 
 const BROKEN: &str = "
@@ -161,6 +164,7 @@ fn pipelines_are_shown_and_told_what_to_do() {
     browser.until(&format!("{} === 'complete'", phase("complete")));
     browser.until(&format!("{}.textContent.includes('did you mean `filter`?')", row("broken", "pre")));
     browser.until(&format!("/^[1-9]/.test({}.textContent)", row("live", "[data-label=\"Rows/s\"]")));
+    browser.until(&format!("/^[1-3]$/.test({}.textContent)", row("live", "[data-label=Alerts]")));
     legible(&browser);
 
     browser.write("#filter", "compl");
@@ -216,6 +220,7 @@ fn a_graph_is_drawn_live() {
     browser.until("document.querySelector('.panel h3').checkVisibility()");
     browser.until("document.querySelector('.file').textContent.includes('as long as somebody looks')");
     browser.until("[...document.querySelectorAll('section h2')].some(head => head.textContent === 'Partitions')");
+    browser.until("[...document.querySelectorAll('section')].some(part => part.innerText.includes('attic is mild'))");
     legible(&browser);
 
     browser.go(&format!("{}#/pipelines/broken", daemon.address()));

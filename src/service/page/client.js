@@ -39,6 +39,9 @@ export const ask = async (path, method = 'GET') => {
 /** The path of a pipeline. */
 export const of = id => `/pipelines/${encodeURIComponent(id)}`;
 
+/** Whether alerts of a pipeline can be asked for: it has some, and the state where they are. */
+export const mayFire = ({ alerts, phase }) => alerts > 0 && phase !== 'broken' && phase !== 'starting';
+
 /** What is known of alerts, by pipeline. */
 export class Alerts {
   constructor() {

@@ -1,7 +1,7 @@
 // The first view: all pipelines in a table.
 
 import { badge, brief, count, el, put, rate, set, showPhase, since, span, time } from './show.js';
-import { ask } from './client.js';
+import { ask, mayFire } from './client.js';
 import { Buttons } from './actions.js';
 
 const PHASES = ['broken', 'waiting', 'starting', 'running', 'stopping', 'stopped', 'complete'];
@@ -97,7 +97,7 @@ export class List {
     this.all = await ask('/pipelines');
     for (const pipeline of this.all) pipeline.firing = pipeline.alerts ? this.alerts.firing(pipeline.id) : null;
     this.show();
-    await this.alerts.look(this.all.filter(p => p.alerts).map(p => p.id));
+    await this.alerts.look(this.all.filter(mayFire).map(p => p.id));
   }
 
   show(again = false) {

@@ -1,7 +1,7 @@
 // The second view: one pipeline, its graph, and where its rows are.
 
 import { Rates, Table, badge, brief, count, el, put, rate, section, set, showPhase, since, span, time } from './show.js';
-import { Refused, ask, of } from './client.js';
+import { Refused, ask, mayFire, of } from './client.js';
 import { Buttons } from './actions.js';
 import { Graph } from './graph.js';
 import { flagsOf } from './trouble.js';
@@ -112,7 +112,7 @@ export class Pipeline {
     const now = performance.now();
     for (const { name, rows } of full.entries) for (const key of GROWING) this.rates.look(`${name}.${key}`, rows[key], now);
     this.show();
-    await Promise.all([this.lookAtFile(), full.alerts && this.alerts.look([this.id])]);
+    await Promise.all([this.lookAtFile(), mayFire(full) && this.alerts.look([this.id])]);
   }
 
   /** The text of its file, when it is another one. */
