@@ -253,7 +253,7 @@ impl Collector for All {
                     Value::Count(count) => one.encode_counter::<NoLabelSet, _, u64>(&count, None)?,
                     Value::Gauge(value) => one.encode_gauge(&value)?,
                     Value::Seconds(latency) => {
-                        let bounds = LATENCY_BOUNDS.into_iter().chain([f64::MAX]);
+                        let bounds = LATENCY_BOUNDS.into_iter().chain([f64::INFINITY]);
                         let buckets: Vec<(f64, u64)> = bounds.zip(latency.counts).collect();
                         one.encode_histogram::<NoLabelSet>(latency.sum, latency.count(), &buckets, None)?;
                     }
