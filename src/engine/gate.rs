@@ -200,7 +200,14 @@ impl Gate {
         if self.finished {
             return ticks;
         }
-        while self.next() {
+        loop {
+            // A tick has one clock: what was taken before it went on was told another one.
+            if self.length > 0 && self.turns.clock_is_next() {
+                ticks.push(self.cut(join));
+            }
+            if !self.next() {
+                break;
+            }
             if self.length >= self.target {
                 ticks.push(self.cut(join));
             }

@@ -85,6 +85,11 @@ impl Turns {
         !self.repeated.is_empty()
     }
 
+    /// Whether what is repeated next is that the wall clock went on.
+    pub(super) fn clock_is_next(&self) -> bool {
+        matches!(self.repeated.front(), Some((_, Turn::Passed { clock: Some(_), .. })))
+    }
+
     fn writes(&self) -> bool {
         self.written && !self.repeats()
     }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
 
+pub mod graphs;
 pub mod live;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use millstream::engine::job::Snapshot;
 use millstream::engine::ledger::{Tally, Total};
 use millstream::engine::lower::{Lowering, lower};
 use millstream::engine::partition::{PartitionSpec, PartitionState};
-use millstream::plan::{NodeId, NodeKind, Port};
+use millstream::plan::{NodeId, NodeKind, Operator, Port};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -273,7 +274,14 @@ fn balanced(pipeline: &Pipeline, ledger: &BTreeMap<usize, Total>, yaml: &str) ->
 }
 
 fn make(pipeline: &Pipeline, inputs: &[Input], feed: &Feed, from: Option<&Snapshot>) -> Direct {
-    let graph = lower(&pipeline.plan, Lowering { shares: feed.shares, track: true }).expect("it lowers");
+    // Bounded input has no clock but that of its events.
+    let mut plan = pipeline.plan.clone();
+    for node in &mut plan.nodes {
+        if let NodeKind::Step(Operator::Notify(notify)) = &mut node.kind {
+            notify.virtual_time = true;
+        }
+    }
+    let graph = lower(&plan, Lowering { shares: feed.shares, track: true }).expect("it lowers");
     let spec = |input: &Input| PartitionSpec {
         source: input.source,
         name: input.name.clone(),

@@ -181,6 +181,11 @@ impl Policy {
         }
     }
 
+    /// How far event time has come.
+    pub fn reached_until(&self) -> Timestamp {
+        self.reached
+    }
+
     /// What was too old is told where the stream has come close enough to the present.
     fn catch_up(&mut self, now: Timestamp) {
         let timely = self.old.iter().filter(|(alert, _)| self.is_timely(*alert, now)).copied();

@@ -94,6 +94,8 @@ pub fn repeated(graph: &Graph, context: &mut Context<'_>) {
         let stateful = match &draft.kind {
             // A row that comes again with another revision is what this step is asked about.
             Some(NodeKind::Step(Operator::Dedupe(_))) => false,
+            // An alert judges a revision in the place of the row before, and its transitions do not come twice.
+            Some(NodeKind::Step(Operator::Alert(_) | Operator::Notify(_))) => false,
             Some(NodeKind::Step(operator)) => operator.has_state(),
             _ => false,
         };

@@ -116,6 +116,8 @@ impl NotifyStep {
             self.policy = Policy::new(self.spec.settings.clone(), now);
             // It was read before.
             let _ = self.policy.restore(std::mem::take(&mut self.kept).into_iter());
+            // In virtual time it is what it was, which is as far as events have come.
+            let now = if self.spec.virtual_time { now.max(self.policy.reached_until()) } else { now };
             return self.pass(now, made);
         };
         match self.spec.virtual_time {
@@ -158,17 +160,17 @@ fn read(text: &[u8]) -> Result<Told, String> {
     })
 }
 
-/// Notifications of a tick, with the places of what caused them.
+/// Notifications of a tick, with the places of what caused them, and when they were made.
 #[derive(Default)]
 struct Leaving {
-    made: Vec<(Notification, u32)>,
+    made: Vec<(Notification, u32, Timestamp)>,
 }
 
 impl Leaving {
-    fn add(&mut self, rank: Rank, made: &mut Vec<Notification>, out: &mut TickOutput) {
+    fn add(&mut self, rank: Rank, now: Timestamp, made: &mut Vec<Notification>, out: &mut TickOutput) {
         for notification in made.drain(..) {
             out.ranks.list.push(rank);
-            self.made.push((notification, as_u32(out.ranks.list.len() - 1)));
+            self.made.push((notification, as_u32(out.ranks.list.len() - 1), now));
         }
     }
 
@@ -176,20 +178,45 @@ impl Leaving {
     fn finish(self, step: &mut NotifyStep, out: &mut TickOutput) {
         out.made += self.made.len() as u64;
         for (number, receiver) in step.spec.settings.receivers.iter().enumerate() {
-            let (mut text, mut ends, mut places) = (Vec::new(), Vec::new(), Vec::new());
-            for (notification, place) in self.made.iter().filter(|(made, _)| made.receiver == number) {
+            let (mut text, mut ends, mut places, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for (notification, place, now) in self.made.iter().filter(|(made, ..)| made.receiver == number) {
                 text.extend_from_slice(notification.row.to_string().as_bytes());
                 ends.push(as_u32(text.len()));
                 places.push(*place);
+                times.push(*now);
             }
             if ends.is_empty() {
                 continue;
             }
             let mut batch = step.tools.decoder.decode(Block::from_records(text, ends)).batch;
-            batch.times = vec![step.now; batch.rows];
+            batch.times = batch.ordinals.iter().filter_map(|row| times.get(*row as usize).copied()).collect();
             batch.ordinals = batch.ordinals.iter().filter_map(|row| places.get(*row as usize).copied()).collect();
             out.ports.push((Port::Named(receiver.name.clone()), batch));
         }
+    }
+}
+
+impl NotifyStep {
+    /// The watermark goes on.
+    fn reach(&mut self, watermark: Timestamp, made: &mut Vec<Notification>) {
+        if !watermark.is_event_time() {
+            return;
+        }
+        if self.spec.virtual_time {
+            self.pass(watermark, made);
+        }
+        self.policy.reached(watermark, self.now, made);
+    }
+
+    /// Takes a row. The error says why it cannot.
+    fn take(&mut self, row: &[u8], made: &mut Vec<Notification>) -> Result<(), String> {
+        let told = read(row)?;
+        if self.spec.virtual_time {
+            self.pass(told.at, made);
+        }
+        self.knows = true;
+        self.policy.take(told, self.now, made);
+        Ok(())
     }
 }
 
@@ -198,25 +225,28 @@ impl Operator for NotifyStep {
         let (mut leaving, mut made) = (Leaving::default(), Vec::new());
         let first = Rank { ordinal: 0, turn: 0, at: i64::MIN, end: i64::MIN, key: u32::MAX };
         self.tell(input.now, &mut made);
-        leaving.add(first, &mut made, out);
+        // A run that goes on stands where it stood.
+        self.reach(input.watermarks.start, &mut made);
+        leaving.add(first, self.now, &mut made, out);
         let (mut text, mut ends) = (Vec::new(), Vec::new());
         if input.batch.rows > 0 {
             self.tools.encoder.encode(input.batch, &mut text, &mut ends);
         }
+        let mut steps = input.watermarks.steps.iter().peekable();
         let mut start = 0usize;
         for (row, end) in (0u32..).zip(&ends) {
             let own = text.get(start..(*end as usize).saturating_sub(1)).unwrap_or_default();
             start = *end as usize;
             let ordinal = input.batch.ordinals.get(row as usize).copied().unwrap_or(0);
+            while let Some((step, to)) = steps.next_if(|(step, _)| *step < ordinal) {
+                self.reach(*to, &mut made);
+                let rank = Rank { ordinal: *step, turn: input.turn_after(*step), ..first };
+                leaving.add(rank, self.now, &mut made, out);
+            }
             let rank = Rank { ordinal, turn: input.turn_of(row), ..first };
-            match read(own) {
-                Ok(told) => {
-                    if self.spec.virtual_time {
-                        self.pass(told.at, &mut made);
-                    }
-                    self.knows = true;
-                    self.policy.take(told, self.now, &mut made);
-                    leaving.add(rank, &mut made, out);
+            match self.take(own, &mut made) {
+                Ok(()) => {
+                    leaving.add(rank, self.now, &mut made, out);
                     out.absorbed += 1;
                 }
                 Err(reason) => {
@@ -224,30 +254,21 @@ impl Operator for NotifyStep {
                     let ordinal = as_u32(out.ranks.list.len() - 1);
                     let time = input.batch.times.get(row as usize).copied().unwrap_or(Timestamp::MIN);
                     let (place, original) = (String::new(), own.to_vec());
-                    out.failed.push(Failed {
-                        ordinal,
-                        time,
-                        reason,
-                        place,
-                        origin: Origin::Row,
-                        header: None,
-                        original,
-                    });
+                    let origin = Origin::Row;
+                    out.failed.push(Failed { ordinal, time, reason, place, origin, header: None, original });
                 }
             }
         }
-        let watermark = input.watermarks.end();
-        let last = Rank { ordinal: u32::MAX, turn: u32::MAX, ..first };
-        if self.spec.virtual_time && watermark != Timestamp::MAX && watermark != Timestamp::MIN {
-            self.pass(watermark, &mut made);
+        for (step, to) in steps {
+            self.reach(*to, &mut made);
+            let rank = Rank { ordinal: *step, turn: input.turn_after(*step), ..first };
+            leaving.add(rank, self.now, &mut made, out);
         }
-        if watermark != Timestamp::MAX && watermark != Timestamp::MIN {
-            self.policy.reached(watermark, self.now, &mut made);
-        }
-        if watermark == Timestamp::MAX && !std::mem::replace(&mut self.ended, true) {
+        if input.watermarks.end() == Timestamp::MAX && !std::mem::replace(&mut self.ended, true) {
             self.policy.end(self.now, &mut made);
+            let rank = Rank { ordinal: u32::MAX, turn: u32::MAX, ..first };
+            leaving.add(rank, self.now, &mut made, out);
         }
-        leaving.add(last, &mut made, out);
         leaving.finish(self, out);
     }
 
