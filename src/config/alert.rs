@@ -2,11 +2,12 @@
 
 mod policy;
 mod receivers;
+mod values;
 
 use crate::alert::machine::{Flapping, Grid, Hold, Level, Rules};
 use crate::base::diag::Span;
 use crate::base::limit::ALERT_KEYS;
-use crate::base::tree::{Data, Node};
+use crate::base::tree::Node;
 use crate::data::layout::FieldPath;
 use crate::plan::alert::{Alert, Conditions, DEFAULT_SEVERITY, Says, WindowFields};
 use crate::plan::{KeyPart, Template};
@@ -20,6 +21,7 @@ use super::step::{By, key_parts};
 
 pub use policy::{Inhibition, Mute, RateOptions};
 pub use receivers::{Receivers, Waiting, expand};
+pub use values::{HoldText, Labels, MaxKeys, TemplateText};
 
 keys! {
     /// Calls out when a condition holds: a state machine for each key, `inactive → pending → firing → resolved`, over event
@@ -54,8 +56,9 @@ keys! {
         /// In which order rows are judged: `event_time` (each when the watermark has reached it), or `arrival` for least
         /// latency. A row older than the last one judged for its key is counted and not judged. Default `event_time`.
         order: Option<OrderWord>,
-        /// Keys at most; rows of further ones are errors. Default 1,000,000.
-        max_keys: Option<Count>,
+        /// Keys at most; rows of further ones are errors. Or `{ keys: 10000, beyond: forget_quiet }`: the key that is well and
+        /// has brought no row for longest makes room. Default 1,000,000.
+        max_keys: Option<MaxKeys>,
         /// One line about it: `"{{ device_id }} is at {{ temperature | round(1) }} °C"`, over the fields of the row that was
         /// judged. Default: the alert's name and the key.
         title: Option<TemplateText>,
@@ -140,106 +143,6 @@ words! {
     }
 }
 
-/// How long a condition has to hold.
-#[derive(Clone, Debug)]
-pub struct HoldText {
-    hold: Hold,
-}
-
-impl Read for HoldText {
-    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        let text = Text::read(node, key, context)?;
-        match Hold::parse(&text.text) {
-            Ok(hold) => Some(HoldText { hold }),
-            Err(why) => {
-                let (message, help) = why.split_once("; ").unwrap_or((&why, ""));
-                context.error("bad-hold", message, &text.span).help(help);
-                None
-            }
-        }
-    }
-}
-
-impl schemars::JsonSchema for HoldText {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Hold".into()
-    }
-
-    fn schema_id() -> std::borrow::Cow<'static, str> {
-        concat!(module_path!(), "::Hold").into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "description": "How long: a span of time (`2m`), rows (`3 events`, `2 of 5 events`) or windows (`2 windows`, `2 of 3 windows`).",
-            "examples": ["2m", "2 windows", "3 events", "2 of 3 windows"],
-        })
-    }
-}
-
-/// Text that may be a template, as it is written.
-#[derive(Clone, Debug)]
-pub struct TemplateText(pub Text);
-
-impl Read for TemplateText {
-    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        match &node.data {
-            Data::Text(text) if text.contains("{{") || text.contains("{%") => {
-                if text.contains("${") {
-                    let message = "variables are not filled in where the text is a template";
-                    let report = context.error("variable-in-template", message, &node.span);
-                    report.help("use `vars` in a `set` step, or leave one of the two out of this text");
-                    return None;
-                }
-                Some(TemplateText(Text { text: text.clone(), span: node.span.clone() }))
-            }
-            _ => Text::read(node, key, context).map(TemplateText),
-        }
-    }
-}
-
-impl schemars::JsonSchema for TemplateText {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "TemplateText".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string" })
-    }
-}
-
-/// Names of labels, possibly none.
-#[derive(Clone, Debug)]
-pub struct Labels(pub Vec<Text>);
-
-impl Read for Labels {
-    fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Self> {
-        if matches!(&node.data, Data::List(items) if items.is_empty()) {
-            return Some(Labels(Vec::new()));
-        }
-        OneOrMany::<Text>::read(node, key, context).map(|many| Labels(many.0))
-    }
-}
-
-impl schemars::JsonSchema for Labels {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Labels".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
-    }
-}
-
 /// An alert and what is left to be made of its options.
 pub struct Made {
     /// The state machines; `None` after a mistake in what they are made of.
@@ -317,10 +220,16 @@ fn machines(options: &AlertOptions, key: &Span, context: &mut Context<'_>) -> Op
     };
     let by: Vec<KeyPart> = by?;
     reserved(&by, key, context);
-    let max_keys =
-        options.max_keys.as_ref().map_or(ALERT_KEYS, |count| usize::try_from(count.number).unwrap_or(usize::MAX));
+    let (max_keys, forgets_quiet) = options.max_keys.as_ref().map_or((ALERT_KEYS, false), |m| (m.keys, m.forgets));
+    if forgets_quiet && rules.no_data_after.is_some() {
+        let message = "with `no_data_after` a quiet key is one that is watched, and must not be forgotten";
+        let report = context.error("quiet-keys-are-watched", message, key);
+        report.help("write `max_keys` as a number, or an alert for silence beside this one");
+        return None;
+    }
     let by_arrival = matches!(options.order, Some(OrderWord::Arrival));
-    Some(Alert { by, levels: conditions, rules, by_arrival, max_keys, says: says?, window: window? })
+    let says = says?;
+    Some(Alert { by, levels: conditions, rules, by_arrival, max_keys, forgets_quiet, says, window: window? })
 }
 
 fn window_fields(key: &Span, context: &mut Context<'_>) -> Option<WindowFields> {

@@ -10,6 +10,7 @@ use crate::plan::{Input, Node, NodeId, NodeKind, OnError, Port};
 use super::context::{Context, Unknown, listed};
 use super::read::{OneOrMany, Read, Text};
 
+mod alerts;
 mod checks;
 mod types;
 
@@ -179,7 +180,7 @@ pub fn connect(drafts: Vec<Draft>, context: &mut Context<'_>) -> Option<Vec<Node
         checks::errors_in_windows(&graph, context);
         checks::errors_of_senders(&graph, context);
         checks::windows_that_never_meet(&graph, context);
-        checks::alerts_over_windows(&graph, context);
+        alerts::check(&graph, context);
         types::check(&graph, context);
     }
     let nodes = graph.drafts.into_iter().zip(graph.inputs).map(|(draft, inputs)| {

@@ -19,6 +19,8 @@ pub struct Alert {
     pub by_arrival: bool,
     /// Keys at most; the rows of others fail.
     pub max_keys: usize,
+    /// Whether the key that is well and has been quiet for longest makes room for another one.
+    pub forgets_quiet: bool,
     /// What is said of a transition.
     pub says: Says,
     /// What windows write into their rows.

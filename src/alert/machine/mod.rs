@@ -278,6 +278,11 @@ impl Machine {
         self.core.is_idle() && rules.no_data_after.is_none() && calm()
     }
 
+    /// Whether nothing is pending, fires or recovers. What it counts of its changes may still matter.
+    pub fn is_well(&self) -> bool {
+        self.core.is_idle() && self.flaps.as_ref().is_none_or(|flaps| flaps.open().is_none())
+    }
+
     /// The time of the newest row that was judged.
     pub fn last(&self) -> Option<Timestamp> {
         self.core.last().map(|last| last.time)

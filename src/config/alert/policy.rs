@@ -130,7 +130,7 @@ pub fn policy(options: &AlertOptions, context: &mut Context<'_>) -> Option<Alert
 }
 
 /// The severities of an alert from the least to the worst.
-fn severities(options: &AlertOptions) -> Vec<String> {
+pub(super) fn severities(options: &AlertOptions) -> Vec<String> {
     match &options.levels {
         Some(levels) => levels.0.iter().map(|(name, _)| name.text.clone()).collect(),
         None => {

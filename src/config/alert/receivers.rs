@@ -13,7 +13,7 @@ use crate::data::layout::FieldPath;
 use crate::plan::alert::{NOTIFIER, Notify};
 use crate::plan::{NodeKind, Operator, Sink};
 
-use super::policy::policy;
+use super::policy::{policy, severities};
 use super::{AlertOptions, LatencyWord};
 
 /// Keys beside the kind of a receiver that say what it is told.
@@ -107,6 +107,9 @@ pub fn expand(
             _ => whole = false,
         }
     }
+    for alert in &alerts {
+        inhibitors(alert, &alerts, context);
+    }
     for entry in own.iter().filter(|entry| !known.names.contains(&entry.key)) {
         let message = format!("no alert notifies the receiver `{}`", entry.key);
         context.warning("unused-receiver", message, &entry.key_span).help("name it under `notify`, or take it out");
@@ -131,6 +134,37 @@ pub fn expand(
         named: Vec::new(),
     });
     drafts.append(&mut known.drafts);
+}
+
+/// Reports alerts and severities that inhibit an alert and that are none.
+fn inhibitors(alert: &Waiting, alerts: &[Waiting], context: &mut Context<'_>) {
+    for by in alert.options.inhibited_by.iter().flat_map(|many| &many.0) {
+        let source = match &by.alert {
+            None => Some(alert),
+            Some(name) => alerts.iter().find(|other| other.name == name.text),
+        };
+        let Some(source) = source else {
+            let names: Vec<&str> = alerts.iter().map(|other| other.name.as_str()).collect();
+            let what = Unknown { code: "unknown-alert", noun: "alert", place: "", listing: "the alerts are" };
+            if let Some(name) = &by.alert {
+                context.unknown(&what, &name.text, &name.span, &names, &[]);
+            }
+            continue;
+        };
+        let written = by.severities.iter().flat_map(|many| &many.0);
+        written.for_each(|text| severity(text, source, context));
+    }
+}
+
+/// Reports a severity that an alert has not.
+fn severity(text: &Text, of: &Waiting, context: &mut Context<'_>) {
+    let known = severities(&of.options);
+    if !known.contains(&text.text) {
+        let place = format!(" of `{}`", of.name);
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let what = Unknown { code: "unknown-severity", noun: "severity", place: &place, listing: "it has" };
+        context.unknown(&what, &text.text, &text.span, &known, &[]);
+    }
 }
 
 impl Known<'_> {
@@ -167,6 +201,7 @@ impl Known<'_> {
             Some(entry) => OneOrMany::<Text>::read(&entry.value, &entry.key_span, context)?.0,
             None => Vec::new(),
         };
+        severities.iter().for_each(|text| severity(text, alert, context));
         let resolved = match beside("resolved") {
             Some(entry) => bool::read(&entry.value, &entry.key_span, context)?,
             None => true,

@@ -1,6 +1,5 @@
 //! What a graph must not be: a circle, an entry that nobody reads, a count of rows that come twice.
 
-use crate::alert::machine::Hold;
 use crate::config::context::Context;
 use crate::plan::{NodeKind, Operator, Port};
 
@@ -145,24 +144,6 @@ pub fn windows_that_never_meet(graph: &Graph, context: &mut Context<'_>) {
     }
 }
 
-/// Reports alerts that count windows and read none.
-pub fn alerts_over_windows(graph: &Graph, context: &mut Context<'_>) {
-    for (at, draft) in graph.drafts.iter().enumerate() {
-        let Some(NodeKind::Step(Operator::Alert(alert))) = &draft.kind else { continue };
-        let levels = alert.rules.levels.iter();
-        let mut holds = levels.flat_map(|level| [level.hold, level.clear_hold]);
-        let Some(hold) = holds.find(|hold| matches!(hold, Hold::Windows { .. })) else { continue };
-        let window = |draft: &Draft, port: &Port| {
-            *port == Port::Main && matches!(&draft.kind, Some(NodeKind::Step(Operator::Window(_))))
-        };
-        if upstream(at, graph, &window).is_none() {
-            let message = format!("`{}` counts windows (`{hold}`), and what it reads comes from none", draft.name);
-            let help = "put a `window` step before it, or count rows: `3 events`, or time: `2m`";
-            context.error("no-windows", message, &draft.span).help(help);
-        }
-    }
-}
-
 /// Reports windows, and other steps that judge event times, over rows that could not be processed: such a row may have
 /// no event time.
 pub fn errors_in_windows(graph: &Graph, context: &mut Context<'_>) {
@@ -203,7 +184,7 @@ fn judges_times(kind: &NodeKind) -> bool {
 }
 
 /// The first entry above a node, not beyond another window, one of whose outputs that reach the node is as asked.
-fn upstream<'g>(at: usize, graph: &'g Graph, asked: &dyn Fn(&Draft, &Port) -> bool) -> Option<&'g Draft> {
+pub(super) fn upstream<'g>(at: usize, graph: &'g Graph, asked: &dyn Fn(&Draft, &Port) -> bool) -> Option<&'g Draft> {
     let mut seen = vec![false; graph.drafts.len()];
     let mut next = vec![at];
     while let Some(at) = next.pop() {

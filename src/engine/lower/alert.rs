@@ -45,6 +45,7 @@ impl Lower<'_> {
             rules: Rules { grid: grid(self.plan, id), ..alert.rules.clone() },
             by_arrival: alert.by_arrival,
             max_keys: alert.max_keys,
+            forgets_quiet: alert.forgets_quiet,
             window: alert.window,
             saying: Arc::new(saying),
             track: self.how.track,

@@ -29,8 +29,10 @@ use super::window::frozen::Plain;
 use super::window::keys::{KeyColumns, Keys};
 use super::{Operator, Rank, TickInput, TickOutput};
 
+mod room;
 mod rows;
 
+use room::Quiet;
 use rows::{About, TransitionRows};
 pub use rows::{Saying, Text};
 
@@ -47,6 +49,8 @@ pub struct AlertSpec {
     pub by_arrival: bool,
     /// Keys at most.
     pub max_keys: usize,
+    /// Whether the key that is well and has been quiet for longest makes room for another one.
+    pub forgets_quiet: bool,
     /// What windows write into their rows.
     pub window: WindowFields,
     /// What is said of transitions.
@@ -99,6 +103,8 @@ const FORGOTTEN_AFTER: i64 = 86_400_000_000;
 pub struct AlertStep {
     spec: AlertSpec,
     keys: Keys<OfKey>,
+    /// Which keys can make room for others, where they do.
+    quiet: Option<Quiet>,
     /// When something may happen to a key: a row is reached, or a time has come. Some have become void since.
     timers: BinaryHeap<Reverse<(i64, u32)>>,
     watermark: i64,
@@ -116,6 +122,7 @@ impl AlertStep {
     pub fn new(spec: &AlertSpec, layout: &Arc<Layout>, needed: &Demand) -> Self {
         AlertStep {
             keys: Keys::unordered(spec.track),
+            quiet: spec.forgets_quiet.then(Quiet::default),
             timers: BinaryHeap::new(),
             watermark: i64::MIN,
             tools: Tools::new(layout, needed),
@@ -136,7 +143,7 @@ impl AlertStep {
             Judged { time: Timestamp(kept.time), window: bounds, revision: kept.revision, verdicts: &verdicts };
         let judgement = entry.data.machine.judge(&self.spec.rules, &judged, &mut self.transitions);
         if judgement == Outcome::Older {
-            return;
+            return self.list(id);
         }
         // What time brought about before this row is about the row before.
         let noted = entry.data.looked_at > kept.time;
@@ -146,9 +153,46 @@ impl AlertStep {
         let before = About { text: last.as_deref().unwrap_or_default(), window: None };
         self.hand_on(id, [&before, &about], rank, out);
         self.expect(id);
+        self.list(id);
         if !noted {
             self.look(id, kept.time);
         }
+    }
+
+    /// Notes whether a key can make room for another.
+    fn list(&mut self, id: u32) {
+        let Some(quiet) = &mut self.quiet else { return };
+        let entry = self.keys.get(id).filter(|e| e.data.waiting.is_empty() && e.data.machine.is_well());
+        quiet.note(id, entry.and_then(|entry| entry.data.machine.last()).map(|last| last.0));
+    }
+
+    /// Whether there is room for a further key; makes some if it may.
+    fn has_room(&mut self) -> bool {
+        while self.keys.len() >= self.spec.max_keys {
+            let Some(quiet) = &mut self.quiet else { return false };
+            let (keys, rules, now) = (&self.keys, &self.spec.rules, Timestamp(self.watermark));
+            let may = |id| keys.get(id).is_some_and(|entry| entry.data.machine.is_idle(rules, now));
+            let Some(id) = quiet.longest(may, |a, b| keys.order(a, b).is_lt()) else { return false };
+            quiet.note(id, None);
+            self.keys.remove(id, &Plain);
+        }
+        self.tidy_timers();
+        true
+    }
+
+    /// Keys that come and go leave timers behind, which are void: they go where they are more than those that count.
+    fn tidy_timers(&mut self) {
+        if self.timers.len() < 8 * self.keys.len().max(1_000) {
+            return;
+        }
+        let counts = |Reverse((at, id)): &Reverse<(i64, u32)>| {
+            self.keys.get(*id).is_some_and(|entry| {
+                let of = &entry.data;
+                let due = of.machine.due(&self.spec.rules).is_some_and(|due| due.0 == *at);
+                due || of.looked_at == *at || of.waiting.iter().any(|kept| kept.time == *at)
+            })
+        };
+        self.timers = self.timers.iter().filter(|timer| counts(timer)).copied().collect();
     }
 
     /// Notes when time alone will do something to a key.
@@ -222,6 +266,7 @@ impl AlertStep {
         let about = About { text: &last, window: None };
         self.hand_on(id, [&about, &about], rank, out);
         self.expect(id);
+        self.list(id);
     }
 
     /// Forgets a key if this is the instant at which its last row is old enough, and if nothing is known of it but that all
@@ -238,6 +283,9 @@ impl AlertStep {
         let forgotten = at > passed && waiting.is_empty() && machine.is_idle(&self.spec.rules, Timestamp(at));
         if forgotten {
             self.keys.remove(id, &Plain);
+            if let Some(quiet) = &mut self.quiet {
+                quiet.note(id, None);
+            }
         }
         forgotten
     }
@@ -274,6 +322,15 @@ impl AlertStep {
         errors.sort_by_key(|error| error.row);
         errors.dedup_by_key(|error| error.row);
         (all, errors)
+    }
+
+    /// Why a row of a further key fails.
+    fn full(&self) -> String {
+        let most = self.spec.max_keys;
+        let well = if self.spec.forgets_quiet { ", and none of them is well and done with" } else { "" };
+        format!(
+            "the alert has {most} keys, which is the limit{well}; raise `max_keys`, or choose a key with fewer values"
+        )
     }
 
     /// The window of a row, if it is one's.
@@ -334,13 +391,7 @@ impl Operator for AlertStep {
             let known = self.keys.find(&columns, at, hash);
             let reason = match errors.next_if(|error| error.row == row) {
                 Some(error) => Some((error.reason, error.place)),
-                None if known.is_none() && self.keys.len() >= self.spec.max_keys => {
-                    let most = self.spec.max_keys;
-                    let reason = format!(
-                        "the alert has {most} keys, which is the limit; raise `max_keys`, or choose a key with fewer values"
-                    );
-                    Some((reason, String::new()))
-                }
+                None if known.is_none() && !self.has_room() => Some((self.full(), String::new())),
                 None => None,
             };
             if let Some((reason, place)) = reason {
@@ -362,6 +413,7 @@ impl Operator for AlertStep {
                 entry.data.waiting.insert(place, kept);
                 self.held += 1;
                 self.timers.push(Reverse((time, id)));
+                self.list(id);
             }
         }
         for (step, to) in steps {
@@ -409,6 +461,7 @@ impl State for AlertStep {
             let id = self.keys.put_back(found, key, of_key);
             self.timers.extend(times.into_iter().map(|at| Reverse((at, id))));
             AlertStep::expect(self, id);
+            self.list(id);
             self.timers.extend(looked_at.map(|at| Reverse((at, id))));
         }
         Ok(())

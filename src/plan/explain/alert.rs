@@ -20,7 +20,8 @@ pub(super) fn alert(alert: &Alert, lines: &mut Vec<String>) {
     }
     let groups =
         if alert.by.is_empty() { "all rows together".to_owned() } else { format!("for each {}", key(&alert.by)) };
-    lines.push(format!("keeps a state machine {groups}, {} at most", alert.max_keys));
+    let beyond = if alert.forgets_quiet { "; beyond, the quietest that is well is forgotten" } else { "" };
+    lines.push(format!("keeps a state machine {groups}, {} at most{beyond}", alert.max_keys));
     let order = if alert.by_arrival { "as they come" } else { "by event time, each when the watermark has reached it" };
     lines.push(format!("judges rows {order}"));
 }
