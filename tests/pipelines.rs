@@ -85,7 +85,7 @@ fn every_pipeline_gives_the_same_with_one_worker_and_with_three() {
         // (`tests/http.rs`, `tests/http_client.rs`, `tests/http_sink.rs`, `tests/receivers.rs`) are on the other side.
         let alone = |file: &PathBuf| {
             let text = fs::read_to_string(file).unwrap();
-            !["http_server:", "http_client:", "http:", "mqtt:", "websocket:", "webhook:"]
+            !["http_server:", "http_client:", "http:", "mqtt:", "websocket:", "\n    webhook:"]
                 .iter()
                 .any(|kind| text.contains(kind))
         };

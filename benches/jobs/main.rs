@@ -4,8 +4,8 @@
 //! `cargo bench --bench jobs -- cpu scaling J3`. Sections: `cpu` (processor time per event, ratio to the yardstick, peak
 //! memory), `checkpoints` (what one a second costs), `scaling` (one worker on one processor against two on two), `keys`
 //! (a million keys: instructions per event against those of a thousand, pauses at checkpoints, how long recovery takes),
-//! `script` (a script outside of the compiled subset), `start` (from start to the first row). Names of jobs (`J1` to `J5`)
-//! choose among those of `cpu`, `checkpoints` and `scaling`.
+//! `alerts` (a hundred thousand keys that fire at once), `script` (a script outside of the compiled subset), `start` (from
+//! start to the first row). Names of jobs (`J1` to `J5`) choose among those of `cpu`, `checkpoints` and `scaling`.
 //!
 //! Instructions are counted by the processor through `perf` where it lets programs count, else by `valgrind`.
 //!
@@ -15,6 +15,7 @@
 // What a benchmark prints is its result.
 #![allow(clippy::print_stdout)]
 
+mod alerts;
 mod checkpoints;
 mod compare;
 mod data;
@@ -57,7 +58,7 @@ const JOBS: [Job; 5] = [
     ("J5", "sessions of 3 s per device: count"),
 ];
 
-const SECTIONS: [&str; 6] = ["cpu", "checkpoints", "scaling", "keys", "script", "start"];
+const SECTIONS: [&str; 7] = ["cpu", "checkpoints", "scaling", "keys", "alerts", "script", "start"];
 
 fn main() -> Result<(), Failure> {
     // Cargo adds `--bench`.
@@ -100,6 +101,7 @@ fn run(chosen: &[&str]) -> Result<(), Failure> {
             "checkpoints" => checkpoints::checkpoints(&places, &jobs)?,
             "scaling" => report::scaling(&places, &jobs)?,
             "keys" => keys::keys(&places)?,
+            "alerts" => alerts::alerts(&places)?,
             "script" => report::script(&places)?,
             _ => report::start(&places)?,
         }

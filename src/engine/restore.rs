@@ -68,6 +68,7 @@ fn take_back(job: &Job, from: &Resume<'_>, shares: &mut [Vec<Stage>]) -> Result<
         }
         for (share, stage) in of_step.iter_mut().enumerate() {
             let state = stage.operator.state();
+            state.beside(&|step| from.rows.size(step) > 0);
             state.expect(keys.min(MOST_EXPECTED));
             decoder = Some(state.decoder());
             if stages.len() <= share {

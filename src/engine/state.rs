@@ -74,6 +74,9 @@ pub trait State {
     /// About so many keys will come back.
     fn expect(&mut self, keys: usize);
 
+    /// What came back with it: `kept` says whether another step has anything of the run that goes on.
+    fn beside(&mut self, _kept: &dyn Fn(&str) -> bool) {}
+
     /// What decodes its rows.
     fn decoder(&self) -> Decoder;
 

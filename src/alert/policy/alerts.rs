@@ -64,9 +64,19 @@ impl Alert {
                 policy.group_interval = policy.group_interval.max(LEAST_INTERVAL);
             }
             let grace = started.plus(policy.startup_grace);
-            Alert { name: name.as_str().into(), policy, targets, grace, muted: None }
+            Alert::of(name.as_str().into(), policy, targets, grace)
         });
         alerts.collect()
+    }
+
+    /// An alert that tells these targets.
+    pub(super) fn of(name: Arc<str>, policy: AlertPolicy, targets: Vec<Target>, grace: Timestamp) -> Alert {
+        Alert { name, policy, targets, grace, muted: None }
+    }
+
+    /// Targets that are told of everything.
+    pub(super) fn everything(receivers: &[usize]) -> Vec<Target> {
+        receivers.iter().map(|receiver| Target { receiver: *receiver, routes: vec![(Vec::new(), true)] }).collect()
     }
 
     /// Until when it is muted, if it is. Clocks of zones show full minutes where those of UTC do, so one answer holds for a

@@ -48,6 +48,13 @@ pub(super) struct Known {
     /// In which notification.
     #[serde(rename = "i")]
     pub(super) notification: u128,
+    /// Whether it wants to be told when that is over.
+    #[serde(rename = "r", default = "wants")]
+    pub(super) resolves: bool,
+}
+
+fn wants() -> bool {
+    true
 }
 
 /// Somebody knows.

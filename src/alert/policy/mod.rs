@@ -18,6 +18,7 @@
 //! * *Too old*: what fires longer ago than `notify_max_age` is recorded and not told, unless it still fires when the stream
 //!   comes that close to the present. That something is over is told however old it is.
 //! * *Rate*, *start*: what is held back is told in one summary. If it is of one group only, it is told as that.
+//! * *Removed*: what fires of an alert that is gone from the pipeline, or whose state was forgotten, is over.
 //! * What is quiet (it flaps) is recorded and not told.
 //! * An id is made from the run, the receiver, the group, the transition that made the group, and a count. A replay makes
 //!   the same ids, and a group that comes again makes others.
@@ -33,6 +34,7 @@ mod instance;
 mod look;
 pub mod matcher;
 pub mod mute;
+mod removed;
 mod row;
 mod send;
 pub mod settings;
@@ -110,6 +112,8 @@ pub struct Policy {
     silences: Silences,
     /// What was too old when it came, and fires.
     old: BTreeSet<(usize, Fingerprint)>,
+    /// How many of the alerts, the last ones, the pipeline has no more: they are there to tell that they are over.
+    gone: usize,
     history: History,
     dirty: Dirty,
 }
@@ -137,6 +141,7 @@ impl Policy {
             summaries: BTreeMap::new(),
             silences: Silences::default(),
             old: BTreeSet::new(),
+            gone: 0,
             history: History::default(),
             dirty: Dirty::default(),
         }
@@ -230,6 +235,12 @@ impl Policy {
     /// Takes up the state of a run that goes on, or what outlived one that came to its end.
     pub fn restore(&mut self, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), String> {
         self.restore_rows(rows)
+    }
+
+    /// What fired of alerts whose state is gone, or that the pipeline has not any more, is over: whoever was told of it is
+    /// told so. After [`Policy::restore`]; `reset` are alerts that it still has.
+    pub fn remove(&mut self, reset: &[Arc<str>], now: Timestamp) {
+        self.remove_alerts(reset, now);
     }
 
     /// Whether a state row outlives a run that came to its end: history and silences do.

@@ -194,11 +194,14 @@ impl Policy {
     /// The receiver knows now.
     fn told(&mut self, parts: impl IntoIterator<Item = Part>, notification: u128, now: Timestamp) {
         for (id, target, look) in parts {
+            let group = self.groups.get(&id).map(|group| group.alert);
             for seen in look.seen.iter().filter(|seen| seen.news.is_some()) {
                 let Some(instance) = self.instances.get_mut(&seen.who) else { continue };
                 let entry = instance.entry;
                 let (fired_at, severity) = (instance.told.fired_at, instance.told.severity.clone());
-                let known = seen.fires.then_some(Known { fired_at, severity, when: now, notification });
+                let of = group.and_then(|alert| self.alerts.get(alert)).and_then(|alert| alert.targets.get(target));
+                let resolves = of.is_some_and(|target| target.resolves(&severity));
+                let known = seen.fires.then_some(Known { fired_at, severity, when: now, notification, resolves });
                 if let Some(place) = instance.known.get_mut(target) {
                     *place = known;
                 }

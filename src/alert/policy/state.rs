@@ -42,12 +42,12 @@ struct Run {
 }
 
 #[derive(Serialize, Deserialize)]
-struct InstanceRow {
-    told: Told,
+pub(super) struct InstanceRow {
+    pub(super) told: Told,
     since: Timestamp,
     pending: Option<Timestamp>,
     group: Option<u128>,
-    known: Vec<(Arc<str>, Known)>,
+    pub(super) known: Vec<(Arc<str>, Known)>,
     acknowledged: Option<Acknowledged>,
     too_old: bool,
     entry: u64,
@@ -195,6 +195,7 @@ impl Policy {
     /// Takes rows back. What is of an alert or a receiver that the pipeline does not have any more is left out.
     pub(super) fn restore_rows(&mut self, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), String> {
         let (mut instances, mut history) = (Vec::new(), BTreeMap::new());
+        let (mut groups, mut counts) = (Vec::new(), Vec::new());
         for (key, row) in rows {
             let name = std::str::from_utf8(&key).map_err(unreadable)?;
             let (kind, rest) = name.split_once('/').ok_or_else(|| unreadable(format!("`{name}` is no part of it")))?;
@@ -215,13 +216,18 @@ impl Policy {
                     history.insert(number(rest)?, read::<Entry>(&row)?);
                     true
                 }
-                kind::RATE | kind::SUMMARY => self.restore_count(kind, rest, &row)?,
-                kind::GROUP => self.restore_group(rest, read(&row)?)?,
+                // What these are of is known when all keys are.
+                kind::RATE | kind::SUMMARY => {
+                    counts.push((key, row));
+                    continue;
+                }
+                kind::GROUP => {
+                    groups.push((key, read::<GroupRow>(&row)?));
+                    continue;
+                }
                 kind::KEY => {
-                    let row: InstanceRow = read(&row)?;
-                    let alert = self.place(&row.told.alert);
-                    instances.extend(alert.map(|alert| (alert, row)));
-                    alert.is_some()
+                    instances.push((key, read::<InstanceRow>(&row)?));
+                    continue;
                 }
                 _ => return Err(unreadable(format!("`{name}` is no part of it"))),
             };
@@ -230,7 +236,14 @@ impl Policy {
             }
         }
         history.into_iter().for_each(|(number, entry)| self.history.restore(number, entry));
-        instances.into_iter().for_each(|(alert, row)| self.restore_instance(alert, row));
+        self.take_in(instances.iter().map(|(_, row)| row));
+        self.restore_what_is_of_alerts(counts, groups)?;
+        for (key, row) in instances {
+            match self.place(&row.told.alert) {
+                Some(alert) => self.restore_instance(alert, row),
+                None => self.dirty.unwanted.push(key),
+            }
+        }
         let empty = self.groups.iter().filter(|(_, group)| group.members.is_empty());
         let empty: Vec<GroupId> = empty.map(|(id, _)| *id).collect();
         for id in empty {
@@ -238,6 +251,28 @@ impl Policy {
             self.dirty.groups.insert(id);
         }
         self.restore_timers();
+        Ok(())
+    }
+
+    /// Counts and groups; those of alerts and receivers that are gone go.
+    fn restore_what_is_of_alerts(
+        &mut self,
+        counts: Vec<(Vec<u8>, Vec<u8>)>,
+        groups: Vec<(Vec<u8>, GroupRow)>,
+    ) -> Result<(), String> {
+        let rest = |key: &[u8]| String::from_utf8_lossy(key).split_once('/').map(|(k, r)| (k.to_owned(), r.to_owned()));
+        for (key, row) in counts {
+            let Some((kind, rest)) = rest(&key) else { continue };
+            if !self.restore_count(&kind, &rest, &row)? {
+                self.dirty.unwanted.push(key);
+            }
+        }
+        for (key, row) in groups {
+            let Some((_, id)) = rest(&key) else { continue };
+            if !self.restore_group(&id, row)? {
+                self.dirty.unwanted.push(key);
+            }
+        }
         Ok(())
     }
 

@@ -16,7 +16,10 @@ const SEARCHED: usize = 1_000;
 impl Policy {
     /// The place of an alert among the alerts.
     pub(super) fn place(&self, name: &str) -> Option<usize> {
-        self.alerts.binary_search_by(|alert| alert.name.as_ref().cmp(name)).ok()
+        // Those that are gone from the pipeline stand behind its own.
+        let own = self.alerts.len() - self.gone;
+        let found = self.alerts.get(..own)?.binary_search_by(|alert| alert.name.as_ref().cmp(name)).ok();
+        found.or_else(|| self.alerts.iter().skip(own).position(|alert| *alert.name == *name).map(|at| own + at))
     }
 
     pub(super) fn no_alert(&self, name: &str) -> String {

@@ -110,11 +110,16 @@ pub fn expand(
     for alert in &alerts {
         inhibitors(alert, &alerts, context);
     }
-    for entry in own.iter().filter(|entry| !known.names.contains(&entry.key)) {
+    let unused: Vec<&Entry> = own.iter().filter(|entry| !known.names.contains(&entry.key)).collect();
+    for entry in &unused {
         let message = format!("no alert notifies the receiver `{}`", entry.key);
         context.warning("unused-receiver", message, &entry.key_span).help("name it under `notify`, or take it out");
     }
     let Some(first) = alerts.first() else { return };
+    // It is there all the same: an alert that told it and is gone must tell it that it is over.
+    for entry in unused {
+        whole &= known.add(entry, entry.key.clone(), None, context).is_some();
+    }
     if let Some(draft) = drafts.iter().find(|draft| draft.name == NOTIFIER) {
         let message = format!("`{NOTIFIER}` is what tells the receivers of a pipeline's alerts");
         context.error("duplicate-name", message, &draft.span).help("give this entry another name");

@@ -38,6 +38,8 @@ pub struct NotifyStep {
     policy: Policy,
     /// What was kept, until it is known what time it is.
     kept: Vec<KeptRow>,
+    /// Alerts whose state did not come back with it: what fired of them is over.
+    removed: Vec<Arc<str>>,
     tools: Tools,
     /// What time it is.
     now: Timestamp,
@@ -87,6 +89,7 @@ impl NotifyStep {
         NotifyStep {
             policy: Policy::new(spec.settings.clone(), Timestamp::MIN),
             kept: Vec::new(),
+            removed: Vec::new(),
             tools: Tools::new(layout, needed),
             now: Timestamp::MIN,
             told: None,
@@ -118,6 +121,7 @@ impl NotifyStep {
             let _ = self.policy.restore(std::mem::take(&mut self.kept).into_iter());
             // In virtual time it is what it was, which is as far as events have come.
             let now = if self.spec.virtual_time { now.max(self.policy.reached_until()) } else { now };
+            self.policy.remove(&std::mem::take(&mut self.removed), now);
             return self.pass(now, made);
         };
         match self.spec.virtual_time {
@@ -299,6 +303,11 @@ impl State for NotifyStep {
     }
 
     fn expect(&mut self, _: usize) {}
+
+    fn beside(&mut self, kept: &dyn Fn(&str) -> bool) {
+        let alerts = self.spec.settings.alerts.keys().filter(|name| !kept(name));
+        self.removed = alerts.map(|name| Arc::from(name.as_str())).collect();
+    }
 
     fn decoder(&self) -> Decoder {
         || Box::new(Kept(Vec::new()))
