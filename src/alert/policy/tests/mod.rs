@@ -203,7 +203,15 @@ impl Run {
         self.store();
         let mut policy = Policy::new(self.settings.clone(), second(self.now));
         policy.restore(self.rows.clone().into_iter()).unwrap();
+        policy.remove(&[], second(self.now));
         self.policy = policy;
+        self
+    }
+
+    /// The same after the state of the alert was forgotten.
+    pub(super) fn restart_without_state(&mut self) -> &mut Self {
+        self.restart();
+        self.policy.remove(&["hot".into()], second(self.now));
         self
     }
 

@@ -327,6 +327,21 @@ fn a_restart_changes_nothing() {
 }
 
 #[test]
+fn what_fires_without_its_state_is_over_once_and_may_fire_anew() {
+    let quiet = Route { resolved: false, ..route(1) };
+    let mut run = Run::new(settings(AlertPolicy { notify: vec![route(0), quiet], ..AlertPolicy::default() }));
+    run.fire("a").fire("b").resolve("b");
+    run.expect(&["0 ops new +a", "0 chat new +a", "0 ops new +b", "0 chat new +b", "0 ops resolved -b"]);
+    run.at(10).restart_without_state().at(20).expect(&["10 ops resolved -a"]);
+    run.restart_without_state().at(30).expect(&[]);
+    run.fire("a").expect(&["30 ops new +a", "30 chat new +a"]);
+    // Who did not want to be told of the end is not told of it when the alert is gone, either.
+    run.settings.alerts.clear();
+    run.restart().at(40).expect(&["30 ops resolved -a"]);
+    run.restart().at(50).expect(&[]);
+}
+
+#[test]
 fn a_changed_pipeline_goes_on_with_what_it_still_has() {
     let mut run = Run::new(settings(AlertPolicy { notify: vec![route(0), route(1)], ..repeating() }));
     run.fire("a").expect(&["0 ops new +a", "0 chat new +a"]);
@@ -339,9 +354,9 @@ fn a_changed_pipeline_goes_on_with_what_it_still_has() {
     fewer.alerts.get_mut("hot").unwrap().notify = vec![route(0), route(1)];
     run.settings = fewer.clone();
     run.restart().at(30).expect(&["20 phone new +a"]);
-    // Without the alert nothing of it is left.
+    // Without the alert it is over, and nothing of it is left.
     run.settings = Settings { alerts: BTreeMap::new(), ..fewer };
-    run.restart().at(10_000).expect(&[]);
+    run.restart().at(10_000).expect(&["30 phone resolved -a", "30 ops resolved -a"]);
     run.store();
     let left: Vec<String> = run.rows.keys().map(|key| String::from_utf8(key.clone()).unwrap()).collect();
     assert!(left.iter().all(|key| !key.starts_with("key/") && !key.starts_with("group/")), "{left:?}");
