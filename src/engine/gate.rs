@@ -200,14 +200,7 @@ impl Gate {
         if self.finished {
             return ticks;
         }
-        loop {
-            // A tick has one clock: what was taken before it went on was told another one.
-            if self.length > 0 && self.turns.clock_is_next() {
-                ticks.push(self.cut(join));
-            }
-            if !self.next() {
-                break;
-            }
+        while self.next_of(&mut ticks, join) {
             if self.length >= self.target {
                 ticks.push(self.cut(join));
             }
@@ -305,7 +298,7 @@ impl Gate {
     }
 
     /// Takes what is next, if it is here.
-    fn next(&mut self) -> bool {
+    pub(super) fn next(&mut self) -> bool {
         if self.turns.repeats() {
             return self.repeat();
         }

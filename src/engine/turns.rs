@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
 
-use super::gate::Gate;
+use super::gate::{Gate, Tick};
 use super::partition::{Arrival, Partition, PartitionState};
+use super::segment::Join;
 
 /// A partition as it is known in the next run: the index of its source, and its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -174,6 +175,14 @@ impl Gate {
             renewed: self.partitions.iter().filter(|p| p.renewed > 0).map(|p| (Named::of(p), p.renewed)).collect(),
             clock: self.clocked.then_some(self.clock),
         }
+    }
+
+    /// Takes what is next, if it is here. A tick has one clock: what was taken before the clock goes on is cut off first.
+    pub(super) fn next_of(&mut self, ticks: &mut Vec<Tick>, join: &mut Join<'_>) -> bool {
+        if self.length > 0 && self.turns.clock_is_next() {
+            ticks.push(self.cut(join));
+        }
+        self.next()
     }
 
     fn fall_idle(&mut self, index: usize) {

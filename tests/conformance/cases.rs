@@ -314,7 +314,7 @@ pub fn stopped_twice(rig: &mut dyn Rig) {
 pub fn held_back(rig: &mut dyn Rig) {
     let sink = rig.facts().sink;
     // Beyond what is on its way from a source to a sink.
-    let many = if sink || !rig.facts().early { 12_000 } else { 3_000 };
+    let many = if sink || !rig.facts().early { rig.beyond() } else { 3_000 };
     let beyond = (!sink).then(|| {
         let mut beyond = Receiver::at(SocketAddr::from(([127, 0, 0, 1], free_port())));
         beyond.leave();

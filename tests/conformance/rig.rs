@@ -46,6 +46,11 @@ pub trait Rig: Sync {
         usize::MAX
     }
 
+    /// Rows beyond what is on its way from a source to a sink.
+    fn beyond(&self) -> usize {
+        12_000
+    }
+
     /// The other side goes.
     fn stop(&mut self);
 
@@ -55,7 +60,12 @@ pub trait Rig: Sync {
 
 /// A row of a quarter of a KiB.
 pub fn row(number: usize) -> String {
-    format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(230))
+    wide_row(number, 230)
+}
+
+/// A row of about so many bytes.
+pub fn wide_row(number: usize, bytes: usize) -> String {
+    format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(bytes))
 }
 
 /// The number of a row, which may have something before it.
@@ -66,8 +76,13 @@ pub fn number(line: &str) -> Option<usize> {
 
 /// Adds rows to the file that sinks are given by.
 pub fn append(home: &Path, numbers: Range<usize>) {
-    let text = numbers.fold(String::new(), |mut text, n| {
-        let _ = writeln!(text, "{}", row(n));
+    append_rows(home, numbers.map(row));
+}
+
+/// Adds these rows to the file that a sink's rows come from.
+pub fn append_rows(home: &Path, rows: impl Iterator<Item = String>) {
+    let text = rows.fold(String::new(), |mut text, row| {
+        let _ = writeln!(text, "{row}");
         text
     });
     let mut file = std::fs::OpenOptions::new().append(true).create(true).open(home.join("in.ndjson")).unwrap();
