@@ -100,6 +100,14 @@ fn told(came: &Came) -> Vec<[String; 4]> {
     row["alerts"].as_array().unwrap().iter().map(one).collect()
 }
 
+/// A notification on one line.
+fn shown(came: &Came) -> String {
+    let row: Value = serde_json::from_slice(&came.body).unwrap();
+    let devices: Vec<String> =
+        told(came).into_iter().map(|[_, device, state, _]| format!("{device} {state}")).collect();
+    format!("{} {} {} {}", came.header("idempotency-key"), row["group_key"], row["reason"], devices.join(", "))
+}
+
 fn all_told(to: &Receiver) -> BTreeSet<[String; 4]> {
     to.came().iter().flat_map(told).collect()
 }
@@ -195,7 +203,10 @@ fn a_group_that_waits_is_told_once_though_everything_is_killed() {
         let (id, group) = (came.header("idempotency-key").to_owned(), says["group_key"].as_str().unwrap().to_owned());
         let devices: BTreeSet<String> = told(&came).into_iter().map(|[_, device, ..]| device).collect();
         match by_id.insert(id, says["alerts"].clone()) {
-            Some(before) => assert_eq!(before, says["alerts"], "an id is one notification's"),
+            Some(before) => {
+                let all: Vec<String> = to.came().iter().map(|came| shown(came)).collect();
+                assert!(before == says["alerts"], "an id is one notification's:\n{}", all.join("\n"));
+            }
             None => groups.entry(group).or_default().push(devices),
         }
     }

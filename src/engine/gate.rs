@@ -467,7 +467,7 @@ impl Gate {
             parcels: join_segments(blocks, &segments, join),
             watermarks: self.reached.cut(),
             used: std::mem::take(&mut self.used),
-            turns: self.turns.cut(self.partitions.len()),
+            turns: self.turns.cut(self.clocked || self.partitions.len() > 1),
             now: Some(self.clock),
             ..Tick::default()
         };

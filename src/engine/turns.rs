@@ -3,7 +3,7 @@
 //! it, it is read back and repeated, up to where it was written down. (In the literature of recovery these are logged
 //! *determinants*.)
 //!
-//! Where rows of one partition alone are taken nothing is decided, and nothing is written.
+//! Where rows of one partition alone are taken, and no step goes by the wall clock, nothing is decided, and nothing is written.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -128,9 +128,10 @@ impl Turns {
         }
     }
 
-    /// A tick of so many partitions is cut: what is to be written of it before it may have effects.
-    pub(super) fn cut(&mut self, partitions: usize) -> Vec<Turn> {
-        if partitions > 1 {
+    /// A tick is cut: what is to be written of it before it may have effects. Rows decide something by coming if they might
+    /// have come after others, or after the clock went on.
+    pub(super) fn cut(&mut self, decides: bool) -> Vec<Turn> {
+        if decides {
             self.made.extend(self.run.take());
         }
         std::mem::take(&mut self.made)

@@ -9,7 +9,7 @@ use super::instance::Known;
 use super::look::{Look, Seen};
 use super::row::{Head, Item, Why, render};
 use super::{Notification, Policy};
-use crate::base::time::Timestamp;
+use crate::base::time::{TimeSpan, Timestamp};
 use crate::data::hash::row_id;
 
 /// What is told of one group to one target.
@@ -29,7 +29,8 @@ impl Policy {
         }
         let written = self.alerts.get(alert)?;
         let receiver = written.targets.get(target)?.receiver;
-        if look.fires_anew && now < written.grace {
+        // What was due before the run went on is late, and not of its first time.
+        if written.policy.startup_grace > TimeSpan::ZERO && look.fires_anew && now < written.grace {
             return Some((GatherKey::Grace { receiver, end: written.grace }, written.grace));
         }
         let (key, free) = self.full(receiver, None, now).or_else(|| self.full(receiver, Some(alert), now))?;
