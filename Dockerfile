@@ -1,5 +1,6 @@
 # docker build -t millstream .
-# docker run --rm -v "$PWD/pipelines:/pipelines" millstream run first.yaml
+# docker run -v "$PWD/pipelines:/pipelines:ro" -v millstream:/data millstream
+# docker run --rm --no-healthcheck -v "$PWD/pipelines:/pipelines:ro" millstream run first.yaml
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
@@ -18,8 +19,10 @@ RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin 
 COPY --from=build /out/millstream /usr/local/bin/millstream
 COPY --from=build /src/LICENSE /usr/share/doc/millstream/LICENSE
 USER millstream
-ENV MILLSTREAM_DATA=/data
+# The API listens inside the container alone; to reach it from elsewhere, give `serve` TLS and `--listen 0.0.0.0:7070`.
+ENV MILLSTREAM_DATA=/data MILLSTREAM_PIPELINES=/pipelines
 VOLUME /data
 WORKDIR /pipelines
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["millstream", "health"]
 ENTRYPOINT ["millstream"]
-CMD ["--help"]
+CMD ["serve"]

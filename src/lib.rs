@@ -87,6 +87,10 @@
 //! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |
 //! | whether a connector is connected | `connector::link`; `cli::links` shows it |
 //! | requests that are sent again | `connectors::answered` |
+//! | whether peers are there; what `doctor` finds | `connectors::reach`, `cli::doctor` |
+//! | copies of states | `store::state` (its `backup`), `cli::backup` |
+//! | what of an alert that is gone is told | `alert::policy` (its `removed`) |
+//! | which keys of an alert make room for others | `engine::ops::alert` (its `room`) |
 //! | what is taken from an MQTT broker, and published | `connectors::mqtt_source`, `connectors::mqtt_sink`, `connectors::mqtt_session` (the connection), `connectors::mqtt_known` (what comes again), `connectors::mqtt_link` (over the clients `mqtt_v5` and `mqtt_v4`), `connectors::mqtt_sieve` (what is too large) |
 //! | what is taken and sent by WebSocket | `connectors::websocket_source`, `connectors::websocket_sink`, `connectors::websocket_link` |
 //! | how long is waited until something is tried again | `connectors::back_off`; between connections: `connectors::reconnect` |

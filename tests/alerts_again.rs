@@ -204,7 +204,7 @@ fn a_group_that_waits_is_told_once_though_everything_is_killed() {
         let devices: BTreeSet<String> = told(&came).into_iter().map(|[_, device, ..]| device).collect();
         match by_id.insert(id, says["alerts"].clone()) {
             Some(before) => {
-                let all: Vec<String> = to.came().iter().map(|came| shown(came)).collect();
+                let all: Vec<String> = to.came().iter().map(shown).collect();
                 assert!(before == says["alerts"], "an id is one notification's:\n{}", all.join("\n"));
             }
             None => groups.entry(group).or_default().push(devices),

@@ -25,6 +25,9 @@ need prometheus-alertmanager prometheus-alertmanager
 # A browser to look at the page with.
 need chromium chromium
 need chromedriver chromium-driver
+# Those who read what is printed for them: a unit, rules.
+need systemd-analyze systemd
+need promtool prometheus
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then

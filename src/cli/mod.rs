@@ -3,14 +3,17 @@
 mod alerts;
 mod apart;
 mod backtest;
+mod backup;
 mod check;
 mod completions;
 mod ctl;
 mod data;
 mod dead_letters;
+mod doctor;
 mod explain;
 mod files;
 mod graph;
+mod health;
 mod infer;
 mod links;
 mod load;
@@ -21,6 +24,7 @@ mod output;
 mod plan;
 mod progress;
 mod reference;
+mod rules;
 mod run;
 mod schema;
 mod serve;
@@ -33,6 +37,7 @@ mod summary;
 mod table;
 mod test;
 mod token;
+mod unit;
 mod why;
 
 use std::process::ExitCode;
@@ -80,6 +85,16 @@ enum Verb {
     Notify(notify::Args),
     /// Look at the rows that nobody could take.
     DeadLetters(dead_letters::Args),
+    /// Say whether this machine is fit to run pipelines, and whether what they need is there.
+    Doctor(doctor::Args),
+    /// Copy what pipelines keep, while they run.
+    Backup(backup::Args),
+    /// Ask a daemon whether it is well.
+    Health(health::Args),
+    /// Write a systemd unit for a daemon.
+    Unit(unit::Args),
+    /// Write Prometheus rules for a daemon.
+    Rules(rules::Args),
     /// Say what a run would go on from, and what it would have to forget.
     Plan(plan::Args),
     /// Say everything that is wrong with pipeline files, without running them.
@@ -154,6 +169,11 @@ pub fn main() -> ExitCode {
         Verb::WhyNot(args) => alerts::why_not(&args),
         Verb::Notify(args) => notify::run(&args),
         Verb::DeadLetters(args) => dead_letters::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Backup(args) => backup::run(&args),
+        Verb::Health(args) => health::run(&args),
+        Verb::Unit(args) => unit::run(&args),
+        Verb::Rules(args) => rules::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),

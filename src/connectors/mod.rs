@@ -57,6 +57,7 @@ pub mod own;
 mod pack;
 pub mod pagerduty;
 mod pending;
+pub mod reach;
 mod reconnect;
 pub mod sent;
 pub mod slack;

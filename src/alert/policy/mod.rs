@@ -193,7 +193,9 @@ impl Policy {
 
     /// What was too old is told where the stream has come close enough to the present.
     fn catch_up(&mut self, now: Timestamp) {
-        let timely = self.old.iter().filter(|(alert, _)| self.is_timely(*alert, now)).copied();
+        // Whether it is depends on the alert alone: keys that are not told yet are not looked at one by one.
+        let alerts = (0..self.alerts.len()).filter(|alert| self.is_timely(*alert, now));
+        let timely = alerts.flat_map(|alert| self.old.range((alert, 0)..=(alert, Fingerprint::MAX)).copied());
         let timely: Vec<(usize, Fingerprint)> = timely.collect();
         for (alert, who) in timely {
             self.old.remove(&(alert, who));

@@ -20,6 +20,7 @@
 //! commit syncs what came before it. A file comes to be under another name and is renamed when it is whole, so an empty or
 //! half-made one is never taken for a new one.
 
+mod backup;
 mod chunk;
 mod content;
 mod fault;
@@ -33,6 +34,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use backup::copy;
 pub use content::{Kept, Part};
 pub use fault::StateError;
 pub use file::StateFile;
