@@ -229,6 +229,22 @@ fn ctl_does_what_the_interface_does() {
     daemon.until_phase("p", "stopped");
     assert_eq!(ctl(&["start", "p"]).0, Some(0));
     daemon.until_phase("p", "running");
+    // Sources read nothing while it is paused, also over a change; everything else goes on.
+    assert_eq!(ctl(&["pause", "p"]).1, "p: paused\n");
+    let taken = || daemon.get("/api/v1/pipelines/p")["taken"].as_u64().unwrap();
+    std::fs::write(home.path().join("p.yaml"), format!("{yaml}# changed\n")).unwrap();
+    assert_eq!(ctl(&["reload", "p"]).0, Some(0));
+    daemon.until_phase("p", "paused");
+    // At a hundred rows a second nothing comes for twenty looks in a row.
+    let (mut paused, mut still) = (taken(), 0);
+    daemon.until("that nothing more comes", |_| {
+        still = if taken() == paused { still + 1 } else { 0 };
+        paused = taken();
+        (still == 20).then_some(())
+    });
+    assert_eq!(daemon.phase("p"), "paused");
+    assert_eq!(ctl(&["resume", "p"]).1, "p: running\n");
+    daemon.until("rows", |_| (taken() > paused).then_some(()));
     assert_eq!(ctl(&["put", "later/q.yaml"]), (Some(0), "q: applied\n".to_owned(), String::new()));
     daemon.until_phase("q", "running");
     let (code, rows, _) = ctl(&["tap", "q", "gen", "--limit", "3", "--where", "n >= 0"]);

@@ -45,6 +45,10 @@ enum Verb {
     Start(Id),
     /// Stop a pipeline at a checkpoint, until it is started.
     Stop(Id),
+    /// Let a pipeline read nothing for now; everything else goes on.
+    Pause(Id),
+    /// Let a pipeline read on.
+    Resume(Id),
     /// Let a pipeline come to its end: it reads no more, windows close, everything is delivered.
     Drain(Id),
     /// Read a pipeline's file again.
@@ -144,6 +148,8 @@ fn done(client: &Client, verb: &Verb) -> Result<u8, Failure> {
         Verb::Show(id) => client.json("GET", &of(id, ""), None)?,
         Verb::Start(id) => return told(&client.json("POST", &of(id, "/start"), Some(&nothing))?),
         Verb::Stop(id) => return told(&client.json("POST", &of(id, "/stop"), Some(&nothing))?),
+        Verb::Pause(id) => return told(&client.json("POST", &of(id, "/pause"), Some(&nothing))?),
+        Verb::Resume(id) => return told(&client.json("POST", &of(id, "/resume"), Some(&nothing))?),
         Verb::Drain(id) => return told(&client.json("POST", &of(id, "/drain"), Some(&nothing))?),
         Verb::Reload { of: id, reset_state } => {
             let body = json!({ "reset": reset_state.join(",") });

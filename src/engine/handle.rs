@@ -40,6 +40,17 @@ impl Handle {
         self.shared.drain();
     }
 
+    /// Sources read nothing until [`Handle::resume`]: whoever sends is held back. Everything else goes on: windows that are open
+    /// stay open, sinks deliver, what goes by the clock goes on.
+    pub fn pause(&self) {
+        self.shared.pause(true);
+    }
+
+    /// Sources read on.
+    pub fn resume(&self) {
+        self.shared.pause(false);
+    }
+
     /// Opens a tap: rows that leave a source or a step, or come to a sink, as they pass, one in `every`. The error says why not.
     pub fn tap(&self, entry: &str, every: u64) -> Result<Tap, String> {
         let context = &self.shared.job.graph.context;

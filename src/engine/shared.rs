@@ -149,6 +149,8 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     /// The run was told to come to its end.
     drain_asked: AtomicBool,
+    /// Sources read nothing for now.
+    paused: AtomicBool,
     /// Its sources have stopped for that.
     pub(super) draining: AtomicBool,
     /// It stops because whoever read its output has gone.
@@ -186,6 +188,7 @@ impl Shared {
             longest_tick: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             drain_asked: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             reader_gone: AtomicBool::new(false),
             complete: AtomicBool::new(false),
@@ -229,6 +232,22 @@ impl Shared {
         self.wake_all();
     }
 
+    /// Sources read nothing until they may again; everything else goes on, and nobody is idle.
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Whether sources read nothing for now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Waits until sources are to read nothing for now.
+    pub(super) async fn until_paused(&self) {
+        self.until(|| self.is_paused()).await;
+    }
+
     /// Asks the run to end as if its input had: sources stop, what was read goes through, everything closes.
     pub(super) fn drain(&self) {
         self.drain_asked.store(true, Ordering::Release);
@@ -257,7 +276,8 @@ impl Shared {
                 return None;
             }
             let open = partitions.clone().enumerate().filter(|(i, _)| !ended.get(*i).copied().unwrap_or(true));
-            let most = open.filter_map(|(_, p)| leave.get(p).map(|n| (*n, p))).filter(|(n, _)| *n > 0);
+            let most =
+                open.filter_map(|(_, p)| leave.get(p).map(|n| (*n, p))).filter(|(n, _)| *n > 0 && !self.is_paused());
             // Of equals the first: the order in which partitions are wanted.
             if let Some((_, partition)) = most.max_by_key(|(n, p)| (*n, std::cmp::Reverse(*p))) {
                 if let Some(n) = leave.get_mut(partition) {
@@ -279,7 +299,8 @@ impl Shared {
             if self.is_ending() {
                 return false;
             }
-            if let Some(n) = lock(&self.leave).get_mut(partition).filter(|n| **n > 0) {
+            let paused = self.is_paused();
+            if let Some(n) = lock(&self.leave).get_mut(partition).filter(|n| **n > 0 && !paused) {
                 *n -= 1;
                 return true;
             }
@@ -347,8 +368,8 @@ impl Shared {
 
     /// By partition whether it was silent since the last call although it was connected and polled.
     pub(super) fn silent(&self) -> Vec<bool> {
-        let mut polled = lock(&self.polled);
-        polled.iter_mut().map(|p| !std::mem::take(&mut p.heard) && p.waits && p.link.is_up()).collect()
+        let (mut polled, paused) = (lock(&self.polled), self.is_paused());
+        polled.iter_mut().map(|p| !std::mem::take(&mut p.heard) && p.waits && p.link.is_up() && !paused).collect()
     }
 
     /// Waits until a checkpoint is due or asked for; false if the run is over.

@@ -303,7 +303,12 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
         shared.commits.enter(source, &reading.name, at);
     }
     shared.polls(at, true);
-    let Some(read) = next(shared, reading).await? else { return Ok(false) };
+    let Some(read) = next(shared, reading).await? else {
+        // What was to be read is read when sources may again.
+        shared.polls(at, false);
+        shared.correct_leave(at, 1);
+        return Ok(false);
+    };
     shared.polls(at, false);
     let now = steady_clock();
     let arrived = wall_clock();
@@ -375,6 +380,7 @@ async fn next(shared: &Shared, reading: &mut Reading) -> Result<Option<Read>, So
         let word = tokio::select! {
             biased;
             () = shared.until_ending() => return Ok(None),
+            () = shared.until_paused() => return Ok(None),
             word = shared.commits.next(reading.at) => word,
             read = source.next() => return read.map(Some),
         };

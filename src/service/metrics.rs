@@ -89,7 +89,8 @@ fn tally(one: &One, count: fn(&Tally) -> u64) -> Vec<Row> {
     one.observed.entries.iter().map(|e| of_entry(one, &e.entry, Value::Count(count(&e.tally)))).collect()
 }
 
-const PHASES: [(Phase, &str); 7] = [
+const PHASES: [(Phase, &str); 8] = [
+    (Phase::Paused, "paused"),
     (Phase::Broken, "broken"),
     (Phase::Starting, "starting"),
     (Phase::Running, "running"),

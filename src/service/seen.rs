@@ -20,6 +20,8 @@ pub enum Phase {
     Starting,
     /// It runs.
     Running,
+    /// Its sources read nothing for now; everything else goes on.
+    Paused,
     /// It comes to a checkpoint, and then does what it was told.
     Stopping,
     /// It failed and will be tried again; `why` says how it failed.

@@ -1,6 +1,8 @@
 //! One pipeline of many: a thread that runs it as often as it is wanted, and waits longer and longer after each failure.
 //! What goes wrong with it, a panic included, stops this pipeline alone.
 
+mod voice;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -16,9 +18,10 @@ use crate::engine::run::{Outcome, wall_clock};
 use crate::plan::Plan;
 use crate::store::state::{Lock, StateReader};
 
+use self::voice::Told;
 use super::interrupts::Interrupts;
 use super::open::state_path;
-use super::run::{Ended, Setup, Start, Voice, gone, lost, run};
+use super::run::{Ended, Setup, Start, gone, lost, run};
 use super::seen::{Phase, Reload, Reloaded, Seen};
 
 /// How long is waited after a first failure; each that follows waits twice as long, up to [`BACK_OFF_MOST`].
@@ -80,6 +83,8 @@ struct Inner {
     before: Option<Arc<Pipeline>>,
     /// What is started is another than before, and has not begun yet.
     swapped: bool,
+    /// Its sources are to read nothing for now.
+    paused: bool,
     /// The next start begins anew.
     fresh: bool,
     /// Steps whose state the next start forgets.
@@ -113,6 +118,7 @@ impl Supervised {
             next: None,
             before: None,
             swapped: false,
+            paused: false,
             fresh: false,
             reset: Vec::new(),
             interrupts: Interrupts::default(),
@@ -168,6 +174,7 @@ impl Supervised {
     pub fn want(&self, wanted: Wanted) {
         let mut inner = self.lock();
         inner.wanted = wanted;
+        inner.paused = false;
         if wanted == Wanted::Run {
             inner.again_at = None;
             inner.failures = 0;
@@ -182,11 +189,30 @@ impl Supervised {
         self.changed.notify_all();
     }
 
+    /// Lets its sources read nothing for now, or read on. Until the process ends or it is told otherwise it stays so, also over a
+    /// change of its file. False if it does not run.
+    pub fn pause(&self, paused: bool) -> bool {
+        let mut inner = self.lock();
+        let may = matches!(inner.phase, Phase::Running | Phase::Paused);
+        let running = inner.interrupts.running().filter(|_| may);
+        if let Some(handle) = &running {
+            inner.paused = paused;
+            if paused {
+                handle.pause()
+            } else {
+                handle.resume()
+            }
+            inner.enter(if paused { Phase::Paused } else { Phase::Running }, None);
+        }
+        running.is_some()
+    }
+
     /// Lets what it has read come to its end as if all input had: windows close, everything is delivered, and it is complete.
     /// False if it does not run.
     pub fn drain(&self) -> bool {
         let mut inner = self.lock();
-        let running = inner.interrupts.running().filter(|_| inner.phase == Phase::Running);
+        let may = matches!(inner.phase, Phase::Running | Phase::Paused);
+        let running = inner.interrupts.running().filter(|_| may);
         if let Some(handle) = &running {
             handle.drain();
             inner.enter(Phase::Stopping, None);
@@ -237,7 +263,7 @@ impl Supervised {
             return inner.note(Reloaded::Kept, Some(why));
         }
         inner.again_at = None;
-        if matches!(inner.phase, Phase::Running | Phase::Starting | Phase::Stopping) {
+        if matches!(inner.phase, Phase::Running | Phase::Paused | Phase::Starting | Phase::Stopping) {
             inner.next = Some((pipeline, reset));
             inner.interrupts.stop();
             // What comes of it is noted when it has begun.
@@ -430,53 +456,6 @@ impl Inner {
         let part = u32::try_from(wall_clock().0.rem_euclid(256)).unwrap_or(0);
         self.again_at = Some(Instant::now() + doubled * (768 + part) / 1024);
         self.enter(Phase::Waiting, Some(why));
-    }
-}
-
-/// Tells in the log how a run goes.
-struct Told<'a> {
-    of: &'a Supervised,
-    pipeline: &'a Pipeline,
-}
-
-impl Voice for Told<'_> {
-    fn say(&mut self, text: &str) {
-        tracing::info!(pipeline = self.of.id, "{text}");
-    }
-
-    fn warn(&mut self, text: &str) {
-        tracing::warn!(pipeline = self.of.id, "{text}");
-    }
-
-    fn begun(&mut self, _: &Handle) {
-        let mut inner = self.of.lock();
-        if std::mem::take(&mut inner.swapped) {
-            inner.note(Reloaded::Applied, None);
-        }
-        // Whoever stopped it meanwhile is obeyed as soon as it can be.
-        let phase = if inner.interrupts.stopped() { Phase::Stopping } else { Phase::Running };
-        inner.enter(phase, None);
-        tracing::info!(pipeline = self.of.id, "runs");
-    }
-
-    fn goes(&mut self, _: &Handle) {}
-
-    fn every(&self) -> Option<Duration> {
-        None
-    }
-
-    fn ended(&mut self, handle: Option<&Handle>, ended: &Ended) {
-        self.of.lock().counted.clone_from(&ended.summary.entries);
-        if let Some(handle) = handle {
-            warn(&self.of.id, handle);
-        }
-        for wrong in &ended.unbalanced {
-            tracing::error!(
-                pipeline = self.of.id,
-                "the ledger of `{}` does not balance: {wrong:?}",
-                self.pipeline.plan.name
-            );
-        }
     }
 }
 

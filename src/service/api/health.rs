@@ -70,7 +70,7 @@ async fn ready(State(service): State<Shared>) -> Response {
         match seen.phase {
             Phase::Broken | Phase::Waiting | Phase::Starting => waiting += 1,
             Phase::Running if seen.connections.iter().any(|link| !link.up) => disconnected += 1,
-            Phase::Running | Phase::Stopping | Phase::Stopped | Phase::Complete => {}
+            Phase::Running | Phase::Paused | Phase::Stopping | Phase::Stopped | Phase::Complete => {}
         }
     }
     let status = if waiting + disconnected == 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

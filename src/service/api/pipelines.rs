@@ -50,6 +50,9 @@ pub fn endpoints() -> Vec<Endpoint> {
             .gives::<Done>(),
         Endpoint::post("/api/v1/pipelines/{id}/stop", "Stops it at a checkpoint, until it is started.", stop)
             .gives::<Done>(),
+        Endpoint::post("/api/v1/pipelines/{id}/pause", "Reads nothing for now; everything else goes on.", pause)
+            .gives::<Done>(),
+        Endpoint::post("/api/v1/pipelines/{id}/resume", "Reads on.", resume).gives::<Done>(),
         Endpoint::post(
             "/api/v1/pipelines/{id}/drain",
             "Reads no more, closes all windows, delivers everything: then it is complete.",
@@ -388,4 +391,20 @@ async fn drain(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Done
         return Err(Problem::conflict(format!("`{id}` does not run")));
     }
     give(Done { phase: Some(of.seen().phase), id })
+}
+
+fn paused(service: &Shared, id: String, paused: bool) -> Answer<Done> {
+    let of = service.pipeline(&id)?;
+    if !of.pause(paused) {
+        return Err(Problem::conflict(format!("`{id}` does not run")));
+    }
+    give(Done { phase: Some(of.seen().phase), id })
+}
+
+async fn pause(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Done> {
+    paused(&service, id, true)
+}
+
+async fn resume(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Done> {
+    paused(&service, id, false)
 }
