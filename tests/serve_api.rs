@@ -18,14 +18,18 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Sends a row to a source that listens.
+/// Sends a row to a source that listens, or will soon.
 fn send(port: u16, row: &str) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let head = format!("POST /in HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", row.len());
-    stream.write_all(format!("{head}{row}").as_bytes()).unwrap();
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    let sent = || -> Option<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        let head =
+            format!("POST /in HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", row.len());
+        stream.write_all(format!("{head}{row}").as_bytes()).ok()?;
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).ok()?;
+        Some(answer.starts_with("HTTP/1.1 202"))
+    };
+    until("the row is taken", || sent() == Some(true));
 }
 
 fn hot(port: u16) -> String {
@@ -34,7 +38,7 @@ fn hot(port: u16) -> String {
 sources:
   in: {{ http_server: {{ listen: \"127.0.0.1:{port}\", path: /in }} }}
 steps:
-  known: {{ set: {{ place: \"'room ' + device\" }} }}
+  known: {{ set: {{ place: '\"room \" + device' }} }}
 sinks:
   hot:
     from: known

@@ -102,6 +102,7 @@ pub fn serve(
     levels: Arc<dyn Levels>,
     begun: &mut dyn FnMut(&str),
 ) -> Result<bool, String> {
+    raise_files();
     let own = start.own();
     let address = address_of(&start.listen)?;
     let door = Door { address, hosts: start.hosts.clone(), tokens: start.tokens };
@@ -140,6 +141,15 @@ pub fn serve(
     // Who asks until then is told how far it is.
     drop(listening);
     Ok(all)
+}
+
+/// Lets the process open as many files as it may at all: many pipelines have many, and who set the lower limit thought of one.
+fn raise_files() {
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limits.maximum, ..limits };
+    if let Err(e) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files cannot be raised: {e}");
+    }
 }
 
 /// Tells systemd, if it started this process.
