@@ -82,7 +82,7 @@ fn from_nothing_to_an_alert_that_fired_was_silenced_and_is_over() {
             let shows = match line {
                 line if line.contains("ctl") => "running",
                 line if line.contains("alerts ") => "firing",
-                line if line.contains("why-not") => "being defrosted",
+                line if line.contains("why-not") => "people: silence",
                 line if line.contains("silence add") => "holds until",
                 _ => "",
             };

@@ -217,7 +217,7 @@ pub fn silence(args: &SilenceArgs) -> u8 {
                 let answer = change(&add.target, "silence add", Command::Silence { matchers, until, comment, by })?;
                 let (id, matched) = (shown::text(&answer, "silence"), answer.get("matched").and_then(Value::as_u64));
                 let matched = crate::inspect::spelling::counted(matched.unwrap_or(0), "alert");
-                Ok(print(&format!("silence {id} holds until {until}; {matched} that fires is silenced\n")))
+                Ok(print(&format!("silence {id} holds until {until}; of what fires now it silences {matched}\n")))
             }
             SilenceVerb::Expire(expire) => {
                 let (id, by) = (expire.id.clone(), expire.said.by.clone());
