@@ -72,7 +72,7 @@ fn load(home: &Path, broker: &Broker, http: u16, round: usize) {
     for n in 0..EACH {
         broker.publish(&format!("soak/{n}"), numbers(), &["-q", "1"]);
         post(http, &format!("/in{n}"), &format!("in-{n}-{round}"), &text);
-        let temperature = if round % 2 == 0 { 40 } else { 20 };
+        let temperature = if round.is_multiple_of(2) { 40 } else { 20 };
         let row = format!("{{\"n\":{round},\"device\":\"d\",\"temperature\":{temperature}}}\n");
         post(http, &format!("/alert{n}"), &format!("alert-{n}-{round}"), &row);
         let mut file = OpenOptions::new().append(true).create(true).open(home.join(format!("tail{n}.txt"))).unwrap();

@@ -49,7 +49,8 @@ enum Verb {
     Pause(Id),
     /// Let a pipeline read on.
     Resume(Id),
-    /// Let a pipeline come to its end: it reads no more, windows close, everything is delivered.
+    /// Let a pipeline come to its end: it reads no more, windows close, everything is delivered. A start after it begins anew,
+    /// with everything that its sources still have.
     Drain(Id),
     /// Read a pipeline's file again.
     Reload {
