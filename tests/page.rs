@@ -175,6 +175,11 @@ fn pipelines_are_shown_and_told_what_to_do() {
     browser.until("document.querySelectorAll('[data-id]').length === 1");
     browser.click(".chips [data-phase='']");
 
+    browser.click("[data-id=live] [data-verb=pause]");
+    browser.until(&format!("{} === 'paused'", phase("live")));
+    browser.click("[data-id=live] [data-verb=resume]");
+    browser.until(&format!("{} === 'running'", phase("live")));
+
     // It is asked first, and whoever leaves it changes nothing.
     browser.click("[data-id=live] [data-verb=stop]");
     browser.click("#confirm [value=no]");

@@ -5,6 +5,8 @@ import { ask, of } from './client.js';
 
 const ACTIONS = {
   start: { label: 'Start', done: 'starts' },
+  pause: { label: 'Pause', done: 'reads nothing for now' },
+  resume: { label: 'Resume', done: 'reads on' },
   stop: {
     label: 'Stop',
     done: 'stops at a checkpoint',
@@ -22,7 +24,8 @@ const ACTIONS = {
 const IN = {
   broken: ['reload'],
   starting: ['stop', 'reload'],
-  running: ['stop', 'drain', 'reload'],
+  running: ['pause', 'stop', 'drain', 'reload'],
+  paused: ['resume', 'stop', 'drain', 'reload'],
   stopping: ['start'],
   waiting: ['start', 'stop', 'reload'],
   stopped: ['start', 'reload'],

@@ -4,7 +4,7 @@ import { badge, brief, count, el, put, rate, set, showPhase, since, span, time }
 import { ask, mayFire } from './client.js';
 import { Buttons } from './actions.js';
 
-const PHASES = ['broken', 'waiting', 'starting', 'running', 'stopping', 'stopped', 'complete'];
+const PHASES = ['broken', 'waiting', 'starting', 'running', 'paused', 'stopping', 'stopped', 'complete'];
 /** Reasons are open at first, unless there are more than so many. */
 const OPEN_REASONS = 3;
 
