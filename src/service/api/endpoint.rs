@@ -121,6 +121,8 @@ impl Endpoint {
         }
         let mut content = |content: Carried| match content {
             Carried::Json(made) => json!({ "application/json": { "schema": made(generator) } }),
+            // A text that is JSON or YAML is read as what it says.
+            Carried::Text(media) if !media.starts_with("text/") => json!({ media: { "schema": {} } }),
             Carried::Text(media) => json!({ media: { "schema": { "type": "string" } } }),
         };
         let mut described = json!({
