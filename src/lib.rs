@@ -72,7 +72,7 @@
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
 //! | what is durable before its sender is told so | `store::journal`, `connectors::journalled` |
-//! | what is taken by HTTP, and from whom | `connectors::http_server`, `connectors::http_port` (addresses), `connectors::http_auth`, `connectors::http_body` |
+//! | what is taken by HTTP, and from whom | `connectors::http_server`, `connectors::http_listen` (addresses, TLS), `connectors::http_port` (who shares one), `connectors::http_auth`, `connectors::http_body` |
 //! | what is asked for by HTTP | `connectors::http_client`, `connectors::http_ask` (requests, pages), `connectors::http_poll`, `connectors::http_stream`, `connectors::http_standing` (the cursor) |
 //! | how HTTP servers are called | `connectors::http_call`, `connectors::http_login`; certificates: `connectors::tls` |
 //! | how rows are sent until they are taken | `connectors::sent`: the outbox, what of it waits on the disk (`spool`), batches and lanes (`pump`), the breaker; `connectors::http_sink`, `connectors::http_answer` (what a status means), `connectors::http_reach` (which addresses) |
@@ -82,10 +82,14 @@
 //! | when an alert fires and resolves | `alert::machine`; the rows it is fed with, and the order: `engine::ops::alert` |
 //! | who is told of alerts, when and how often | `alert::policy`; what time it is for it: `engine::ops::notify`, `engine::silence` |
 //! | what an author writes for an alert; how receivers become sinks | `config::alert` (its `receivers`) |
-//! | silences, acknowledgements, why and why not | `cli::alerts`, `cli::why`; in the policy: its `why`, `silence` and `history` |
+//! | silences, acknowledgements, why and why not | `service::alerts`, shown by `cli::alerts` and `cli::why`; in the policy: its `why`, `silence` and `history` |
 //! | why a window is open | `service::why`; what is in it: `engine::peek` |
 //! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |
-//! | whether a connector is connected | `connector::link`; `cli::links` shows it |
+//! | whether a connector is connected | `connector::link`; `service::links` tells it, `cli::links` shows it |
+//! | how one pipeline is opened and run, and pauses for who wants its state | `service::open`, `service::run`, `service::interrupts` |
+//! | many pipelines: back-off, changed files, what a trial is | `service::supervised`, `service::pipelines`; the process: `service::daemon` |
+//! | what can be asked of `serve`, who may | `service::api` (a line an endpoint), `service::api::guard`, `service::access`, `service::audit` |
+//! | metrics, the log, alerts about Millstream itself | `service::metrics`, `service::levels`, `service::own` with `connectors::own` |
 //! | requests that are sent again | `connectors::answered` |
 //! | whether peers are there; what `doctor` finds | `connectors::reach`, `cli::doctor` |
 //! | copies of states | `store::state` (its `backup`), `cli::backup` |

@@ -329,6 +329,44 @@ fn the_log_tells_and_its_levels_change_while_it_runs() {
 }
 
 #[test]
+fn whoever_starts_it_is_told_when_it_is_ready_that_it_lives_and_when_it_ends() {
+    let home = with_texts(&[("live.yaml", LIVE)]);
+    let path = home.path().join("notify.socket");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let daemon = Daemon::start_with(home.path(), &[], &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    let until_told = |what: &str| {
+        let mut message = [0; 512];
+        while let Ok(length) = socket.recv(&mut message) {
+            if message[..length].split(|byte| *byte == b'\n').any(|line| line == what.as_bytes()) {
+                return;
+            }
+        }
+        panic!("{what} was not told");
+    };
+    until_told("READY=1");
+    assert_eq!(daemon.ask("GET", "/healthz", &[], "").0, 200, "it is ready when it says so");
+    until_told("WATCHDOG=1");
+    assert_eq!(daemon.stop(), Some(0));
+    until_told("STOPPING=1");
+}
+
+#[test]
+fn what_is_taken_away_from_a_state_holds_up_nobody() {
+    let home = with_texts(&[("live.yaml", LIVE), ("two.yaml", &LIVE.replace("live", "two")), ("two.yml", LIVE)]);
+    let daemon = Daemon::start(home.path(), &[]);
+    daemon.until_phase("live", "running");
+    daemon.until_phase("two", "running");
+    assert!(daemon.said().contains("have one name"), "{}", daemon.said());
+    // Nobody can ask for its state any more; it stops all the same.
+    fs::remove_dir_all(home.path().join(".millstream/live.db.control")).unwrap();
+    daemon.post("/api/v1/pipelines/live/stop", "");
+    daemon.until_phase("live", "stopped");
+    fs::remove_dir_all(home.path().join(".millstream/two.db.control")).unwrap();
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn metrics_are_such_as_prometheus_reads() {
     let home = with_texts(&[("live.yaml", LIVE), ("broken.yaml", "sources: {}\n")]);
     let daemon = Daemon::start(home.path(), &[]);

@@ -264,3 +264,20 @@ fn ctl_does_what_the_interface_does() {
     let gone = command(home.path(), &["ctl", "--url", "http://127.0.0.1:9", "list"]).output().unwrap();
     assert!(said(&gone).contains("http://127.0.0.1:9 cannot be asked"), "{}", said(&gone));
 }
+
+#[test]
+fn the_interface_speaks_tls_to_who_trusts_it() {
+    let yaml = "sources:\n  gen: { generate: { rate: 100, fields: { n: { sequence: {} } } } }\nsinks:\n  out: { discard: {} }\n";
+    let home = with_texts(&[("p.yaml", yaml)]);
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let shown = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(home.path().join("cert.pem"), shown.pem()).unwrap();
+    std::fs::write(home.path().join("key.pem"), key.serialize_pem()).unwrap();
+    let daemon = Daemon::start(home.path(), &["--tls-certificate", "cert.pem", "--tls-key", "key.pem"]);
+    assert!(daemon.said().contains("https://"), "{}", daemon.said());
+    let url = format!("https://localhost:{}", daemon.address.rsplit(':').next().unwrap());
+    let list = |more: &[&str]| said(&run(home.path(), &[&["ctl", "--url", &url], more, &["list"]].concat()));
+    daemon.until("its list", |_| list(&["--ca", "cert.pem"]).contains("running").then_some(()));
+    assert!(list(&[]).contains("cannot be asked"), "{}", list(&[]));
+    assert_ne!(daemon.ask("GET", "/healthz", &[], "").0, 200, "without TLS nobody answers");
+}

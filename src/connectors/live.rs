@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::connector::{BoxFuture, Place, Read, Source, SourceError};
+use crate::connector::{BoxFuture, Partition, Place, Read, Source, SourceError};
 
 /// Work in a thread, until this is dropped.
 pub(super) struct Running {
@@ -50,6 +50,31 @@ impl Drop for Running {
         self.stop = None;
         self.join();
     }
+}
+
+/// A partition to which work in a thread brings for as long as it is read.
+pub(super) fn brought_to<F>(
+    mut partition: Partition,
+    name: &'static str,
+    work: impl Fn() -> F + Clone + Send + 'static,
+) -> Partition
+where
+    F: Future<Output = ()>,
+{
+    let (own, start, link) = (partition.name.clone(), partition.start.clone(), partition.link.clone());
+    let open = move |place: &Place| {
+        let source = (partition.open)(place)?;
+        let work = work.clone();
+        let until_stopped = |stopped: Stopped| async move {
+            tokio::select! {
+                () = work() => {}
+                _ = stopped => {}
+            }
+        };
+        let _running = Running::start(name, until_stopped).map_err(|message| SourceError { message })?;
+        Ok(Box::new(Reader { source, _running }) as Box<dyn Source>)
+    };
+    Partition { name: own, start, open: Box::new(open), link }
 }
 
 /// What is read of the journal, while somebody brings to it.

@@ -6,15 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::journalled::{NotTaken, Producer, journalled};
-use super::live::{Reader, Running, Stopped};
+use super::live::brought_to;
 use super::written::Duration;
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
-use crate::connector::{
-    CheckContext, OpenContext, Opened, Partition, Place, Source, SourceConnector, SourceError, board,
-};
+use crate::connector::{CheckContext, OpenContext, Opened, SourceConnector, SourceError, board};
 use crate::store::journal::Journal;
 
 /// From one look to the next where nothing is written.
@@ -64,22 +62,13 @@ impl SourceConnector for OwnSource {
             return Err(failed("only `millstream serve` has pipelines to tell of; this is not one".to_owned()));
         }
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
-        let (producer, mut partition) = journalled(&journal, &context.name, "")?;
+        let (producer, partition) = journalled(&journal, &context.name, "")?;
         let telling = Arc::new(Telling { every: options.every.map_or(EVERY, |every| every.0), producer });
-        let (start, link) = (partition.start.clone(), partition.link.clone());
-        let open = move |place: &Place| {
-            let source = (partition.open)(place)?;
+        let work = move || {
             let telling = Arc::clone(&telling);
-            let work = |stopped: Stopped| async move {
-                tokio::select! {
-                    () = telling.tell() => {}
-                    _ = stopped => {}
-                }
-            };
-            let _running = Running::start("own rows", work).map_err(failed)?;
-            Ok(Box::new(Reader { source, _running }) as Box<dyn Source>)
+            async move { telling.tell().await }
         };
-        Ok(vec![Partition { name: String::new(), start, open: Box::new(open), link }].into())
+        Ok(vec![brought_to(partition, "own rows", work)].into())
     }
 }
 

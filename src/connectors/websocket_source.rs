@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::journalled::{NotTaken, Producer, journalled};
-use super::live::{Reader, Running, Stopped};
+use super::live::brought_to;
 use super::reconnect::Waits;
 use super::websocket_link::{Connection, Target, said, websocket_options};
 use super::written::{Duration, Size};
@@ -16,9 +16,7 @@ use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::CHUNK_BYTES;
 use crate::base::promise::Replay;
 use crate::base::tree::Node;
-use crate::connector::{
-    CheckContext, Link, OpenContext, Opened, Partition, Place, Source, SourceConnector, SourceError,
-};
+use crate::connector::{CheckContext, Link, OpenContext, Opened, SourceConnector, SourceError};
 use crate::store::journal::Journal;
 
 /// The largest message that may be allowed: with others it has to fit into what a journal takes at once.
@@ -71,7 +69,7 @@ impl SourceConnector for WebsocketSource {
         let most = usize::try_from(options.max_message.0).unwrap_or(usize::MAX);
         let target = options.target(&context.directory, most);
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
-        let (producer, mut partition) = journalled(&journal, &context.name, "")?;
+        let (producer, partition) = journalled(&journal, &context.name, "")?;
         let taking = Arc::new(Taking {
             name: context.name,
             target: target.map_err(failed)?,
@@ -80,20 +78,11 @@ impl SourceConnector for WebsocketSource {
             producer,
             link: partition.link.clone(),
         });
-        let (start, link) = (partition.start.clone(), partition.link.clone());
-        let open = move |place: &Place| {
-            let source = (partition.open)(place)?;
+        let work = move || {
             let taking = Arc::clone(&taking);
-            let work = |stopped: Stopped| async move {
-                tokio::select! {
-                    () = taking.take() => {}
-                    _ = stopped => {}
-                }
-            };
-            let _running = Running::start("websocket", work).map_err(failed)?;
-            Ok(Box::new(Reader { source, _running }) as Box<dyn Source>)
+            async move { taking.take().await }
         };
-        Ok(vec![Partition { name: String::new(), start, open: Box::new(open), link }].into())
+        Ok(vec![brought_to(partition, "websocket", work)].into())
     }
 }
 

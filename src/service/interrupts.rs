@@ -35,8 +35,8 @@ pub struct Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        self.closer.close();
-        if let Some(thread) = self.thread.take() {
+        let wakes = self.closer.close();
+        if let Some(thread) = self.thread.take().filter(|_| wakes) {
             let _ = thread.join();
         }
     }

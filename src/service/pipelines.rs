@@ -39,6 +39,8 @@ pub struct Pipelines {
     place: Place,
     settings: Arc<Settings>,
     known: Mutex<BTreeMap<String, Known>>,
+    /// Threads of pipelines that are gone, and not at their end yet.
+    leaving: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Known {
@@ -70,7 +72,7 @@ fn prints(files: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Print)> {
 impl Pipelines {
     /// The pipelines of a place; none is known before the first [`Pipelines::look`].
     pub fn new(place: Place, settings: Settings) -> Arc<Pipelines> {
-        Arc::new(Pipelines { place, settings: Arc::new(settings), known: Mutex::default() })
+        Arc::new(Pipelines { place, settings: Arc::new(settings), known: Mutex::default(), leaving: Mutex::default() })
     }
 
     /// Where they come from.
@@ -80,6 +82,10 @@ impl Pipelines {
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of them, by name.
@@ -106,11 +112,14 @@ impl Pipelines {
             {
                 continue;
             }
-            // Of `x.yaml` and `x.yml` the first counts; the other is told of in the log.
-            match files.get(&id) {
-                Some(other) if *other < path => {}
-                _ => drop(files.insert(id, path)),
+            // Of `x.yaml` and `x.yml` the first counts; that the other does not is told when it is first seen.
+            let other = files.remove(&id);
+            if let Some(other) = other.as_ref().filter(|_| self.get(&id).is_none()) {
+                let (one, other) = (path.display(), other.display());
+                tracing::warn!(pipeline = id, "`{one}` and `{other}` have one name: only the first in order runs");
             }
+            let path = other.filter(|other| *other < path).unwrap_or(path);
+            files.insert(id, path);
         }
         Ok(files)
     }
@@ -122,12 +131,14 @@ impl Pipelines {
         let gone: Vec<String> = self.known().keys().filter(|id| !files.contains_key(*id)).cloned().collect();
         for id in gone {
             tracing::info!(pipeline = id, "its file is gone: it stops");
-            self.remove(&id);
+            // It may take its time: the others are not kept waiting, nor is whoever watches that this process lives.
+            let thread = self.remove(&id);
+            self.leaving().extend(thread);
         }
-        let stopped = self.stopped();
+        self.leaving().retain(|thread| !thread.is_finished());
         for (id, file) in files {
             let Some(before) = self.changed(&id) else {
-                let wanted = if stopped.contains(&id) { Wanted::Stop } else { Wanted::Run };
+                let wanted = if self.stopped().contains(&id) { Wanted::Stop } else { Wanted::Run };
                 self.add(&id, file, wanted)?;
                 continue;
             };
@@ -217,18 +228,17 @@ impl Pipelines {
         let Some(of) = self.get(id) else { return Ok(()) };
         let cannot = |e: std::io::Error| format!("`{}` cannot be removed: {}", of.file.display(), reason(&e));
         fs::remove_file(&of.file).map_err(cannot)?;
-        self.remove(id);
+        if let Some(thread) = self.remove(id) {
+            let _ = thread.join();
+        }
         Ok(())
     }
 
-    /// Stops a pipeline and forgets it. Its state stays.
-    fn remove(&self, id: &str) {
-        let known = self.known().remove(id);
-        let Some(mut known) = known else { return };
+    /// Tells a pipeline to stop and forgets it; its thread ends when it has. Its state stays.
+    fn remove(&self, id: &str) -> Option<JoinHandle<()>> {
+        let known = self.known().remove(id)?;
         known.of.want(Wanted::Go);
-        if let Some(thread) = known.thread.take() {
-            let _ = thread.join();
-        }
+        known.thread
     }
 
     /// Lets a pipeline run or not; that is remembered when the process ends. False if there is no such pipeline.
@@ -247,8 +257,16 @@ impl Pipelines {
 
     /// The pipelines that somebody has stopped.
     fn stopped(&self) -> BTreeSet<String> {
-        let text = fs::read(self.orders()).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        let path = self.orders();
+        let read = match fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return BTreeSet::new(),
+            Err(e) => Err(reason(&e)),
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| e.to_string()),
+        };
+        read.unwrap_or_else(|why| {
+            tracing::error!("which pipelines were stopped cannot be read from `{}`: {why}", path.display());
+            BTreeSet::new()
+        })
     }
 
     fn remember(&self, stopped: &BTreeSet<String>) -> Result<(), String> {
@@ -267,6 +285,7 @@ impl Pipelines {
         let all = self.all();
         all.iter().for_each(|of| of.want(Wanted::Go));
         let mut threads: Vec<JoinHandle<()>> = self.known().values_mut().filter_map(|k| k.thread.take()).collect();
+        threads.append(&mut self.leaving());
         while !threads.is_empty() && Instant::now() < until {
             threads.retain(|thread| !thread.is_finished());
             std::thread::sleep(Duration::from_millis(5));

@@ -85,8 +85,6 @@ struct Inner {
     swapped: bool,
     /// Its sources are to read nothing for now.
     paused: bool,
-    /// The next start begins anew.
-    fresh: bool,
     /// Steps whose state the next start forgets.
     reset: Vec<String>,
     interrupts: Interrupts,
@@ -119,7 +117,6 @@ impl Supervised {
             before: None,
             swapped: false,
             paused: false,
-            fresh: false,
             reset: Vec::new(),
             interrupts: Interrupts::default(),
             restarts: 0,
@@ -331,6 +328,10 @@ impl Supervised {
         let mut inner = self.lock();
         loop {
             if let Some((next, reset)) = inner.next.take() {
+                // One that came to its end just before is to run as the file says now.
+                if inner.phase == Phase::Complete {
+                    inner.enter(Phase::Stopped, None);
+                }
                 inner.before = inner.pipeline.replace(next);
                 (inner.swapped, inner.reset) = (true, reset);
             }
@@ -437,11 +438,11 @@ impl Inner {
         }
         self.interrupts = Interrupts::default();
         self.enter(Phase::Starting, None);
-        let (fresh, reset) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.reset));
+        let reset = std::mem::take(&mut self.reset);
         let start = match held {
-            Some(lock) if !fresh => Start::Held { lock, reset },
+            Some(lock) => Start::Held { lock, reset },
             // Nobody else can have had it in between but by asking.
-            _ => Start::Open { fresh, reset },
+            None => Start::Open { fresh: false, reset },
         };
         Next::Run { pipeline, start, interrupts: self.interrupts.clone() }
     }

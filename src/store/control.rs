@@ -52,11 +52,11 @@ pub struct Closer {
 }
 
 impl Closer {
-    /// No request is taken any more; one that is just being read still is.
-    pub fn close(&self) {
+    /// No request is taken any more; one that is just being read still is. False if whoever waits for the next one cannot be
+    /// woken, because somebody took the socket away: then nobody can ask either.
+    pub fn close(&self) -> bool {
         self.closed.store(true, Ordering::Release);
-        // Whoever waits for the next one wakes.
-        drop(UnixStream::connect(&self.path));
+        UnixStream::connect(&self.path).is_ok()
     }
 }
 
