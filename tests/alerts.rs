@@ -150,8 +150,17 @@ impl Live {
     }
 
     /// Who is told so far: key and state.
+    /// What came, each once: after a kill what was on its way comes again, as it was and under the id that it had.
     fn told(&self) -> Vec<(String, String)> {
-        self.to.came().iter().flat_map(told).map(|(key, state, _)| (key, state)).collect()
+        let mut ids: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut once = Vec::new();
+        for came in self.to.came() {
+            match ids.insert(came.header("idempotency-key").to_owned(), came.body.clone()) {
+                None => once.extend(told(&came).into_iter().map(|(key, state, _)| (key, state))),
+                Some(before) => assert_eq!(before, came.body, "another content under the same id"),
+            }
+        }
+        once
     }
 
     fn until_told(&self, count: usize) -> Vec<(String, String)> {
