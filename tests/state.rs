@@ -117,7 +117,7 @@ fn stopped(commits: &[Commit]) -> TempDir {
     let directory = TempDir::new().expect("a directory");
     std::fs::write(directory.path().join("p.yaml"), PIPELINE).expect("written");
     let mut file = open(&directory);
-    file.begin(START).expect("it begins");
+    file.begin(START, Vec::new()).expect("it begins");
     for commit in commits {
         file.commit(commit).expect("it commits");
     }

@@ -50,7 +50,7 @@ enum Verb {
     /// Let a pipeline read on.
     Resume(Id),
     /// Let a pipeline come to its end: it reads no more, windows close, everything is delivered. A start after it begins anew,
-    /// with everything that its sources still have.
+    /// and reads sources that never end on from where they stood.
     Drain(Id),
     /// Read a pipeline's file again.
     Reload {

@@ -118,12 +118,15 @@ pub struct Stood {
     /// Up to where the turns of live inputs are part of it, where they are written down.
     #[serde(default)]
     pub turns: Option<Written>,
+    /// A run begins here, with what an earlier one has left.
+    #[serde(default)]
+    pub begins: bool,
 }
 
 impl Stood {
     /// Whether it is where a run begins.
     pub fn is_start(&self) -> bool {
-        self.partitions.is_empty() && self.watermarks.is_empty()
+        self.begins || (self.partitions.is_empty() && self.watermarks.is_empty())
     }
 
     /// Where the partitions of one source stood, by name.
@@ -178,7 +181,8 @@ impl Kept for Snapshot {
 /// Keeps checkpoints in memory.
 impl Keeper for Snapshot {
     fn commit(&mut self, epoch: Epoch, _: Status) -> Result<(), String> {
-        self.stood = Stood { partitions: epoch.partitions, watermarks: epoch.watermarks, turns: epoch.turns };
+        let Epoch { partitions, watermarks, turns, .. } = epoch;
+        self.stood = Stood { partitions, watermarks, turns, begins: false };
         for (step, rows) in epoch.steps {
             self.steps.entry(step).or_default().extend(rows.iter().map(Item::to_row));
         }

@@ -261,6 +261,7 @@ impl Gate {
             self.standing.leave(index, p);
             if !matches!(p.queue.back(), Some(Arrival::End)) {
                 p.queue.push_back(Arrival::End);
+                p.drained = !p.spec.bounded;
             }
             p.idle = false;
             self.standing.enter(index, p);
@@ -283,7 +284,8 @@ impl Gate {
             let (stream, position) = p.place();
             let name = p.spec.name.clone();
             let stream = Arc::clone(stream);
-            PartitionState { source: p.spec.source, name, stream, position, greatest: p.greatest, ended: p.ended }
+            let ended = p.ended && !p.drained;
+            PartitionState { source: p.spec.source, name, stream, position, greatest: p.greatest, ended }
         };
         self.latest().into_iter().filter_map(|index| self.partitions.get(index)).map(state).collect()
     }

@@ -35,7 +35,8 @@ impl Handle {
     }
 
     /// Asks the run to come to its end now: sources stop as on [`Handle::stop`], and what was read goes through as if there
-    /// had never been more. Windows close, sinks make their output final, and the next run begins anew.
+    /// had never been more. Windows close, sinks make their output final. The next run begins anew, but reads live sources on
+    /// from where they stood.
     pub fn drain(&self) {
         self.shared.drain();
     }

@@ -9,7 +9,7 @@ use crate::base::limit::KEY_GROUPS;
 use crate::base::time::Timestamp;
 use crate::connector::Marks;
 use crate::plan::alert::NOTIFIER;
-use crate::plan::{NodeId, NodeKind, Operator, Plan, Port, meaning::meaning};
+use crate::plan::{Node, NodeId, NodeKind, Operator, Plan, Port, meaning::meaning};
 use crate::store::rows::{
     Cause, Commit, DeadLetter, HandedRow, Imbalance, Item, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
     imbalances,
@@ -43,6 +43,8 @@ pub struct StateKeeper {
     partitions: HashMap<(String, String), PartitionRow>,
     /// All input was taken: whatever ends the run now, the next one must not take up what steps kept before that.
     finishing: bool,
+    /// It was taken in an earlier process: this one reads nothing.
+    only_finishes: bool,
 }
 
 /// The input of rows that were dead letters and are sent again.
@@ -53,9 +55,27 @@ const BEFORE: &str = "(before)";
 /// How the row of the turns of live inputs is found: no source is called that.
 pub const TURNS: (&str, &str) = ("", "turns");
 
-/// Begins a run: what alerts have told and the silences of people stay, all else of the last run goes.
+/// Begins a run: what alerts have told and the silences of people stay, and where live sources stood if the run before was
+/// drained; all else of it goes.
 pub fn begin(file: &mut StateFile, plan: &Plan) -> Result<(), String> {
-    let told = |node: &crate::plan::Node| matches!(&node.kind, NodeKind::Step(Operator::Notify(_)));
+    let mut stood = file.left().to_vec();
+    stood.retain(|row| live(plan).any(|name| name == row.source));
+    begin_from(file, plan, stood)
+}
+
+/// The names of sources that never end by themselves.
+fn live(plan: &Plan) -> impl Iterator<Item = &str> {
+    let live = |node: &&Node| matches!(&node.kind, NodeKind::Source(source) if !source.bounded);
+    plan.nodes.iter().filter(live).map(|node| node.name.as_str())
+}
+
+/// Begins a run, without looking at where sources stood.
+pub fn begin_anew(file: &mut StateFile, plan: &Plan) -> Result<(), String> {
+    begin_from(file, plan, Vec::new())
+}
+
+fn begin_from(file: &mut StateFile, plan: &Plan, stood: Vec<PartitionRow>) -> Result<(), String> {
+    let told = |node: &Node| matches!(&node.kind, NodeKind::Step(Operator::Notify(_)));
     let mut left: Vec<StateRow> = Vec::new();
     if plan.nodes.iter().any(told) {
         let mut keep = |row: Item<'_>| {
@@ -66,7 +86,7 @@ pub fn begin(file: &mut StateFile, plan: &Plan) -> Result<(), String> {
         };
         file.rows(NOTIFIER, 0..KEY_GROUPS, &mut keep).map_err(|e| e.message)?;
     }
-    file.begin(wall_clock().0).map_err(|e| e.message)?;
+    file.begin(wall_clock().0, stood).map_err(|e| e.message)?;
     if left.is_empty() { Ok(()) } else { file.put(NOTIFIER, &left.into_iter().collect()).map_err(|e| e.message) }
 }
 
@@ -98,18 +118,25 @@ impl StateKeeper {
             partitions: HashMap::new(),
             sources,
             finishing: false,
+            only_finishes: false,
             file,
         };
         let resumed = keeper.resume();
         if resumed.is_none() {
             begin(&mut keeper.file, plan)?;
+            let left = keeper.file.left().iter();
+            keeper.partitions = left.map(|row| ((row.source.clone(), row.name.clone()), row.clone())).collect();
         }
         Ok((keeper, resumed))
     }
 
-    /// Whether a run that begins has something of an earlier one.
-    pub fn has_left(&self) -> bool {
-        self.file.size(NOTIFIER) > 0
+    /// What a run that begins has of an earlier one, if that has left something: where live sources stood, or what alerts have
+    /// told.
+    pub fn left(&self) -> Option<Stood> {
+        let rows = self.file.left();
+        let partitions: Vec<PartitionState> = rows.iter().filter_map(|row| stood_of(&self.sources, row)).collect();
+        let left = self.file.size(NOTIFIER) > 0 || !partitions.is_empty();
+        left.then(|| Stood { partitions, begins: true, ..Stood::default() })
     }
 
     fn resume(&mut self) -> Option<Resumed> {
@@ -123,15 +150,7 @@ impl StateKeeper {
                 continue;
             }
             // A source that is gone from the pipeline takes its partitions with it.
-            let Some(source) = self.sources.iter().position(|name| *name == row.source) else { continue };
-            stood.partitions.push(PartitionState {
-                source,
-                name: row.name.clone(),
-                stream: Arc::from(row.stream.as_str()),
-                position: row.position,
-                greatest: Timestamp(row.greatest),
-                ended: row.ended,
-            });
+            stood.partitions.extend(stood_of(&self.sources, row));
         }
         stood.watermarks = kept.steps.iter().map(|step| (step.name.clone(), Timestamp(step.watermark))).collect();
         for row in &kept.ledger {
@@ -154,6 +173,7 @@ impl StateKeeper {
             marks.entry(mark.sink.clone()).or_default().insert(mark.key.clone(), mark.value.clone());
         }
         self.finishing = kept.status == Status::Finishing;
+        self.only_finishes = self.finishing;
         Some(Resumed { stood, marks, epoch: kept.epoch, finishing: self.finishing })
     }
 
@@ -180,7 +200,9 @@ impl StateKeeper {
             }
             there.insert(key);
         }
-        let gone: Vec<_> = self.partitions.keys().filter(|key| !there.contains(*key)).cloned().collect();
+        // Nothing is read any more while output becomes final; where it stood then counts for the next run.
+        let goes = |key: &&(String, String)| !self.only_finishes && !there.contains(*key);
+        let gone: Vec<_> = self.partitions.keys().filter(goes).cloned().collect();
         for key in &gone {
             self.partitions.remove(key);
         }
@@ -375,6 +397,18 @@ impl Keeper for StateKeeper {
     fn tidy(&mut self, budget: Duration) -> Result<bool, String> {
         self.file.compact(budget).map_err(|e| e.message)
     }
+}
+
+/// Where a partition stood; `None` if its source is gone from the pipeline.
+fn stood_of(sources: &[String], row: &PartitionRow) -> Option<PartitionState> {
+    Some(PartitionState {
+        source: sources.iter().position(|name| *name == row.source)?,
+        name: row.name.clone(),
+        stream: Arc::from(row.stream.as_str()),
+        position: row.position,
+        greatest: Timestamp(row.greatest),
+        ended: row.ended,
+    })
 }
 
 /// The turns of live inputs are kept like a partition that is of no source.

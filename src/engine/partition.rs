@@ -117,6 +117,8 @@ pub(super) struct Partition {
     /// How often its stream was renewed, since that is counted.
     pub(super) renewed: u32,
     pub(super) ended: bool,
+    /// It ended because it was told to, and there may be more to read behind where it stands.
+    pub(super) drained: bool,
     pub(super) idle: bool,
     /// It is there, and the turn in which it was found is not repeated yet: it does not count.
     pub(super) unfound: bool,
@@ -141,6 +143,7 @@ impl Partition {
             position,
             renewed: 0,
             ended: false,
+            drained: false,
             idle: false,
             unfound: false,
             last_arrival: now,

@@ -85,7 +85,9 @@ pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>, state: &Path) ->
         let NodeKind::Source(source) = &node.kind else { continue };
         let kind = SOURCES.iter().find(|k| k.name == source.connector);
         let kind = kind.ok_or_else(|| format!("there is no source `{}`", source.connector))?;
-        let stood = stood.map(|stood| stood.of_source(inputs.len()));
+        // A run that begins knows of sources only where those stood that were drained.
+        let stood = stood.map(|stood| (stood.begins, stood.of_source(inputs.len())));
+        let stood = stood.filter(|(begins, stood)| !begins || !stood.is_empty()).map(|(_, stood)| stood);
         let read = demands.of(NodeId(id), &Port::Main).values.into_iter().filter_map(|f| pipeline.plan.layout.path(f));
         let meta = read.filter(|path| path.root == Root::Meta).filter_map(|path| path.names.first());
         let meta = meta.map(ToString::to_string).collect();

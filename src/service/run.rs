@@ -5,8 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::config::Pipeline;
-use crate::engine::epoch::Stood;
-use crate::engine::keeper::{Resumed, StateKeeper, begin};
+use crate::engine::keeper::{Resumed, StateKeeper, begin_anew};
 use crate::engine::kept::{Fate, fates, sinks_gone, sources_gone};
 use crate::engine::lower::{Lowering, lower};
 use crate::engine::run::{Handle, Input, Options, Outcome, Summary, run as run_job};
@@ -138,8 +137,8 @@ fn run_on(
 ) -> Result<Ended, String> {
     let graph = lower(&pipeline.plan, Lowering { shares: setup.workers, track: true })?;
     let finishing = resumed.as_ref().is_some_and(|resumed| resumed.finishing);
-    // Before its first checkpoint a run stood nowhere yet.
-    let stood = resumed.as_ref().filter(|resumed| resumed.epoch > 0).map(|resumed| &resumed.stood);
+    let left = if resumed.is_none() { keeper.left() } else { None };
+    let stood = resumed.as_ref().map(|resumed| &resumed.stood).or(left.as_ref());
     let inputs = if finishing { ended_sources(pipeline) } else { open_sources(pipeline, stood, setup.state)? };
     if !inputs.is_empty() && inputs.iter().all(|i| i.partitions.is_empty() && i.watch.is_some()) {
         voice.say("there is nothing to read yet; the run waits for what comes");
@@ -160,9 +159,7 @@ fn run_on(
     let (started, handle) = channel::<Handle>();
     let (ended, end) = channel::<Ended>();
     // What was kept of a run whose input was all taken is of no use: only its output is not final yet.
-    let begins = resumed.is_none() && keeper.has_left();
-    let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood);
-    let stood = stood.or_else(|| begins.then(Stood::default));
+    let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood).or(left);
     let turns = open_turns(&graph, &inputs, stood.as_ref(), setup.state)?;
     let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
         let summary = run_job(graph, inputs, sinks, &options, (stood.as_ref(), turns, &mut keeper), &mut |handle| {
@@ -220,7 +217,7 @@ fn open_state(
             let (state, aside) = (setup.state.display(), aside.display());
             voice.warn(&format!("the state `{state}` cannot be used and is now `{aside}`"));
         }
-        begin(&mut file, &pipeline.plan)?;
+        begin_anew(&mut file, &pipeline.plan)?;
         file
     } else {
         StateFile::open(setup.state, &holder).map_err(|e| e.message)?

@@ -4,6 +4,7 @@
 mod voice;
 
 use std::collections::VecDeque;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,8 @@ use crate::engine::ledger::Entry;
 use crate::engine::run::Handle;
 use crate::engine::run::{Outcome, wall_clock};
 use crate::plan::Plan;
-use crate::store::state::{Lock, StateReader};
+use crate::store::rows::Status;
+use crate::store::state::{Kept, Lock, StateReader};
 
 use self::voice::Told;
 use super::interrupts::Interrupts;
@@ -81,6 +83,8 @@ struct Inner {
     next: Option<(Arc<Pipeline>, Vec<String>)>,
     /// What was replaced by what is started or has just been: it goes on if that fails soon.
     before: Option<Arc<Pipeline>>,
+    /// This process has run it, or has seen that there is nothing to do.
+    ran: bool,
     /// What is started is another than before, and has not begun yet.
     swapped: bool,
     /// Its sources are to read nothing for now.
@@ -115,6 +119,7 @@ impl Supervised {
             pipeline: None,
             next: None,
             before: None,
+            ran: false,
             swapped: false,
             paused: false,
             reset: Vec::new(),
@@ -173,6 +178,7 @@ impl Supervised {
         inner.wanted = wanted;
         inner.paused = false;
         if wanted == Wanted::Run {
+            inner.ran = true;
             inner.again_at = None;
             inner.failures = 0;
             if matches!(inner.phase, Phase::Complete | Phase::Waiting) {
@@ -308,6 +314,16 @@ impl Supervised {
         names
     }
 
+    /// Whether an earlier process brought it to its end, and its file has not changed since: what it did is not done again
+    /// until somebody starts it.
+    fn was_complete(&self, pipeline: &Pipeline) -> bool {
+        let Ok(reader) = StateReader::open(&self.state_of(pipeline)) else { return false };
+        let complete = |kept: &&Kept| kept.run > 0 && kept.status == Status::Complete;
+        let Some(kept) = reader.kept().filter(complete) else { return false };
+        let written = std::fs::metadata(&self.file).map(|about| about.mtime() * 1_000_000 + about.mtime_nsec() / 1_000);
+        written.is_ok_and(|at| at <= kept.committed)
+    }
+
     /// Runs it whenever it is wanted.
     fn drive(&self) {
         let mut held = None;
@@ -355,6 +371,10 @@ impl Supervised {
                         continue;
                     }
                     if let Some(pipeline) = inner.pipeline.clone() {
+                        if !std::mem::replace(&mut inner.ran, true) && self.was_complete(&pipeline) {
+                            inner.enter(Phase::Complete, None);
+                            continue;
+                        }
                         return inner.start(pipeline, held.take());
                     }
                 }

@@ -121,6 +121,11 @@ impl Daemon {
         self.until(&format!("`{id}` {phase}"), |daemon| (daemon.phase(id) == phase).then_some(()));
     }
 
+    /// Waits until it has ended by itself.
+    pub fn wait(mut self) {
+        self.child.wait().expect("it ends");
+    }
+
     /// Kills it at once.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");

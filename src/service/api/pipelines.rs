@@ -55,7 +55,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::post("/api/v1/pipelines/{id}/resume", "Reads on.", resume).gives::<Done>(),
         Endpoint::post(
             "/api/v1/pipelines/{id}/drain",
-            "Reads no more, closes all windows, delivers everything: then it is complete, and a start begins anew, with everything that its sources still have.",
+            "Reads no more, closes all windows, delivers everything: then it is complete. A start begins anew, and reads sources that never end on from where they stood.",
             drain,
         )
         .gives::<Done>(),

@@ -118,8 +118,13 @@ impl StateFile {
         self.reopened
     }
 
-    /// A run begins: the rows of the last one go, dead letters stay.
-    pub fn begin(&mut self, now: i64) -> Result<(), StateError> {
+    /// Where partitions stood when the last run ended, if there is none to go on with.
+    pub fn left(&self) -> &[PartitionRow] {
+        if self.kept().is_some_and(|kept| kept.epoch > 0) { &[] } else { &self.content.kept.partitions }
+    }
+
+    /// A run begins: the rows of the last one go but for `partitions`, dead letters stay.
+    pub fn begin(&mut self, now: i64, partitions: Vec<PartitionRow>) -> Result<(), StateError> {
         let before = &self.content.kept;
         let kept = Kept {
             status: Status::Running,
@@ -134,15 +139,18 @@ impl StateFile {
             handed: Vec::new(),
             ..before.clone()
         };
+        let left = Change::of(&[], partitions.iter(), std::iter::empty());
         let letters = self.content.letters;
         let index = Index::merged_by(self.content.index.merging);
-        let content = Content { kept, index, letters, sum: letters.digest() };
+        let mut content = Content { kept, index, letters, sum: letters.digest().wrapping_add(left.sum) };
         self.write(|connection| {
             for table in ["partition", "step", "chunk", "mark", "ledger", "handed"] {
                 connection.execute_batch(&format!("DELETE FROM {table}"))?;
             }
+            left.write(connection)?;
             content.kept.write(connection, content.kept.moment(), content.sum)
         })?;
+        left.apply(&mut content.kept.partitions);
         self.content = content;
         self.resumes = true;
         Ok(())

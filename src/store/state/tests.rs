@@ -258,7 +258,7 @@ fn perform(file: &mut StateFile, path: &Path, act: &Act, model: &mut Model) {
         Act::Compact => while file.compact(Duration::ZERO).unwrap() {},
         Act::Reopen => {}
         Act::Begin => {
-            file.begin(7).unwrap();
+            file.begin(7, Vec::new()).unwrap();
             model.begin();
         }
         Act::Reset(step) => {
@@ -287,7 +287,7 @@ proptest! {
         let mut file = open_merging_early(&path);
         let mut model = Model::default();
         prop_assert!(file.kept().is_none());
-        file.begin(3).unwrap();
+        file.begin(3, Vec::new()).unwrap();
         model.begin();
         for act in &acts {
             if matches!(act, Act::Reopen) {
@@ -314,7 +314,7 @@ fn a_group_is_in_the_slice_that_is_read_for_it() {
 fn a_complete_run_is_not_gone_on_with_and_can_still_be_read() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     let mark = MarkRow { sink: "o".into(), key: "k".into(), value: "1".into() };
     let marks = vec![(mark.sink.clone(), mark.key.clone(), Some(mark.value.clone()))];
     file.commit(&Commit { status: Status::Complete, marks, dead_letters: vec![letter(1)], ..empty() }).unwrap();
@@ -325,7 +325,7 @@ fn a_complete_run_is_not_gone_on_with_and_can_still_be_read() {
     let reader = StateReader::open(&path).unwrap();
     assert_eq!(reader.kept().map(|kept| (kept.status, kept.marks.clone())), Some((Status::Complete, vec![mark])));
     drop(reader);
-    file.begin(2).unwrap();
+    file.begin(2, Vec::new()).unwrap();
     let kept = file.kept().unwrap();
     assert_eq!((kept.run, kept.epoch, kept.status, kept.marks.len()), (2, 0, Status::Running, 0));
     assert_eq!(StateReader::open(&path).unwrap().letters().letters, 1, "dead letters stay");

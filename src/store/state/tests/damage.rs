@@ -63,7 +63,7 @@ fn is_said(message: &str, path: &Path) {
 fn made(path: &Path) -> Model {
     let mut model = Model::default();
     let mut file = StateFile::open(path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     model.begin();
     for n in 0..6 {
         file.commit(&full(n)).unwrap();
@@ -132,7 +132,7 @@ fn a_damaged_log_gives_a_checkpoint_that_was_made_or_is_refused() {
     let (directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
     let mut model = Model::default();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     model.begin();
     let mut past = vec![Model::default(), model.clone()];
     for n in 0..4 {

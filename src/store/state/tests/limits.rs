@@ -28,7 +28,7 @@ fn a_second_process_is_refused_and_told_who_has_the_state() {
 fn readers_see_one_moment_and_do_not_hold_up_the_writer() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     let commit = |v| Commit { changes: vec![("w".into(), vec![row(1, Some(v))].into())], ..empty() };
     file.commit(&commit(1)).unwrap();
     let reader = StateReader::open(&path).unwrap();
@@ -51,7 +51,7 @@ fn readers_see_one_moment_and_do_not_hold_up_the_writer() {
 fn a_full_disk_is_said_and_loses_nothing() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     let rows = |n: u32| (0..n).map(|key| row(key, Some(key))).collect();
     file.commit(&Commit { changes: vec![("w".into(), rows(10))], ..empty() }).unwrap();
     let before = seen(&path).unwrap();
@@ -92,7 +92,7 @@ fn a_place_that_cannot_be_written_is_said() {
 fn a_state_in_a_directory_that_cannot_be_written_can_be_read() {
     let (directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     drop(file);
     let inside = directory.path().join("deep");
     let mut permissions = fs::metadata(&inside).unwrap().permissions();
@@ -110,7 +110,7 @@ fn dead_letters_stay_within_their_bounds_and_those_that_go_are_counted() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
     file.bound(Bounds { bytes: 1_000, age: 1_000 });
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     let commit = |now: i64, letters: std::ops::Range<u64>| Commit {
         now,
         dead_letters: letters.map(letter).collect(),
@@ -151,7 +151,7 @@ fn dead_letters_stay_within_their_bounds_and_those_that_go_are_counted() {
 fn dead_letters_are_found_by_what_they_are_and_page_by_page() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     for now in [10, 20] {
         file.commit(&Commit { now, dead_letters: (0..12).map(letter).collect(), ..empty() }).unwrap();
     }
@@ -177,14 +177,14 @@ fn dead_letters_are_found_by_what_they_are_and_page_by_page() {
 fn a_run_that_begins_anew_puts_a_damaged_state_aside() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     file.commit(&Commit { dead_letters: vec![letter(1)], ..empty() }).unwrap();
     drop(file);
     let (mut file, aside) = StateFile::open_fresh(&path, &holder()).unwrap();
     assert_eq!((file.kept(), aside), (None, None), "what can be used is used, and not gone on with");
     let message = StateFile::open_fresh(&path, &holder()).err().unwrap().message;
     assert!(message.contains("is in use by"), "{message}");
-    file.begin(2).unwrap();
+    file.begin(2, Vec::new()).unwrap();
     assert_eq!(file.kept().map(|kept| kept.run), Some(2));
     drop(file);
     assert_eq!(StateReader::open(&path).unwrap().letters().letters, 1, "dead letters stay");
@@ -205,7 +205,7 @@ fn a_run_that_begins_anew_puts_a_damaged_state_aside() {
 fn a_log_whose_file_was_taken_away_is_not_taken_for_that_of_a_new_one() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     for v in 0..20 {
         file.commit(&Commit { changes: vec![("w".into(), vec![row(1, Some(v))].into())], ..empty() }).unwrap();
     }
@@ -222,7 +222,7 @@ fn a_log_whose_file_was_taken_away_is_not_taken_for_that_of_a_new_one() {
 fn a_state_of_the_first_version_is_brought_up_to_date_with_its_dead_letters() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     let old = |n| DeadLetter { origin: Origin::Unknown, header: None, ..letter(n) };
     file.commit(&Commit { dead_letters: (0..4).map(old).collect(), ..empty() }).unwrap();
     drop(file);

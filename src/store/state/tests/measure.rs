@@ -28,7 +28,7 @@ fn busy() -> Duration {
 fn a_million_keys() {
     let (_directory, path) = place();
     let mut file = StateFile::open(&path, &holder()).unwrap();
-    file.begin(1).unwrap();
+    file.begin(1, Vec::new()).unwrap();
     let size = || std::fs::metadata(&path).unwrap().len() >> 10;
     let commit = |file: &mut StateFile, what: &str, commit: Commit| {
         let (began, work) = (Instant::now(), busy());
