@@ -89,6 +89,7 @@
 //! | how one pipeline is opened and run, and pauses for who wants its state | `service::open`, `service::run`, `service::interrupts` |
 //! | many pipelines: back-off, changed files, what a trial is | `service::supervised`, `service::pipelines`; the process: `service::daemon` |
 //! | what can be asked of `serve`, who may | `service::api` (a line an endpoint), `service::api::guard`, `service::access`, `service::audit` |
+//! | what pipelines reach that came over the API | `connector::Allowed`, `Reach` (each connector says its own), `service::arrived` |
 //! | metrics, the log, alerts about Millstream itself | `service::metrics`, `service::levels`, `service::own` with `connectors::own` |
 //! | requests that are sent again | `connectors::answered` |
 //! | whether peers are there; what `doctor` finds | `connectors::reach`, `cli::doctor` |

@@ -213,10 +213,12 @@ fn pipelines_are_put_and_deleted_and_share_a_port() {
     };
     let hook = |name: &str| {
         format!(
-            "sources:\n  hook: {{ http_server: {{ listen: \"127.0.0.1:{port}\", path: /{name} }} }}\nsinks:\n  out: {{ file: {{ path: {name}.ndjson, visible: at_once }} }}\n"
+            "sources:\n  hook: {{ http_server: {{ listen: \"127.0.0.1:{port}\", path: /{name} }} }}\nsinks:\n  out: {{ file: {{ path: out/{name}.ndjson, visible: at_once }} }}\n"
         )
     };
-    let daemon = Daemon::start(home.path(), &[]);
+    fs::create_dir(home.path().join("out")).unwrap();
+    let allowed = ["--allow-directory", "out", "--allow-host", &format!("127.0.0.1:{port}")];
+    let daemon = Daemon::start(home.path(), &allowed);
     for name in ["one", "two"] {
         let (status, answer) = daemon.ask("PUT", &format!("/api/v1/pipelines/{name}"), &[], &hook(name));
         assert_eq!(status, 200, "{answer}");
@@ -235,7 +237,9 @@ fn pipelines_are_put_and_deleted_and_share_a_port() {
         answer.split(' ').nth(1)?.parse::<u16>().ok()
     };
     assert_eq!((send("one"), send("two")), (Some(202), Some(202)), "two pipelines answer on one port");
-    until("both rows", || ["one.ndjson", "two.ndjson"].iter().all(|f| read(home.path(), f).lines().count() == 1));
+    until("both rows", || {
+        ["out/one.ndjson", "out/two.ndjson"].iter().all(|f| read(home.path(), f).lines().count() == 1)
+    });
     // One goes, the other goes on.
     assert_eq!(daemon.ask("DELETE", "/api/v1/pipelines/one", &[], "").0, 200);
     assert!(!home.path().join("one.yaml").exists() && home.path().join(".millstream/one.db").exists());

@@ -205,10 +205,13 @@ checkpoint: { every: 100ms }
     until("people are told", || read(home.path(), "people.ndjson").contains("broken does not run"));
     std::fs::write(home.path().join("broken.yaml"), batch.replace("out.ndjson", "other.ndjson")).unwrap();
     until("that it is over", || read(home.path(), "people.ndjson").contains("\"resolved\""));
-    let rows: Vec<Value> =
-        read(home.path(), "all.ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(rows.iter().any(|row| row["pipeline"] == "batch" && row["phase"] == "complete" && row["well"] == true));
-    assert!(rows.iter().any(|row| row["pipeline"] == "own" && row["checkpoint_age"].is_number()));
+    let told = |what: &str, of: &dyn Fn(&Value) -> bool| {
+        until(what, || read(home.path(), "all.ndjson").lines().any(|line| of(&serde_json::from_str(line).unwrap())));
+    };
+    told("one that is complete", &|row| {
+        row["pipeline"] == "batch" && row["phase"] == "complete" && row["well"] == true
+    });
+    told("itself", &|row| row["pipeline"] == "own" && row["checkpoint_age"].is_number());
     assert_eq!(daemon.stop(), Some(0));
     // In a process of its own it has nothing to tell.
     let alone = run(home.path(), &["run", "own.yaml"]);

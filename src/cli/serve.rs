@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::connector::Allowed;
 use crate::connectors::tls::ServerTls;
 use crate::service::daemon::{Order, Start, serve};
 use crate::service::levels::Levels;
@@ -50,6 +51,17 @@ pub struct Args {
     /// A field whose values taps do not show, as `user.email`; may be given several times.
     #[arg(long, value_name = "FIELD")]
     redact: Vec<String>,
+    /// A directory that pipelines may reach which are put over the API; may be given several times. Without it they reach no
+    /// file. Pipelines whose files stand in `--pipelines` reach what their author writes.
+    #[arg(long = "allow-directory", value_name = "DIR")]
+    directories: Vec<PathBuf>,
+    /// A variable that they may read with `${…}`; `SITE_*` for all that begin so. May be given several times.
+    #[arg(long = "allow-variable", value_name = "NAME")]
+    variables: Vec<String>,
+    /// A host that they may connect to or listen on, perhaps with a port: `broker.lan:1883`, `*.example.org`, `*`. May be
+    /// given several times.
+    #[arg(long = "allow-host", value_name = "HOST")]
+    allowed_hosts: Vec<String>,
     /// The keys that the steps of a pipeline may hold; one that holds more fails, and the others go on.
     #[arg(long, value_name = "N")]
     max_keys: Option<u64>,
@@ -66,7 +78,12 @@ pub fn run(args: &Args, log: Arc<dyn Levels>) -> u8 {
         }
         _ => None,
     };
+    let allowed = match Allowed::new(&args.directories, &args.variables, &args.allowed_hosts) {
+        Ok(allowed) => allowed,
+        Err(why) => return failed(&why),
+    };
     let start = Start {
+        allowed,
         directory: args.pipelines.clone(),
         data: args.data.data.clone().filter(|directory| !directory.as_os_str().is_empty()),
         shared: shared().map(std::path::Path::to_owned),

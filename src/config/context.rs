@@ -1,10 +1,12 @@
 //! What reading a pipeline carries along: where to report, what may be looked at, and what has been named so far.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::diag::{Diagnostic, Diagnostics, Severity, Span};
 use crate::base::suggest::nearest;
 use crate::base::tree::Node;
+use crate::connector::{Allowed, CheckContext, Refusal};
 use crate::data::layout::{FieldId, FieldPath, Layout};
 use crate::data::value::Value;
 
@@ -18,6 +20,8 @@ pub struct Context<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Paths are relative to this.
     pub directory: &'a Path,
+    /// What may be reached by what stands in the pipeline's own file; everything, if whoever runs the program wrote it.
+    pub allowed: Option<Arc<Allowed>>,
     /// How bad a secret's file is that cannot be read: a warning in `check`, an error in `run`.
     pub missing_secret: Severity,
     /// What was found.
@@ -40,6 +44,35 @@ impl Context<'_> {
     /// Reports an error; the report can still be given a label and a help.
     pub fn error(&mut self, code: &'static str, message: impl Into<String>, span: &Span) -> Report<'_> {
         Report { found: self.found, diagnostic: Some(Diagnostic::error(code, message, Some(span.clone()))) }
+    }
+
+    /// What connectors may know whose options are written at a place.
+    pub fn checks(&self, at: &Span) -> CheckContext {
+        CheckContext { directory: self.directory.to_path_buf(), allowed: self.limits(at).map(Arc::clone) }
+    }
+
+    /// What limits what is written at a place: the file of receivers that pipelines share is the operator's.
+    fn limits(&self, at: &Span) -> Option<&Arc<Allowed>> {
+        let shared = self.shared.as_ref().is_some_and(|shared| Arc::ptr_eq(&shared.span.file, &at.file));
+        self.allowed.as_ref().filter(|_| !shared)
+    }
+
+    /// Whether a file may be read that is named at a place; reports it if not.
+    pub fn may_read(&mut self, path: &str, at: &Span) -> bool {
+        let refused = self.limits(at).and_then(|allowed| allowed.path(self.directory, path));
+        self.admits(refused, at)
+    }
+
+    /// Whether a variable may be read that is named at a place; reports it if not.
+    pub fn may_know(&mut self, variable: &str, at: &Span) -> bool {
+        let refused = self.limits(at).and_then(|allowed| allowed.variable(variable));
+        self.admits(refused, at)
+    }
+
+    fn admits(&mut self, refused: Option<Refusal>, at: &Span) -> bool {
+        let Some((why, help)) = refused else { return true };
+        self.error("not-allowed", why, at).help(help);
+        false
     }
 
     /// Reports a warning.

@@ -61,6 +61,9 @@ pub fn resolve(tree: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
             .error("bad-path", "`state` names no file", &state.span)
             .help("name a file, for example `state/orders.db`");
     }
+    if let Some(state) = &state {
+        context.may_read(&state.text, &state.span);
+    }
     if let Some(vars) = keys.take::<Option<Vars>>("vars", context).flatten() {
         context.vars = vars.0;
     }

@@ -115,6 +115,9 @@ fn value(inside: &str, span: &Span, context: &mut Context<'_>) -> Option<String>
             .help("write `${NAME}`, `${NAME:-default}` or `${file:PATH}`; `$${` writes `${`");
         return None;
     }
+    if !context.may_know(name, span) {
+        return None;
+    }
     let set = (context.env)(name);
     match (set, default) {
         // As in a shell, an empty variable counts as missing where there is a default.
@@ -131,6 +134,9 @@ fn value(inside: &str, span: &Span, context: &mut Context<'_>) -> Option<String>
 }
 
 fn secret(path: &str, span: &Span, context: &mut Context<'_>) -> Option<String> {
+    if !context.may_read(path, span) {
+        return None;
+    }
     let full = context.directory.join(path);
     context.files.push(full.clone());
     let read = std::fs::metadata(&full).and_then(|about| {

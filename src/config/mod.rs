@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use crate::base::diag::{Diagnostic, Diagnostics, Severity, SourceFile};
 use crate::base::limit;
-use crate::connector::{SinkKind, SourceKind};
+use crate::connector::{Allowed, SinkKind, SourceKind};
 use crate::plan::Plan;
 
 /// The connectors that a pipeline may name.
@@ -92,13 +92,13 @@ pub fn load_with(
         Err(diagnostic) => return unreadable(diagnostic),
     };
     match text_of(file, &name) {
-        Ok(text) => parse_with((&text, shared), &name, &directory, registry, env, missing_secret),
+        Ok(text) => parse_with((&text, shared, None), &name, &directory, registry, env, missing_secret),
         Err(diagnostic) => unreadable(diagnostic),
     }
 }
 
 /// A pipeline of which a file cannot be read.
-fn unreadable(diagnostic: Diagnostic) -> Loaded {
+pub fn unreadable(diagnostic: Diagnostic) -> Loaded {
     Loaded { pipeline: None, found: Diagnostics { list: vec![diagnostic] }, files: Vec::new() }
 }
 
@@ -107,9 +107,10 @@ fn shared_file(file: &Path) -> Result<SourceFile, Diagnostic> {
     text_of(file, &name).map(|text| SourceFile { name, text })
 }
 
-/// The same as [`parse`], with receivers of another file, which pipelines share.
+/// The same as [`parse`], with receivers of another file, which pipelines share, and of a pipeline that may reach what is
+/// allowed alone, if something is.
 pub fn parse_shared(
-    (text, shared): (&str, Option<&Path>),
+    (text, shared, allowed): (&str, Option<&Path>, Option<Arc<Allowed>>),
     name: &str,
     directory: &Path,
     registry: &Registry<'_>,
@@ -117,7 +118,7 @@ pub fn parse_shared(
     missing_secret: Severity,
 ) -> Loaded {
     match shared.map(shared_file).transpose() {
-        Ok(shared) => parse_with((text, shared), name, directory, registry, env, missing_secret),
+        Ok(shared) => parse_with((text, shared, allowed), name, directory, registry, env, missing_secret),
         Err(diagnostic) => unreadable(diagnostic),
     }
 }
@@ -131,11 +132,11 @@ pub fn parse(
     env: &dyn Fn(&str) -> Option<String>,
     missing_secret: Severity,
 ) -> Loaded {
-    parse_with((text, None), name, directory, registry, env, missing_secret)
+    parse_with((text, None, None), name, directory, registry, env, missing_secret)
 }
 
 fn parse_with(
-    (text, shared): (&str, Option<SourceFile>),
+    (text, shared, allowed): (&str, Option<SourceFile>, Option<Arc<Allowed>>),
     name: &str,
     directory: &Path,
     registry: &Registry<'_>,
@@ -151,6 +152,7 @@ fn parse_with(
             registry,
             env,
             directory,
+            allowed,
             missing_secret,
             found: &mut found,
             layout: Default::default(),
@@ -168,8 +170,8 @@ fn parse_with(
     Loaded { pipeline: if found.has_errors() { None } else { pipeline }, found, files }
 }
 
-/// A file's text, or why there is none.
-fn text_of(file: &Path, name: &str) -> Result<String, Diagnostic> {
+/// The text of a pipeline's file, or why there is none. `name` is what the file is called in messages.
+pub fn text_of(file: &Path, name: &str) -> Result<String, Diagnostic> {
     let unreadable =
         |why: String| Diagnostic::error("unreadable-file", format!("`{name}` cannot be read: {why}"), None);
     let about = std::fs::metadata(file).map_err(|e| unreadable(interpolate::reason(&e)))?;

@@ -2,7 +2,7 @@
 
 use crate::base::diag::{Diagnostics, Span};
 use crate::base::tree::{Data, Entry, Node};
-use crate::connector::{self, CheckContext};
+use crate::connector;
 use crate::data::format::Format;
 use crate::data::layout::FieldPath;
 use crate::plan::{NodeKind, Operator, Sink, Template};
@@ -49,11 +49,11 @@ pub fn read_as(entry: &Entry, latency: Option<&str>, context: &mut Context<'_>) 
     }
     let checked = context.registry.sinks.iter().find(|s| s.name == kind.key).and_then(|connector| {
         let options = interpolate_all(&kind.value, context)?;
-        let directory = CheckContext { directory: context.directory.to_path_buf() };
-        let checked = (connector.check)(&options, &directory, context.found)?;
+        let checks = context.checks(&kind.value.span);
+        let checked = (connector.check)(&options, &checks, context.found)?;
         match latency.filter(|_| checked.options.get("latency").is_some()) {
             Some(word) if options.get("latency").is_none() => {
-                (connector.check)(&with_latency(&options, word), &directory, &mut Diagnostics::default())
+                (connector.check)(&with_latency(&options, word), &checks, &mut Diagnostics::default())
             }
             _ => Some(checked),
         }

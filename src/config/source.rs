@@ -3,7 +3,6 @@
 pub mod schema;
 
 use crate::base::tree::{Data, Entry};
-use crate::connector::CheckContext;
 use crate::data::format::Format;
 use crate::plan::{NodeKind, Source};
 
@@ -30,8 +29,8 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
     (draft.description, draft.on_error) = document::shared(&mut keys, context);
     let checked = context.registry.sources.iter().find(|s| s.name == kind.key).and_then(|connector| {
         let options = interpolate_all(&kind.value, context)?;
-        let directory = CheckContext { directory: context.directory.to_path_buf() };
-        (connector.check)(&options, &directory, context.found)
+        let checks = context.checks(&kind.value.span);
+        (connector.check)(&options, &checks, context.found)
     });
     let format = keys.take::<Option<FormatIn>>("format", context);
     if let (Some(Some(FormatIn(Format::MessagePack))), Some(start)) = (&format, kind.value.get("start"))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::base::tree::Node;
 use crate::connector::{
-    CheckContext, OpenContext, Opened, Sink, SinkConnector, SinkError, SourceConnector, SourceError,
+    CheckContext, OpenContext, Opened, Reach, Sink, SinkConnector, SinkError, SourceConnector, SourceError,
 };
 use crate::plan::aggregate::{Function, Output};
 use crate::plan::window::Shape;
@@ -31,6 +31,9 @@ struct Options {
 impl SourceConnector for TestIn {
     const NAME: &'static str = "file";
     type Options = Options;
+    fn reach(_: &Options) -> Reach {
+        Reach::nothing()
+    }
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
     fn bounded(options: &Options) -> bool {
         !options.follow
@@ -43,6 +46,9 @@ impl SourceConnector for TestIn {
 impl SinkConnector for TestOut {
     const NAME: &'static str = "file";
     type Options = Options;
+    fn reach(_: &Options) -> Reach {
+        Reach::nothing()
+    }
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
     fn promise(_: &Options) -> crate::base::promise::Promise {
         crate::base::promise::Promise::once("keeps rows")

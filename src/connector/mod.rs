@@ -4,6 +4,7 @@
 pub mod board;
 mod link;
 pub mod path;
+mod reach;
 pub mod registry;
 pub mod row_template;
 pub mod template;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use link::{Link, LinkState};
+pub use reach::{Allowed, Reach, Refusal};
 
 use crate::base::diag::Diagnostics;
 use crate::base::latency::Latencies;
@@ -293,6 +295,8 @@ impl SinkError {
 pub struct CheckContext {
     /// Paths in options are relative to this.
     pub directory: PathBuf,
+    /// What may be reached; everything, if whoever runs the program wrote the options.
+    pub allowed: Option<Arc<Allowed>>,
 }
 
 /// What a connector is given when it is opened.
@@ -356,6 +360,8 @@ pub trait SourceConnector {
     /// Its options; their doc comments are the reference, the schema and the editor's hover.
     type Options: Serialize + DeserializeOwned + JsonSchema;
 
+    /// Pure: what it reaches beside the pipeline. What rows decide stays inside of it.
+    fn reach(options: &Self::Options) -> Reach;
     /// Pure: ranges and combinations that the types do not hold. `node` is where the options are written.
     fn check(options: &Self::Options, node: &Node, context: &CheckContext, found: &mut Diagnostics);
     /// Whether it comes to an end by itself.
@@ -383,6 +389,8 @@ pub trait SinkConnector {
     /// Its options; their doc comments are the reference, the schema and the editor's hover.
     type Options: Serialize + DeserializeOwned + JsonSchema;
 
+    /// Pure: what it reaches beside the pipeline. What rows decide stays inside of it.
+    fn reach(options: &Self::Options) -> Reach;
     /// Pure: ranges and combinations that the types do not hold. `node` is where the options are written.
     fn check(options: &Self::Options, node: &Node, context: &CheckContext, found: &mut Diagnostics);
     /// Whether it needs the event time of rows; rows without one are refused then.
@@ -408,6 +416,8 @@ pub struct SourceKind {
     pub json: bool,
     /// Pure: decodes and checks options.
     pub check: fn(&Node, &CheckContext, &mut Diagnostics) -> Option<Checked>,
+    /// Pure: what it reaches with options that were checked.
+    pub reach: fn(&serde_json::Value) -> Reach,
     /// I/O: its partitions.
     pub open: fn(&serde_json::Value, OpenContext) -> Result<Opened, SourceError>,
 }
@@ -423,6 +433,8 @@ pub struct SinkKind {
     pub json: bool,
     /// Pure: decodes and checks options.
     pub check: fn(&Node, &CheckContext, &mut Diagnostics) -> Option<Checked>,
+    /// Pure: what it reaches with options that were checked.
+    pub reach: fn(&serde_json::Value) -> Reach,
     /// I/O: the sink, open.
     pub open: fn(&serde_json::Value, OpenContext) -> Result<Box<dyn Sink>, SinkError>,
 }

@@ -4,11 +4,13 @@
 use serde::de::DeserializeOwned;
 
 use crate::base::decode::decode;
-use crate::base::diag::Diagnostics;
+use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Replay;
 use crate::base::tree::Node;
 
-use super::{CheckContext, Checked, SinkConnector, SinkError, SinkKind, SourceConnector, SourceError, SourceKind};
+use super::{
+    CheckContext, Checked, Reach, SinkConnector, SinkError, SinkKind, SourceConnector, SourceError, SourceKind,
+};
 
 impl SourceKind {
     /// The registry's line for a source connector.
@@ -18,6 +20,9 @@ impl SourceKind {
             schema: <T::Options as schemars::JsonSchema>::json_schema,
             json: T::JSON,
             check: check_source::<T>,
+            reach: |options| {
+                taken::<T::Options>(options, T::NAME).map(|options| T::reach(&options)).unwrap_or_default()
+            },
             open: |options, context| match taken::<T::Options>(options, T::NAME) {
                 Ok(options) => T::open(options, context),
                 Err(message) => Err(SourceError { message }),
@@ -34,6 +39,9 @@ impl SinkKind {
             schema: <T::Options as schemars::JsonSchema>::json_schema,
             json: T::JSON,
             check: check_sink::<T>,
+            reach: |options| {
+                taken::<T::Options>(options, T::NAME).map(|options| T::reach(&options)).unwrap_or_default()
+            },
             open: |options, context| match taken::<T::Options>(options, T::NAME) {
                 Ok(options) => T::open(options, context),
                 Err(message) => Err(SinkError::Fatal(message)),
@@ -44,9 +52,14 @@ impl SinkKind {
 
 fn check_source<T: SourceConnector>(node: &Node, context: &CheckContext, found: &mut Diagnostics) -> Option<Checked> {
     let options: T::Options = decode(node, T::NAME, found)?;
+    let reach = T::reach(&options);
+    // Before anything is looked at: what is not to be reached is not told about either.
+    let may = may_reach(&reach, node, context, found);
     let mut own = Diagnostics::default();
-    T::check(&options, node, context, &mut own);
-    let right = !own.has_errors();
+    if may {
+        T::check(&options, node, context, &mut own);
+    }
+    let right = may && !own.has_errors();
     found.list.append(&mut own.list);
     let (bounded, replay) = (T::bounded(&options), T::replay(&options));
     right.then(|| held(&options, node, T::NAME, found)).flatten().map(|options| Checked {
@@ -64,9 +77,14 @@ fn check_source<T: SourceConnector>(node: &Node, context: &CheckContext, found: 
 
 fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut Diagnostics) -> Option<Checked> {
     let options: T::Options = decode(node, T::NAME, found)?;
+    let reach = T::reach(&options);
+    // Before anything is looked at: what is not to be reached is not told about either.
+    let may = may_reach(&reach, node, context, found);
     let mut own = Diagnostics::default();
-    T::check(&options, node, context, &mut own);
-    let right = !own.has_errors();
+    if may {
+        T::check(&options, node, context, &mut own);
+    }
+    let right = may && !own.has_errors();
     found.list.append(&mut own.list);
     let (templates, timed) = (T::templates(&options), T::timed(&options));
     let promise = Some(T::promise(&options));
@@ -83,6 +101,14 @@ fn check_sink<T: SinkConnector>(node: &Node, context: &CheckContext, found: &mut
     })
 }
 
+/// Reports what a connector would reach and may not.
+fn may_reach(reach: &Reach, node: &Node, context: &CheckContext, found: &mut Diagnostics) -> bool {
+    let refused = context.allowed.as_ref().and_then(|allowed| allowed.refuses(&context.directory, reach));
+    let Some((why, help)) = refused else { return true };
+    found.push(Diagnostic::error("not-allowed", why, Some(node.span.clone())).help(help));
+    false
+}
+
 /// Options as a plan holds them.
 fn held<T: serde::Serialize>(
     options: &T,
@@ -93,7 +119,7 @@ fn held<T: serde::Serialize>(
     serde_json::to_value(options)
         .map_err(|error| {
             let message = format!("the options of `{name}` cannot be kept: {error}");
-            found.push(crate::base::diag::Diagnostic::error("bad-value", message, Some(node.span.clone())));
+            found.push(Diagnostic::error("bad-value", message, Some(node.span.clone())));
         })
         .ok()
 }

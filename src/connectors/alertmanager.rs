@@ -12,6 +12,7 @@ use super::http_login::Login;
 use super::http_post::{Post, receiver_options};
 use super::notification::{Alert, Notification};
 use super::sent::{Delivery, NotSent, Sender, Sent, promise as sent_promise};
+use super::tls::ClientTls;
 use super::told::Told;
 use super::written::{Duration, Names};
 use crate::base::diag::{Diagnostic, Diagnostics};
@@ -19,7 +20,7 @@ use crate::base::promise::Promise;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::row_template::{Escape, RowTemplate};
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 
 /// Where Alertmanager takes alerts.
 const PATH: &str = "api/v2/alerts";
@@ -60,6 +61,12 @@ impl SinkConnector for AlertmanagerSink {
     const SENDS: bool = true;
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::nothing()
+            .with_urls(options.url.0.iter().chain(&options.proxy))
+            .with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         options.url.0.iter().for_each(|url| Post::check(url, "url", node, found));

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::diag::Diagnostics;
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Sink, SinkConnector, SinkError};
+use crate::connector::{
+    BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Reach, Sink, SinkConnector, SinkError,
+};
 
 /// The sink `discard`.
 pub struct DiscardSink;
@@ -19,6 +21,10 @@ pub struct Options {}
 impl SinkConnector for DiscardSink {
     const NAME: &'static str = "discard";
     type Options = Options;
+
+    fn reach(_: &Options) -> Reach {
+        Reach::nothing()
+    }
 
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
 

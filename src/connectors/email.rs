@@ -24,7 +24,7 @@ use crate::base::promise::Promise;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::row_template::{Escape, escaped_for_html};
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 use crate::data::hash::row_id;
 
 /// Characters of a subject.
@@ -120,6 +120,15 @@ fn default_verify() -> bool {
 }
 
 impl Options {
+    /// The port that is meant.
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.tls {
+            Security::Starttls => 587,
+            Security::Implicit => 465,
+            Security::None => 25,
+        })
+    }
+
     fn templates(&self) -> [(&'static str, Option<&str>, Escape); 3] {
         [
             ("subject", self.subject.as_deref(), Escape::Nothing),
@@ -156,6 +165,10 @@ impl SinkConnector for EmailSink {
     const SENDS: bool = true;
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach { peers: vec![(options.server.clone(), options.port())], ..Reach::default() }.with_paths(&options.ca)
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         let mut wrong = |key: &str, message: String, help: &str| {
@@ -248,17 +261,18 @@ impl Mailer {
         let all = |names: &Names| names.0.iter().map(|name| mailbox(name)).collect::<Result<Vec<_>, _>>();
         let [subject, text, html] = options.templates();
         let told = |(option, text, escape)| Told::of(option, text, escape);
-        let (safety, port) = match options.tls {
-            Security::Starttls => (Safety::Starttls, 587),
-            Security::Implicit => (Safety::Implicit, 465),
-            Security::None => (Safety::Never, 25),
+        let safety = match options.tls {
+            Security::Starttls => Safety::Starttls,
+            Security::Implicit => Safety::Implicit,
+            Security::None => Safety::Never,
         };
+        let port = options.port();
         let tls = ClientTls { ca: options.ca.clone(), verify: options.verify, ..ClientTls::default() };
         let login = options.user.clone().zip(options.password.clone());
         Ok(Mailer {
             server: Server {
                 host: options.server.clone(),
-                port: options.port.unwrap_or(port),
+                port,
                 safety,
                 tls: tls.config(&context.directory)?,
                 login: login.map(|(user, password)| Credentials::new(user, password)),

@@ -14,7 +14,9 @@ use crate::base::promise::Promise;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::path::{is_template, split};
-use crate::connector::{BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Sink, SinkConnector, SinkError};
+use crate::connector::{
+    BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Reach, Sink, SinkConnector, SinkError,
+};
 
 /// The sink `file`.
 pub struct FileSink;
@@ -96,6 +98,10 @@ impl SinkConnector for FileSink {
     const NAME: &'static str = "file";
     const PATHS: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::path(&options.path)
+    }
 
     fn check(options: &Options, node: &Node, context: &CheckContext, found: &mut Diagnostics) {
         let span = node.get("path").unwrap_or(node).span.clone();

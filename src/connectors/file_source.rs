@@ -22,7 +22,7 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Reach, Read, Source, SourceConnector,
     SourceError, Stood, Watch,
 };
 
@@ -139,6 +139,10 @@ impl JsonSchema for Paths {
 impl SourceConnector for FileSource {
     const NAME: &'static str = "file";
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::nothing().with_paths(&options.path.0)
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         let written = node.get("path").unwrap_or(node);

@@ -24,7 +24,8 @@ use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Link, OpenContext, Opened, Partition, Place, Reach, Read, Source, SourceConnector,
+    SourceError,
 };
 use crate::store::journal::Journal;
 
@@ -227,6 +228,12 @@ impl Options {
 impl SourceConnector for HttpClientSource {
     const NAME: &'static str = "http_client";
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, options.proxy.as_deref())
+            .with_urls(options.auth.iter().filter_map(Login::token_url))
+            .with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         http_call::check(&options.url, options.proxy.as_deref(), node, found);

@@ -34,6 +34,16 @@ pub enum Login {
     Oauth2(Oauth2),
 }
 
+impl Login {
+    /// Where a token is fetched, if it is.
+    pub fn token_url(&self) -> Option<&String> {
+        match self {
+            Login::Oauth2(oauth2) => Some(&oauth2.token_url),
+            Login::Bearer(_) | Login::Basic(_) => None,
+        }
+    }
+}
+
 /// How a token is fetched: OAuth 2 with client credentials.
 #[derive(Serialize, Deserialize, JsonSchema, Clone)]
 #[serde(deny_unknown_fields)]

@@ -29,7 +29,7 @@ use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Link, Metadata, OpenContext, Opened, Partition, SourceConnector, SourceError,
+    BoxFuture, CheckContext, Link, Metadata, OpenContext, Opened, Partition, Reach, SourceConnector, SourceError,
 };
 use crate::store::journal::Journal;
 
@@ -187,6 +187,11 @@ fn default_per() -> Duration {
 impl SourceConnector for HttpServerSource {
     const NAME: &'static str = "http_server";
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach { listens: vec![options.listen.clone()], ..Reach::default() }
+            .with_paths(options.tls.iter().flat_map(ServerTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         let mut wrong = |key: &str, message: String, help: &str| {

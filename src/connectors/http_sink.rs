@@ -22,7 +22,7 @@ use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 
 /// The sink `http`.
 pub struct HttpSink;
@@ -188,6 +188,12 @@ impl SinkConnector for HttpSink {
     const NAME: &'static str = "http";
     const SENDS: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, options.proxy.as_deref())
+            .with_urls(options.auth.iter().filter_map(Login::token_url))
+            .with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         let mut wrong = |key: &str, message: String, help: &str| {

@@ -102,7 +102,7 @@ pub struct Will {
 }
 
 /// Options that say how the broker is reached, as a source or a sink has them.
-pub(super) struct Reach<'a> {
+pub(super) struct Way<'a> {
     pub url: &'a str,
     pub version: Version,
     pub client_id: Option<&'a str>,
@@ -155,8 +155,8 @@ macro_rules! mqtt_options {
         }
 
         impl Options {
-            fn reach(&self) -> super::mqtt_options::Reach<'_> {
-                super::mqtt_options::Reach {
+            fn way(&self) -> super::mqtt_options::Way<'_> {
+                super::mqtt_options::Way {
                     url: &self.url,
                     version: self.version,
                     client_id: self.client_id.as_deref(),
@@ -173,7 +173,7 @@ macro_rules! mqtt_options {
 
 pub(super) use mqtt_options;
 
-impl Reach<'_> {
+impl Way<'_> {
     /// Pure.
     pub fn check(&self, node: &Node, found: &mut Diagnostics) {
         let mut wrong = |key: &str, message: String, help: &str| {

@@ -13,11 +13,12 @@ use super::sent::texts::{Text, Texts};
 use super::sent::{
     Batch, Delivery, Latency, NotSent, Retry, Sender, Sending, Sent, default_buffer, network, promise as sent_promise,
 };
+use super::tls::ClientTls;
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 
 /// Messages on their way at once where the options do not say.
 const CONCURRENCY: u16 = 128;
@@ -120,8 +121,12 @@ impl SinkConnector for MqttSink {
     const SENDS: bool = true;
     type Options = Options;
 
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, None).with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
+
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
-        options.reach().check(node, found);
+        options.way().check(node, found);
         let mut wrong = |key: &str, message: String, help: &str| {
             let place = Some(node.get(key).unwrap_or(node).span.clone());
             found.push(Diagnostic::error("bad-mqtt", message, place).help(help));
@@ -189,7 +194,7 @@ enum Connection {
 
 impl Publisher {
     fn open(options: Options, context: &OpenContext) -> Result<Publisher, String> {
-        let broker = options.reach().broker(context)?;
+        let broker = options.way().broker(context)?;
         let (client, wire) = client_of(&broker)?;
         let (tell, connection) = watch::channel(Connection::Down("there is no connection yet".to_owned()));
         let (stop, stopped) = oneshot::channel();

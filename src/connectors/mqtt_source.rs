@@ -8,6 +8,7 @@ use super::live::Running;
 use super::mqtt_known::{Kept, session_of};
 use super::mqtt_options::{Version, bad_filter, mqtt_options};
 use super::mqtt_session::{Session, hold_on};
+use super::tls::ClientTls;
 use super::written::{Duration, Names, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::JOURNAL_COVERED_BYTES;
@@ -15,7 +16,7 @@ use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector, SourceError,
+    BoxFuture, CheckContext, OpenContext, Opened, Partition, Place, Reach, Read, Source, SourceConnector, SourceError,
 };
 use crate::store::journal::Journal;
 
@@ -89,8 +90,12 @@ impl SourceConnector for MqttSource {
     const NAME: &'static str = "mqtt";
     type Options = Options;
 
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, None).with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
+
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
-        options.reach().check(node, found);
+        options.way().check(node, found);
         options.check_topics(node, found);
         let mut wrong = |key: &str, message: &str, help: &str| {
             let place = Some(node.get(key).unwrap_or(node).span.clone());
@@ -134,7 +139,7 @@ impl SourceConnector for MqttSource {
 
     fn open(options: Options, context: OpenContext) -> Result<Opened, SourceError> {
         let failed = |message: String| SourceError { message };
-        let mut broker = options.reach().broker(&context).map_err(failed)?;
+        let mut broker = options.way().broker(&context).map_err(failed)?;
         let v5 = options.version == Version::V5;
         broker.clean = options.clean_start;
         broker.session_expiry = match options.clean_start {

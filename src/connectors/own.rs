@@ -12,7 +12,7 @@ use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Replay;
 use crate::base::time::TimeSpan;
 use crate::base::tree::Node;
-use crate::connector::{CheckContext, OpenContext, Opened, SourceConnector, SourceError, board};
+use crate::connector::{CheckContext, OpenContext, Opened, Reach, SourceConnector, SourceError, board};
 use crate::store::journal::Journal;
 
 /// From one look to the next where nothing is written.
@@ -39,6 +39,10 @@ impl SourceConnector for OwnSource {
     const NAME: &'static str = "millstream";
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(_: &Options) -> Reach {
+        Reach::nothing()
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         if options.every.is_some_and(|every| every.0 < EVERY_LEAST) {

@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 use super::http_post::{Post, receiver_options};
 use super::notification::{Alert, Level, Notification, cut};
 use super::sent::{Delivery, NotSent, Sender, Sent, promise as sent_promise};
+use super::tls::ClientTls;
 use super::told::Told;
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
 use crate::connector::row_template::Escape;
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 use crate::data::hash::row_id;
 
 /// Characters of a summary.
@@ -86,6 +87,10 @@ impl SinkConnector for PagerdutySink {
     const SENDS: bool = true;
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, options.proxy.as_deref()).with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         Post::check(&options.url, "url", node, found);

@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::connector::Reach;
+
 use super::http_call::{self, CallError, body_of};
 use super::http_port::address_of;
 use super::io_reason;
@@ -52,25 +54,16 @@ pub enum Contact {
     Listens(SocketAddr),
 }
 
-/// Whom a connector with these checked options talks to, each once.
-pub fn contacts(options: &Value) -> Vec<Contact> {
-    let mut found = Vec::new();
-    if let Some(address) = options.get("listen").and_then(Value::as_str).and_then(|listen| address_of(listen).ok()) {
-        found.push(Contact::Listens(address));
-    }
+/// Whom a connector talks to that reaches this with these checked options, each once.
+pub fn contacts(reach: &Reach, options: &Value) -> Vec<Contact> {
+    let listens = reach.listens.iter().filter_map(|listen| address_of(listen).ok());
+    let mut found: Vec<Contact> = listens.map(Contact::Listens).collect();
     let tls = || options.get("tls").and_then(|tls| serde_json::from_value(tls.clone()).ok()).unwrap_or_default();
     // Who is asked through a proxy is reached by that alone.
     let through = options.get("proxy").and_then(Value::as_str);
-    let urls = match (through, options.get("url")) {
-        (Some(proxy), _) => vec![proxy],
-        (None, Some(Value::Array(urls))) => urls.iter().filter_map(Value::as_str).collect(),
-        (None, url) => url.and_then(Value::as_str).into_iter().collect(),
-    };
-    let token = options.get("auth").and_then(find_token_url).filter(|_| through.is_none());
-    for url in urls.into_iter().chain(token) {
-        found.extend(peer_of(url, tls()).map(Contact::Peer));
-    }
-    found.extend(mail_server(options).map(Contact::Peer));
+    let directly = reach.urls.iter().map(String::as_str).filter(|_| through.is_none());
+    found.extend(through.into_iter().chain(directly).filter_map(|url| peer_of(url, tls())).map(Contact::Peer));
+    found.extend(reach.peers.iter().map(|(host, port)| Contact::Peer(mail_server(host, *port, options))));
     found.dedup();
     found
 }
@@ -86,25 +79,12 @@ fn peer_of(url: &str, tls: ClientTls) -> Option<Peer> {
     Some(Peer { host, port: parsed.port().unwrap_or(*port), tls: encrypted.then_some(tls) })
 }
 
-fn find_token_url(auth: &Value) -> Option<&str> {
-    let Value::Object(members) = auth else { return None };
-    let own = members.get("token_url").and_then(Value::as_str);
-    own.or_else(|| members.values().find_map(find_token_url))
-}
-
-fn mail_server(options: &Value) -> Option<Peer> {
-    let host = options.get("server")?.as_str()?.to_owned();
+fn mail_server(host: &str, port: u16, options: &Value) -> Peer {
     let implicit = options.get("tls").and_then(Value::as_str) == Some("implicit");
-    let usual = match options.get("tls").and_then(Value::as_str) {
-        Some("implicit") => 465,
-        Some("none") => 25,
-        _ => 587,
-    };
-    let port = options.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
     let ca = options.get("ca").and_then(Value::as_str).map(str::to_owned);
     let verify = options.get("verify").and_then(Value::as_bool).unwrap_or(true);
     let tls = ClientTls { ca, verify, ..ClientTls::default() };
-    Some(Peer { host, port: port.unwrap_or(usual), tls: implicit.then_some(tls) })
+    Peer { host: host.to_owned(), port, tls: implicit.then_some(tls) }
 }
 
 /// Whether a peer takes a connection within a time, and TLS where it is spoken. Nothing is sent beyond that. `directory` is
@@ -156,33 +136,47 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{SINKS, SOURCES};
     use super::*;
     use serde_json::json;
 
-    fn found(options: Value) -> Vec<String> {
+    fn found(kind: &str, options: Value) -> Vec<String> {
         let shown = |contact: &Contact| match contact {
             Contact::Peer(peer) => {
                 format!("{}:{}{}", peer.host, peer.port, if peer.tls.is_some() { " tls" } else { "" })
             }
             Contact::Listens(address) => format!("listens {address}"),
         };
-        contacts(&options).iter().map(shown).collect()
+        let source = SOURCES.iter().find(|known| known.name == kind).map(|kind| (kind.reach)(&options));
+        let sink = SINKS.iter().find(|known| known.name == kind).map(|kind| (kind.reach)(&options));
+        // Of two kinds of one name the one that has such options.
+        let reach = [source, sink].into_iter().flatten().find(|reach| *reach != Reach::nothing()).unwrap_or_default();
+        contacts(&reach, &options).iter().map(shown).collect()
     }
 
     #[test]
     fn whom_options_name() {
         let secret = "https://me:secret@hooks.example.org/services/x?token=y";
-        assert_eq!(found(json!({ "url": secret })), ["hooks.example.org:443 tls"]);
-        assert_eq!(found(json!({ "url": ["http://a:9093", "http://b:9093/x"] })), ["a:9093", "b:9093"]);
-        assert_eq!(found(json!({ "url": "mqtts://[::1]" })), ["::1:8883 tls"]);
-        assert_eq!(found(json!({ "url": "https://x.org/{{ a }}" })), ["x.org:443 tls"]);
-        assert_eq!(found(json!({ "url": "https://x.org", "proxy": "http://p:3128" })), ["p:3128"]);
-        assert_eq!(found(json!({ "server": "mail", "tls": "implicit" })), ["mail:465 tls"]);
-        assert_eq!(found(json!({ "server": "mail", "port": 2525 })), ["mail:2525"]);
-        assert_eq!(found(json!({ "listen": "127.0.0.1:8080", "path": "/in" })), ["listens 127.0.0.1:8080"]);
-        let login = json!({ "oauth2": { "token_url": "https://login.example.org/t" } });
-        assert_eq!(found(json!({ "url": "http://a/", "auth": login })), ["a:80", "login.example.org:443 tls"]);
-        assert_eq!(found(json!({ "path": "in.ndjson" })), Vec::<String>::new());
+        assert_eq!(found("http", json!({ "url": secret })), ["hooks.example.org:443 tls"]);
+        let both = json!({ "url": ["http://a:9093", "http://b:9093/x"] });
+        assert_eq!(found("alertmanager", both), ["a:9093", "b:9093"]);
+        assert_eq!(found("mqtt", json!({ "url": "mqtts://[::1]", "topic": "t" })), ["::1:8883 tls"]);
+        assert_eq!(found("http", json!({ "url": "https://x.org/{{ a }}" })), ["x.org:443 tls"]);
+        assert_eq!(found("http", json!({ "url": "https://x.org", "proxy": "http://p:3128" })), ["p:3128"]);
+        let mail = |more: Value| {
+            let mut options = json!({ "server": "mail", "from": "a@b.c", "to": "a@b.c" });
+            options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            found("email", options)
+        };
+        assert_eq!(mail(json!({ "tls": "implicit" })), ["mail:465 tls"]);
+        assert_eq!(mail(json!({ "port": 2525 })), ["mail:2525"]);
+        let listens = found("http_server", json!({ "listen": "127.0.0.1:8080", "path": "/in" }));
+        assert_eq!(listens, ["listens 127.0.0.1:8080"]);
+        let login =
+            json!({ "oauth2": { "token_url": "https://login.example.org/t", "client_id": "i", "client_secret": "s" } });
+        let client = json!({ "url": "http://a/", "every": "1s", "auth": login });
+        assert_eq!(found("http_client", client), ["a:80", "login.example.org:443 tls"]);
+        assert_eq!(found("file", json!({ "path": "in.ndjson" })), Vec::<String>::new());
     }
 
     #[test]

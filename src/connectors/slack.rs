@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use super::http_post::{Post, receiver_options};
 use super::notification::{Level, Notification, Style, cut};
 use super::sent::{Delivery, NotSent, Sender, Sent, promise as sent_promise};
+use super::tls::ClientTls;
 use super::told::Told;
 use crate::base::diag::Diagnostics;
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
 use crate::connector::row_template::{Escape, escaped_for_slack};
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 
 /// Characters of a message's own text; Slack cuts off what is behind 40,000.
 const MOST_TEXT: usize = 4_000;
@@ -59,6 +60,10 @@ impl SinkConnector for SlackSink {
     const SENDS: bool = true;
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, options.proxy.as_deref()).with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         Post::check(&options.url, "url", node, found);

@@ -13,7 +13,7 @@ use crate::base::limit::WAITING_BYTES;
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Encoded, End, Marks, OpenContext, Prepared, Sink, SinkConnector, SinkError,
+    BoxFuture, CheckContext, Encoded, End, Marks, OpenContext, Prepared, Reach, Sink, SinkConnector, SinkError,
 };
 use crate::store::target::{Target, TargetSpec};
 
@@ -68,6 +68,10 @@ fn yes() -> bool {
 impl SinkConnector for SqliteSink {
     const NAME: &'static str = "sqlite";
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::path(&options.path)
+    }
 
     fn check(options: &Options, node: &Node, context: &CheckContext, found: &mut Diagnostics) {
         let place = |key: &str| Some(node.get(key).unwrap_or(node).span.clone());

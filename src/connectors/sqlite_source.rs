@@ -13,7 +13,7 @@ use crate::base::limit::{CHUNK_BYTES, EQUAL_ROWS_BYTES, READ_AHEAD_BYTES};
 use crate::base::time::TimeSpan;
 use crate::base::tree::{Data, Node};
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Reach, Read, Source, SourceConnector,
     SourceError,
 };
 use crate::store::database::Ask;
@@ -94,6 +94,10 @@ impl SourceConnector for SqliteSource {
     const NAME: &'static str = "sqlite";
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::path(&options.path)
+    }
 
     fn check(options: &Options, node: &Node, context: &CheckContext, found: &mut Diagnostics) {
         let at = |key: &str| node.get(key).unwrap_or(node);

@@ -12,7 +12,7 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::promise::Replay;
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Reach, Read, Source, SourceConnector,
     SourceError,
 };
 
@@ -33,6 +33,10 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 impl SourceConnector for StdinSource {
     const NAME: &'static str = "stdin";
     type Options = Options;
+
+    fn reach(_: &Options) -> Reach {
+        Reach::nothing()
+    }
 
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
 

@@ -10,7 +10,9 @@ use super::table::Table;
 use crate::base::diag::Diagnostics;
 use crate::base::promise::{Effect, Promise};
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Sink, SinkConnector, SinkError};
+use crate::connector::{
+    BoxFuture, CheckContext, Encoded, End, OpenContext, Prepared, Reach, Sink, SinkConnector, SinkError,
+};
 
 /// The sink `stdout`.
 pub struct StdoutSink;
@@ -41,6 +43,10 @@ pub enum Shape {
 impl SinkConnector for StdoutSink {
     const NAME: &'static str = "stdout";
     type Options = Options;
+
+    fn reach(_: &Options) -> Reach {
+        Reach::nothing()
+    }
 
     fn check(_: &Options, _: &Node, _: &CheckContext, _: &mut Diagnostics) {}
 

@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use super::http_post::{Post, receiver_options};
 use super::notification::{Alert, Level, Notification, cut};
 use super::sent::{Delivery, NotSent, Sender, Sent, promise as sent_promise};
+use super::tls::ClientTls;
 use super::told::Told;
 use crate::base::diag::Diagnostics;
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
 use crate::connector::row_template::Escape;
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 
 /// Bytes of a message; Teams takes 28 KB.
 const MOST_BYTES: usize = 28_000;
@@ -55,6 +56,10 @@ impl SinkConnector for TeamsSink {
     const SENDS: bool = true;
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, options.proxy.as_deref()).with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         Post::check(&options.url, "url", node, found);

@@ -58,6 +58,13 @@ pub struct ServerTls {
     pub client_ca: Option<String>,
 }
 
+impl ServerTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten()
+    }
+}
+
 fn default_verify() -> bool {
     true
 }
@@ -69,6 +76,11 @@ impl Default for ClientTls {
 }
 
 impl ClientTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        [&self.ca, &self.certificate, &self.key].into_iter().flatten()
+    }
+
     /// Pure: a certificate is of no use without its key, nor is an authority where nobody is asked for one. `node` is where
     /// the options are written.
     pub fn check(&self, node: &Node, found: &mut Diagnostics) {

@@ -18,11 +18,12 @@ use super::http_login::{Caller, Login};
 use super::http_post::{self, Post, receiver_options};
 use super::notification::Notification;
 use super::sent::{Delivery, NotSent, Sender, Sent, promise as sent_promise};
+use super::tls::ClientTls;
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
 use crate::connector::row_template::{Escape, RowTemplate};
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 
 /// The sink `webhook`.
 pub struct WebhookSink;
@@ -75,6 +76,12 @@ impl SinkConnector for WebhookSink {
     const SENDS: bool = true;
     const JSON: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, options.proxy.as_deref())
+            .with_urls(options.auth.iter().filter_map(Login::token_url))
+            .with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         Post::check(&options.url, "url", node, found);

@@ -12,12 +12,13 @@ use super::reconnect::Waits;
 use super::sent::{
     Batch, Delivery, Latency, NotSent, Retry, Sender, Sending, Sent, default_buffer, network, promise as sent_promise,
 };
+use super::tls::ClientTls;
 use super::websocket_link::{Connection, Target, said, websocket_options};
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::promise::Promise;
 use crate::base::tree::Node;
-use crate::connector::{BoxFuture, CheckContext, OpenContext, Sink, SinkConnector, SinkError};
+use crate::connector::{BoxFuture, CheckContext, OpenContext, Reach, Sink, SinkConnector, SinkError};
 
 /// Rows on their way at once where the options do not say.
 const CONCURRENCY: u16 = 64;
@@ -77,6 +78,10 @@ impl SinkConnector for WebsocketSink {
     const NAME: &'static str = "websocket";
     const SENDS: bool = true;
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, None).with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         options.check_link(node, found);

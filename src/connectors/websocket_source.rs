@@ -10,13 +10,14 @@ use tokio_tungstenite::tungstenite::Message;
 use super::journalled::{NotTaken, Producer, journalled};
 use super::live::brought_to;
 use super::reconnect::Waits;
+use super::tls::ClientTls;
 use super::websocket_link::{Connection, Target, said, websocket_options};
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::limit::CHUNK_BYTES;
 use crate::base::promise::Replay;
 use crate::base::tree::Node;
-use crate::connector::{CheckContext, Link, OpenContext, Opened, SourceConnector, SourceError};
+use crate::connector::{CheckContext, Link, OpenContext, Opened, Reach, SourceConnector, SourceError};
 use crate::store::journal::Journal;
 
 /// The largest message that may be allowed: with others it has to fit into what a journal takes at once.
@@ -43,6 +44,10 @@ fn default_message() -> Size {
 impl SourceConnector for WebsocketSource {
     const NAME: &'static str = "websocket";
     type Options = Options;
+
+    fn reach(options: &Options) -> Reach {
+        Reach::url(&options.url, None).with_paths(options.tls.iter().flat_map(ClientTls::files))
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         options.check_link(node, found);

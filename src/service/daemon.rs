@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use sd_notify::NotifyState;
 
+use crate::connector::Allowed;
 use crate::connectors::http_listen::{Address, Listening, address_of};
 use crate::connectors::tls::ServerTls;
 use crate::engine::observed::EntryCounts;
@@ -47,6 +48,8 @@ pub struct Start {
     pub hosts: Vec<String>,
     /// Fields whose values no tap shows.
     pub redact: Vec<String>,
+    /// What pipelines may reach that come over the API.
+    pub allowed: Allowed,
     /// The keys that a pipeline may hold.
     pub max_keys: Option<u64>,
     /// The bytes that what it keeps may take.
@@ -68,8 +71,21 @@ impl Start {
         own(&self.directory, self.data.as_deref())
     }
 
+    /// Whether pipelines that come over the API could change those of the operator, or what the process keeps.
+    fn keeps_apart(&self) -> Result<(), String> {
+        let own = [&self.directory, &self.own()].map(|path| std::fs::canonicalize(path).ok());
+        let inside = |directory: &&PathBuf| own.iter().flatten().any(|own| own.starts_with(directory));
+        match self.allowed.directories().iter().find(inside) {
+            None => Ok(()),
+            Some(directory) => Err(format!(
+                "`--allow-directory {}` has the pipelines or what `serve` keeps in it: a pipeline that is put over the API could write others, which may do anything; name directories beside or below them",
+                directory.display()
+            )),
+        }
+    }
+
     /// Whether the interface may be opened as it is asked for.
-    fn allowed(&self, door: &Door, tokens: &Tokens) -> Result<(), String> {
+    fn may_listen(&self, door: &Door, tokens: &Tokens) -> Result<(), String> {
         if door.address.ip().is_loopback() {
             return Ok(());
         }
@@ -107,8 +123,14 @@ pub fn serve(
     let address = address_of(&start.listen)?;
     let door = Door { address, hosts: start.hosts.clone(), tokens: start.tokens };
     let tokens = Tokens::new(&own);
-    start.allowed(&door, &tokens)?;
-    let place = Place { directory: start.directory.clone(), shared: start.shared.clone(), own: own.clone() };
+    start.may_listen(&door, &tokens)?;
+    start.keeps_apart()?;
+    let place = Place {
+        directory: start.directory.clone(),
+        shared: start.shared.clone(),
+        own: own.clone(),
+        allowed: Arc::new(start.allowed.clone()),
+    };
     let (max_keys, max_state) = (start.max_keys, start.max_state);
     let settings = Settings { data: start.data.clone(), workers: start.workers, max_keys, max_state };
     let pipelines = Pipelines::new(place, settings);

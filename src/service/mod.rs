@@ -3,6 +3,7 @@
 pub mod access;
 pub mod alerts;
 pub mod api;
+mod arrived;
 pub mod audit;
 pub mod client;
 pub mod daemon;

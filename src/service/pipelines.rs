@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::diag::{Diagnostics, Severity};
+use crate::base::diag::{Diagnostic, Diagnostics, Severity};
 use crate::base::render::{Style, render};
 use crate::base::system::reason;
 use crate::config::{self, Loaded};
+use crate::connector::Allowed;
 
+use super::arrived::Arrived;
 use super::open::REGISTRY;
 use super::seen::{Phase, Reload};
 use super::supervised::{Settings, Supervised, Wanted, id_of};
@@ -32,6 +34,8 @@ pub struct Place {
     pub shared: Option<PathBuf>,
     /// What the process itself keeps: which pipelines were stopped, tokens.
     pub own: PathBuf,
+    /// What pipelines may reach that come over the API.
+    pub allowed: Arc<Allowed>,
 }
 
 /// The pipelines of this process.
@@ -41,6 +45,9 @@ pub struct Pipelines {
     known: Mutex<BTreeMap<String, Known>>,
     /// Threads of pipelines that are gone, and not at their end yet.
     leaving: Mutex<Vec<JoinHandle<()>>>,
+    arrived: Arrived,
+    /// One file at a time is put: what is noted of it has to fit what is in its place.
+    putting: Mutex<()>,
 }
 
 struct Known {
@@ -72,7 +79,9 @@ fn prints(files: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Print)> {
 impl Pipelines {
     /// The pipelines of a place; none is known before the first [`Pipelines::look`].
     pub fn new(place: Place, settings: Settings) -> Arc<Pipelines> {
-        Arc::new(Pipelines { place, settings: Arc::new(settings), known: Mutex::default(), leaving: Mutex::default() })
+        let arrived = Arrived::at(place.own.join("arrived.json"));
+        let (known, leaving, putting) = Default::default();
+        Arc::new(Pipelines { place, settings: Arc::new(settings), known, leaving, arrived, putting })
     }
 
     /// Where they come from.
@@ -172,7 +181,7 @@ impl Pipelines {
         let of = self.get(id)?;
         // Looked at first: what is written meanwhile is read again.
         let before = print(&of.file);
-        let loaded = self.load(&of.file);
+        let loaded = self.load(id, &of.file);
         let mut seen = vec![(of.file.clone(), before)];
         seen.extend(prints(loaded.files.iter().cloned().chain(self.place.shared.clone())));
         if let Some(known) = self.known().get_mut(id) {
@@ -204,18 +213,41 @@ impl Pipelines {
     }
 
     /// Reads and checks a pipeline file as one that will run.
-    pub fn load(&self, file: &Path) -> Loaded {
+    fn load(&self, id: &str, file: &Path) -> Loaded {
+        let name = file.display().to_string();
+        let text = match config::text_of(file, &name) {
+            Ok(text) => text,
+            Err(why) => return config::unreadable(why),
+        };
+        // By the very text that runs: the file may be another a moment later.
+        match self.arrived.has(id, &text) {
+            Ok(arrived) => self.parse(&name, &text, arrived),
+            Err(why) => config::unreadable(Diagnostic::error("unreadable-file", why, None)),
+        }
+    }
+
+    /// Checks a text as one that came over the API.
+    pub fn check(&self, id: &str, text: &str) -> Loaded {
+        self.parse(&format!("{id}.yaml"), text, true)
+    }
+
+    fn parse(&self, name: &str, text: &str, arrived: bool) -> Loaded {
         let env = |name: &str| std::env::var(name).ok();
-        config::load_with(file, self.place.shared.as_deref(), &REGISTRY, &env, Severity::Error)
+        let Place { directory, shared, allowed, .. } = &self.place;
+        let allowed = arrived.then(|| Arc::clone(allowed));
+        config::parse_shared((text, shared.as_deref(), allowed), name, directory, &REGISTRY, &env, Severity::Error)
     }
 
     /// Writes the file of a pipeline, of one that is there or a new one, and takes it. The error is a sentence.
     pub fn put(&self, id: &str, text: &str, reset: Vec<String>) -> Result<Reload, String> {
         let file = self.get(id).map_or_else(|| self.place.directory.join(format!("{id}.yaml")), |of| of.file.clone());
         let cannot = |e: std::io::Error| format!("`{}` cannot be written: {}", file.display(), reason(&e));
+        let putting = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.arrived.note(id, fs::read_to_string(&file).ok().as_deref(), text)?;
         // Whoever reads the directory meanwhile sees the file before or the file after; the name is no pipeline's.
         let beside = self.place.directory.join(format!(".{id}.new"));
         fs::write(&beside, text).and_then(|()| fs::rename(&beside, &file)).map_err(cannot)?;
+        drop(putting);
         let reload = match self.get(id) {
             Some(_) => self.reload(id, reset),
             None => self.add(id, file, Wanted::Run)?,

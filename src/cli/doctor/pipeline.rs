@@ -12,8 +12,9 @@ use crate::base::diag::Severity;
 use crate::base::time::Timestamp;
 use crate::config::Pipeline;
 use crate::connectors::reach::{Contact, Peer, contacts, is_free, reach};
+use crate::connectors::{SINKS, SOURCES};
 use crate::inspect::spelling::counted;
-use crate::plan::NodeKind;
+use crate::plan::{NodeKind, Sink, Source};
 use crate::service::open::state_path;
 use crate::store::state::StateReader;
 
@@ -92,12 +93,17 @@ fn damaged(why: &str, found: &mut Findings) {
 fn network(pipeline: &Pipeline, running: bool, within: Duration, found: &mut Findings) {
     let mut peers: Vec<(String, Peer)> = Vec::new();
     for node in &pipeline.plan.nodes {
-        let options = match &node.kind {
-            NodeKind::Source(source) => &source.options,
-            NodeKind::Sink(sink) => &sink.options,
+        let (options, reach) = match &node.kind {
+            NodeKind::Source(Source { connector, options, .. }) => {
+                (options, SOURCES.iter().find(|kind| kind.name == *connector).map(|kind| kind.reach))
+            }
+            NodeKind::Sink(Sink { connector, options, .. }) => {
+                (options, SINKS.iter().find(|kind| kind.name == *connector).map(|kind| kind.reach))
+            }
             NodeKind::Step(_) => continue,
         };
-        for contact in contacts(options) {
+        let Some(reaches) = reach.map(|reach| reach(options)) else { continue };
+        for contact in contacts(&reaches, options) {
             match contact {
                 Contact::Peer(peer) => peers.push((node.name.clone(), peer)),
                 // The run has it, as it should.

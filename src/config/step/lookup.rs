@@ -298,12 +298,18 @@ fn table(options: TableIn, (key, sqlite_key): (&Span, &Span), context: &mut Cont
 }
 
 fn csv_file(CsvFileIn { path, dialect }: CsvFileIn, context: &mut Context<'_>) -> Option<There> {
+    if !context.may_read(&path.text, &path.span) {
+        return None;
+    }
     let file = context.directory.join(&path.text);
     let columns = unusable(csv_table::header(&file, &dialect), &path, context)?;
     Some(There { table: Table::Csv { path: file, dialect }, path, columns, parameters: None })
 }
 
 fn sqlite_file(sqlite: SqliteIn, key: &Span, context: &mut Context<'_>) -> Option<There> {
+    if !context.may_read(&sqlite.path.text, &sqlite.path.span) {
+        return None;
+    }
     let (path, file) = (sqlite.path.clone(), context.directory.join(&sqlite.path.text));
     let (asked, ask, store_ask) = match (sqlite.table, sqlite.query) {
         (Some(table), None) => (table.clone(), Ask::Table(table.text.clone()), database::Ask::Table(table.text)),

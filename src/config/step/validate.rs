@@ -23,6 +23,9 @@ pub fn read(node: &Node, key: &Span, context: &mut Context<'_>) -> Option<Valida
 }
 
 fn from_file(path: &Text, context: &mut Context<'_>) -> Option<Validate> {
+    if !context.may_read(&path.text, &path.span) {
+        return None;
+    }
     let full = context.directory.join(&path.text);
     context.files.push(full.clone());
     let schema = match text_of(&full) {

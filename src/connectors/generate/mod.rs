@@ -16,7 +16,7 @@ use crate::base::limit::CHUNK_BYTES;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::base::tree::Node;
 use crate::connector::{
-    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Read, Source, SourceConnector,
+    BoxFuture, CheckContext, Chunk, Link, OpenContext, Opened, Partition, Place, Reach, Read, Source, SourceConnector,
     SourceError,
 };
 
@@ -113,6 +113,10 @@ impl JsonSchema for Fields {
 impl SourceConnector for GenerateSource {
     const NAME: &'static str = "generate";
     type Options = Options;
+
+    fn reach(_: &Options) -> Reach {
+        Reach::nothing()
+    }
 
     fn check(options: &Options, node: &Node, _: &CheckContext, found: &mut Diagnostics) {
         let place = |path: &[String]| -> Span {

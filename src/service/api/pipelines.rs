@@ -12,17 +12,15 @@ use serde_json::Value;
 use super::endpoint::Endpoint;
 use super::problem::Problem;
 use super::{Answer, Asked, Body, Of, Shared, Text, beside, give};
-use crate::base::diag::{Diagnostics, Severity};
+use crate::base::diag::Diagnostics;
 use crate::base::render::{Style, render};
 use crate::base::time::Timestamp;
-use crate::config;
 use crate::engine::ledger::Entry;
 use crate::engine::observed::Observed;
 use crate::engine::run::wall_clock;
 use crate::plan::graph::kind_word;
 use crate::plan::{NodeKind, Operator, Plan};
 use crate::service::links::Told;
-use crate::service::open::REGISTRY;
 use crate::service::seen::{Phase, Reload, Reloaded, Seen};
 use crate::service::supervised::{Supervised, Wanted};
 
@@ -306,11 +304,7 @@ fn named(id: &str) -> Result<(), Problem> {
 }
 
 fn parse(service: &Shared, text: &str, id: &str) -> (bool, Diagnostics) {
-    let place = service.pipelines.place();
-    let env = |name: &str| std::env::var(name).ok();
-    let name = format!("{id}.yaml");
-    let shared = place.shared.as_deref();
-    let loaded = config::parse_shared((text, shared), &name, &place.directory, &REGISTRY, &env, Severity::Error);
+    let loaded = service.pipelines.check(id, text);
     (loaded.pipeline.is_some(), loaded.found)
 }
 
