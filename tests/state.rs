@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on should say why")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use millstream::base::diag::Severity;
@@ -160,6 +160,21 @@ fn without_sizes(text: &str) -> String {
         *line = format!("{before}, …; {after}");
     }
     lines.join("\n")
+}
+
+#[test]
+fn nobody_else_can_read_what_is_kept() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = TempDir::new().expect("a directory");
+    let yaml = "sources: { in: { generate: { count: 3, fields: { n: 1 } } } }\nsinks: { out: { discard: {} } }\n";
+    std::fs::write(directory.path().join("p.yaml"), yaml).expect("written");
+    printed(&directory, &["run", "p.yaml"]);
+    let kept = directory.path().join("data");
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode(&kept), mode(&kept.join("p.db"))), (0o700, 0o600));
+    printed(&directory, &["backup", "p.yaml", "--to", "copies/new"]);
+    let copies = directory.path().join("copies/new");
+    assert_eq!((mode(&copies), mode(&copies.join("p.db"))), (0o700, 0o600));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::base::system::reason;
+use crate::base::system::{make_private_directory, reason};
 use crate::config::Pipeline;
 use crate::inspect::spelling::counted;
 use crate::service::open::{open_to_write, state_path};
@@ -77,7 +77,7 @@ fn one(pipeline: &Pipeline, state: &Path, to: &Path) -> Result<Option<Copied>, S
         return Ok(None);
     }
     let failed = |path: &Path, e: &std::io::Error| format!("`{}` cannot be written: {}", path.display(), reason(e));
-    fs::create_dir_all(to).map_err(|e| failed(to, &e))?;
+    make_private_directory(to).map_err(|e| failed(to, &e))?;
     let name = state.file_name().ok_or_else(|| format!("`{}` is no file", state.display()))?;
     let path = to.join(name);
     let all = || std::iter::once(path.clone()).chain(BESIDE.iter().map(|ending| beside(&path, ending)));
@@ -130,7 +130,7 @@ fn copy_directory(from: &Path, to: &Path) -> Result<u64, String> {
         let entry = entry.map_err(|e| format!("`{}` cannot be read: {}", from.display(), reason(&e.into())))?;
         let target = to.join(entry.path().strip_prefix(from).unwrap_or(entry.path()));
         let made = match entry.file_type() {
-            kind if kind.is_dir() => fs::create_dir_all(&target).and_then(|()| File::open(&target)?.sync_all()),
+            kind if kind.is_dir() => make_private_directory(&target).and_then(|()| File::open(&target)?.sync_all()),
             kind if kind.is_file() => fs::copy(entry.path(), &target).and_then(|copied| {
                 bytes += copied;
                 File::open(&target)?.sync_all()

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::io_reason;
+use crate::base::system::make_private_directory;
 
 /// A message: its packet id, and a hash of its topic and payload.
 pub(super) type Seen = (u16, u64);
@@ -159,7 +160,7 @@ impl Kept {
         let new = self.path.with_extension("mqtt-new");
         let write = || {
             if let Some(directory) = self.path.parent() {
-                fs::create_dir_all(directory)?;
+                make_private_directory(directory)?;
             }
             let mut file = File::create(&new)?;
             file.write_all(&text)?;

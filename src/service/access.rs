@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::base::system::reason;
+use crate::base::system::{make_private_directory, reason};
 use crate::engine::run::wall_clock;
 
 /// What tokens begin with: who finds one knows what it is of.
@@ -127,7 +127,7 @@ impl Tokens {
     fn write(&self, tokens: &[Token]) -> Result<(), String> {
         let cannot = |e: std::io::Error| format!("`{}` cannot be written: {}", self.path.display(), reason(&e));
         if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory).map_err(cannot)?;
+            make_private_directory(directory).map_err(cannot)?;
         }
         let beside = self.path.with_extension("json.new");
         let mut file =

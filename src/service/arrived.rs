@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::base::system::reason;
+use crate::base::system::{make_private_directory, reason};
 
 /// The pipelines that came over the API: hashes of their texts by name.
 pub struct Arrived {
@@ -40,7 +40,7 @@ impl Arrived {
         let beside = self.path.with_extension("json.new");
         // Texts alone: this cannot fail.
         let text = serde_json::to_vec(&known).unwrap_or_default();
-        self.path.parent().map_or(Ok(()), fs::create_dir_all).map_err(cannot)?;
+        self.path.parent().map_or(Ok(()), make_private_directory).map_err(cannot)?;
         fs::write(&beside, text).and_then(|()| fs::File::open(&beside)?.sync_all()).map_err(cannot)?;
         fs::rename(&beside, &self.path).map_err(cannot)
     }

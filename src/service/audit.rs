@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::base::system::reason;
+use crate::base::system::{make_private_directory, reason};
 use crate::engine::run::wall_clock;
 
 /// A file that has grown so far is put aside, in place of the one that was put aside before.
@@ -47,7 +47,7 @@ impl Audit {
         }
         if open.is_none() {
             if let Some(directory) = self.path.parent() {
-                fs::create_dir_all(directory)?;
+                make_private_directory(directory)?;
             }
             let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
             let bytes = file.metadata()?.len();

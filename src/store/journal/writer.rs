@@ -10,6 +10,7 @@ use super::recover::{Files, lock as lock_directory};
 use super::segment::{Group, Segment, path_of, sync_directory};
 use super::{WRITER_GONE, now};
 use crate::base::fault;
+use crate::base::system::make_private_directory;
 
 /// Memory of a group that is kept for the next one.
 const KEPT_BYTES: usize = 1 << 20;
@@ -122,7 +123,7 @@ impl Writer<'_> {
     fn begin_segment(&mut self, first: u64) -> Result<(), JournalError> {
         let directory = &self.shared.directory;
         if self.files.lock.is_none() {
-            fs::create_dir_all(directory).map_err(|e| JournalError::system(directory, "cannot be made", &e))?;
+            make_private_directory(directory).map_err(|e| JournalError::system(directory, "cannot be made", &e))?;
             if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 sync_directory(parent)?;
             }

@@ -15,6 +15,7 @@ use super::letters::{Bounds, Filter, Letter};
 use super::lock::{Holder, Lock};
 use super::schema;
 use super::table::Change;
+use crate::base::system::make_private_directory;
 use crate::store::rows::{
     Commit, HandedRow, Item, LedgerRow, MarkRow, PartitionRow, StateRow, StateRows, Status, StepRow,
 };
@@ -438,7 +439,7 @@ impl StateFile {
 
 fn make_directory(path: &Path) -> Result<(), StateError> {
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(|e| {
+        make_private_directory(directory).map_err(|e| {
             let directory = directory.display();
             StateError::new(format!(
                 "the directory `{directory}` for the state cannot be made: {e}; name another with `--data`"

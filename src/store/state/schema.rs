@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::fault::{StateError, damaged, fault};
+use crate::base::system::make_private_file;
 
 /// What SQLite's header says the file is: "MiSt".
 const APPLICATION: i64 = 0x4d69_5374;
@@ -155,6 +156,7 @@ pub(super) fn make(path: &Path, finish: &dyn Fn(&Connection) -> Result<(), rusql
             _ => {}
         }
     }
+    make_private_file(&making).map_err(failed)?;
     let made = Connection::open(&making).and_then(|connection| {
         // A log beside the file would have to be renamed with it.
         connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL;")?;
