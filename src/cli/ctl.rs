@@ -60,6 +60,14 @@ enum Verb {
         #[arg(long, value_name = "NAME")]
         reset_state: Vec<String>,
     },
+    /// Show what a run of a file would go on from, and what it would have to forget; nothing changes.
+    Plan {
+        #[command(flatten)]
+        of: Id,
+        /// A pipeline file [default: the one that is there].
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Put a pipeline there from a file, and run it.
     Put {
         /// What it is called there [default: the file's name].
@@ -157,6 +165,11 @@ fn done(client: &Client, verb: &Verb) -> Result<u8, Failure> {
             let answer = client.json("POST", &of(id, "/reload"), Some(&body))?;
             return Ok(print(&format!("{}: {}\n", id.id, text(&answer, "result"))));
         }
+        Verb::Plan { of: id, file } => {
+            let text = file.as_deref().map_or_else(|| Ok(String::new()), text_of)?;
+            let answer = client.text("POST", &of(id, "/plan"), Some(&text))?;
+            serde_json::from_str(&answer).unwrap_or_default()
+        }
         Verb::Put { id, file } => return put(client, id.as_ref(), file),
         Verb::Delete(id) => {
             client.json("DELETE", &of(id, ""), None)?;
@@ -224,11 +237,16 @@ fn listed(all: &Value) -> String {
     }
 }
 
-fn put(client: &Client, id: Option<&String>, file: &std::path::Path) -> Result<u8, Failure> {
+/// The text of a pipeline's file.
+fn text_of(file: &std::path::Path) -> Result<String, Failure> {
     let cannot = |e: std::io::Error| {
         Failure(format!("`{}` cannot be read: {}", file.display(), crate::base::system::reason(&e)))
     };
-    let text_of_file = std::fs::read_to_string(file).map_err(cannot)?;
+    std::fs::read_to_string(file).map_err(cannot)
+}
+
+fn put(client: &Client, id: Option<&String>, file: &std::path::Path) -> Result<u8, Failure> {
+    let text_of_file = text_of(file)?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let id = id.unwrap_or(&stem);
     let path = format!("/api/v1/pipelines/{}", encoded(id));

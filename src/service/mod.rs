@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod open;
 pub mod own;
 pub mod pipelines;
+pub mod plan;
 pub mod rates;
 pub mod run;
 pub mod seen;

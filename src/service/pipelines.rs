@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::diag::{Diagnostic, Diagnostics, Severity};
 use crate::base::render::{Style, render};
-use crate::base::system::reason;
+use crate::base::system::{make_private_directory, reason};
 use crate::config::{self, Loaded};
 use crate::connector::Allowed;
 
@@ -205,15 +205,20 @@ impl Pipelines {
         Some(reload)
     }
 
+    /// Where the state of a pipeline is.
+    pub fn state_of(&self, pipeline: &config::Pipeline) -> PathBuf {
+        super::open::state_path(pipeline, self.settings.data.as_deref())
+    }
+
     /// Another pipeline that has the same state.
     fn same_state(&self, of: &Supervised, pipeline: &config::Pipeline) -> Option<String> {
-        let state = super::open::state_path(pipeline, self.settings.data.as_deref());
+        let state = self.state_of(pipeline);
         let others = self.all().into_iter().filter(|other| other.id != of.id);
         others.filter(|other| other.state().is_some_and(|path| path == state)).map(|other| other.id.clone()).next()
     }
 
     /// Reads and checks a pipeline file as one that will run.
-    fn load(&self, id: &str, file: &Path) -> Loaded {
+    pub fn load(&self, id: &str, file: &Path) -> Loaded {
         let name = file.display().to_string();
         let text = match config::text_of(file, &name) {
             Ok(text) => text,
@@ -304,7 +309,7 @@ impl Pipelines {
     fn remember(&self, stopped: &BTreeSet<String>) -> Result<(), String> {
         let path = self.orders();
         let cannot = |e: std::io::Error| format!("`{}` cannot be written: {}", path.display(), reason(&e));
-        fs::create_dir_all(&self.place.own).map_err(cannot)?;
+        make_private_directory(&self.place.own).map_err(cannot)?;
         let beside = path.with_extension("json.new");
         // Texts alone: this cannot fail.
         fs::write(&beside, serde_json::to_vec(stopped).unwrap_or_default()).map_err(cannot)?;

@@ -15,12 +15,14 @@ use super::{Answer, Asked, Body, Of, Shared, Text, beside, give};
 use crate::base::diag::Diagnostics;
 use crate::base::render::{Style, render};
 use crate::base::time::Timestamp;
+use crate::config::Loaded;
 use crate::engine::ledger::Entry;
 use crate::engine::observed::Observed;
 use crate::engine::run::wall_clock;
 use crate::plan::graph::kind_word;
 use crate::plan::{NodeKind, Operator, Plan};
 use crate::service::links::Told;
+use crate::service::plan::{Comparison, compare};
 use crate::service::seen::{Phase, Reload, Reloaded, Seen};
 use crate::service::supervised::{Supervised, Wanted};
 
@@ -41,6 +43,14 @@ pub fn endpoints() -> Vec<Endpoint> {
             .role(crate::service::access::Role::Read)
             .takes_text("application/yaml")
             .gives::<Checked>(),
+        Endpoint::post(
+            "/api/v1/pipelines/{id}/plan",
+            "Says what a run of a pipeline would go on from, and what it would have to forget: of the text that is sent, or of its file if none is. Nothing changes.",
+            plan,
+        )
+        .role(crate::service::access::Role::Read)
+        .takes_text("application/yaml")
+        .gives::<Comparison>(),
         Endpoint::post("/api/v1/pipelines/{id}/reload", "Reads its file again.", reload)
             .takes::<Forget>()
             .gives::<Reload>(),
@@ -303,20 +313,37 @@ fn named(id: &str) -> Result<(), Problem> {
     ))
 }
 
-fn parse(service: &Shared, text: &str, id: &str) -> (bool, Diagnostics) {
-    let loaded = service.pipelines.check(id, text);
-    (loaded.pipeline.is_some(), loaded.found)
-}
-
 fn diagnostics(found: &Diagnostics) -> Value {
     serde_json::from_str(&render(found, Style::Json)).unwrap_or_default()
 }
 
+/// What a text is answered with that no pipeline can be made of.
+fn mistaken(found: &Diagnostics) -> Problem {
+    let why = "the pipeline has mistakes, and nothing was changed";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why).with(diagnostics(found))
+}
+
 async fn check(State(service): State<Shared>, Text(text): Text) -> Answer<Checked> {
     beside(move || {
-        let (valid, found) = parse(&service, &text, "pipeline");
+        let Loaded { pipeline, found, .. } = service.pipelines.check("pipeline", &text);
+        let valid = pipeline.is_some();
         let text = render(&found, Style::Human { colour: false });
         Ok(Json(Checked { valid, diagnostics: diagnostics(&found), text }))
+    })
+    .await
+}
+
+async fn plan(State(service): State<Shared>, Of(id): Of<String>, Text(text): Text) -> Answer<Comparison> {
+    named(&id)?;
+    beside(move || {
+        let loaded = match text.is_empty() {
+            true => service.pipelines.load(&id, &service.pipeline(&id)?.file),
+            false => service.pipelines.check(&id, &text),
+        };
+        let Loaded { pipeline, found, .. } = loaded;
+        let Some(pipeline) = pipeline else { return Err(mistaken(&found)) };
+        let compared = compare(&pipeline.plan, &service.pipelines.state_of(&pipeline));
+        Ok(Json(compared.map_err(Problem::failed)?))
     })
     .await
 }
@@ -337,10 +364,9 @@ async fn put(
 ) -> Answer<Reload> {
     named(&id)?;
     beside(move || {
-        let (valid, found) = parse(&service, &text, &id);
-        if !valid {
-            let why = "the pipeline has mistakes, and nothing was changed";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why).with(diagnostics(&found)));
+        let Loaded { pipeline, found, .. } = service.pipelines.check(&id, &text);
+        if pipeline.is_none() {
+            return Err(mistaken(&found));
         }
         let reload = service.pipelines.put(&id, &text, forget.names()).map_err(Problem::failed)?;
         reloaded(reload)
