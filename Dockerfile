@@ -19,7 +19,8 @@ RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin 
 COPY --from=build /out/millstream /usr/local/bin/millstream
 COPY --from=build /src/LICENSE /usr/share/doc/millstream/LICENSE
 USER millstream
-# The API listens inside the container alone; to reach it from elsewhere, give `serve` TLS and `--listen 0.0.0.0:7070`.
+# The API listens inside the container alone; to reach it from elsewhere, give `serve` TLS and
+# `MILLSTREAM_LISTEN=0.0.0.0:7070`, by which the health check finds it, too.
 ENV MILLSTREAM_DATA=/data MILLSTREAM_PIPELINES=/pipelines
 VOLUME /data
 WORKDIR /pipelines

@@ -204,6 +204,29 @@ fn what_fails_is_tried_again_and_what_is_stopped_stays_so() {
 }
 
 #[test]
+fn a_panic_stops_one_pipeline_which_is_run_again() {
+    let numbers = "sources:\n  gen: { generate: { rate: 500, fields: { n: { sequence: {} } } } }\nsinks:\n  out: { file: { path: NAME.ndjson } }\ncheckpoint: { every: 50ms }\n";
+    let of = |name: &str| numbers.replace("NAME", name);
+    let home = with_texts(&[("a.yaml", &of("a")), ("b.yaml", &of("b"))]);
+    let daemon = Daemon::start_with(home.path(), &[], &[("MILLSTREAM_FAULT", "checkpoint.gathered:9!")]);
+    let view = |id: &str| daemon.get(&format!("/api/v1/pipelines/{id}"));
+    let fell = daemon.until("a panic", |_| ["a", "b"].into_iter().find(|id| view(id)["restarts"] == 1));
+    let other = if fell == "a" { "b" } else { "a" };
+    assert!(daemon.said().contains("internal error"), "{}", daemon.said());
+    daemon.until_phase(fell, "running");
+    assert_eq!((daemon.phase(other), view(other)["restarts"].clone()), ("running".to_owned(), 0.into()));
+    // What it had written and not kept is taken back and comes once.
+    let file = format!("{fell}.ndjson");
+    let before = read(home.path(), &file).lines().count();
+    until("more rows", || read(home.path(), &file).lines().count() > before + 500);
+    let numbers = read(home.path(), &file);
+    for (line, n) in numbers.lines().zip(0u64..) {
+        assert_eq!(line, format!("{{\"n\":{n}}}"));
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn pipelines_are_put_and_deleted_and_share_a_port() {
     let home = with_texts(&[("one.yaml", "")]);
     fs::remove_file(home.path().join("one.yaml")).unwrap();

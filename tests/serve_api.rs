@@ -252,6 +252,13 @@ fn ctl_does_what_the_interface_does() {
     assert_eq!(daemon.phase("p"), "paused");
     assert_eq!(ctl(&["resume", "p"]).1, "p: running\n");
     daemon.until("rows", |_| (taken() > paused).then_some(()));
+    let plan: Value = serde_json::from_str(&ctl(&["plan", "p"]).1).unwrap();
+    assert!(plan["resumes"] == true && plan["accepted"] == true && plan["checkpoint"].is_u64(), "{plan}");
+    let other = yaml.replace("gen:", "other:");
+    std::fs::write(home.path().join("later/p.yaml"), other).unwrap();
+    let plan: Value = serde_json::from_str(&ctl(&["plan", "p", "later/p.yaml"]).1).unwrap();
+    assert_eq!((&plan["accepted"], &plan["sources_gone"][0]), (&false.into(), &"gen".into()), "{plan}");
+    assert_eq!(ctl(&["plan", "p", "later/bad.yaml"]).0, Some(1));
     assert_eq!(ctl(&["put", "later/q.yaml"]), (Some(0), "q: applied\n".to_owned(), String::new()));
     daemon.until_phase("q", "running");
     let (code, rows, _) = ctl(&["tap", "q", "gen", "--limit", "3", "--where", "n >= 0"]);
@@ -282,5 +289,9 @@ fn the_interface_speaks_tls_to_who_trusts_it() {
     let list = |more: &[&str]| said(&run(home.path(), &[&["ctl", "--url", &url], more, &["list"]].concat()));
     daemon.until("its list", |_| list(&["--ca", "cert.pem"]).contains("running").then_some(()));
     assert!(list(&[]).contains("cannot be asked"), "{}", list(&[]));
+    for more in [&[][..], &["--tls"], &["--ready"]] {
+        let asked = run(home.path(), &[&["health", "--listen", &daemon.address], more].concat());
+        assert!(asked.status.success(), "{}", said(&asked));
+    }
     assert_ne!(daemon.ask("GET", "/healthz", &[], "").0, 200, "without TLS nobody answers");
 }

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names the point, and after a colon which time it is deadly (1 if left out): `sink.renamed:2`.
+/// Names the point, and after a colon which time it is deadly (1 if left out): `sink.renamed:2`. With `!` at its end it is a
+/// panic of the thread, not the end of the process.
 const VARIABLE: &str = "MILLSTREAM_FAULT";
 
 /// What the environment asks for.
@@ -11,6 +12,8 @@ struct Fault {
     name: String,
     /// How often the point may still be reached, the deadly time among them.
     left: AtomicU64,
+    /// Whether it is a panic.
+    panics: bool,
 }
 
 /// Ends the process as a crash would if the environment says that this is the point. Does nothing in a release build.
@@ -22,16 +25,17 @@ pub fn point(name: &str) {
         return;
     }
     let fault = FAULT.get_or_init(|| std::env::var(VARIABLE).ok().map(|asked| parse(&asked)));
-    if fault.as_ref().is_some_and(|fault| fault.is_due(name)) {
-        eprintln!("dies at `{name}`, as {VARIABLE} asks");
-        std::process::abort();
-    }
+    let Some(fault) = fault.as_ref().filter(|fault| fault.is_due(name)) else { return };
+    assert!(!fault.panics, "a panic at `{name}`, as {VARIABLE} asks");
+    eprintln!("dies at `{name}`, as {VARIABLE} asks");
+    std::process::abort();
 }
 
 fn parse(asked: &str) -> Fault {
+    let (panics, asked) = asked.strip_suffix('!').map_or((false, asked), |asked| (true, asked));
     let counted = asked.rsplit_once(':').and_then(|(name, times)| Some((name, times.parse().ok()?)));
     let (name, times) = counted.unwrap_or((asked, 1));
-    Fault { name: name.to_owned(), left: AtomicU64::new(times) }
+    Fault { name: name.to_owned(), left: AtomicU64::new(times), panics }
 }
 
 impl Fault {

@@ -24,7 +24,8 @@ pub struct Args {
     /// Ask whether it does its work, too: sources connected, checkpoints fresh.
     #[arg(long)]
     ready: bool,
-    /// Ask with TLS. Whose certificate it is does not matter, since the daemon is told nothing.
+    /// Ask with TLS alone; without this it is asked so if it does not answer otherwise. Whose certificate it is does not matter,
+    /// since the daemon is told nothing.
     #[arg(long)]
     tls: bool,
     /// How long it has for an answer.
@@ -46,7 +47,15 @@ pub fn run(args: &Args) -> u8 {
         Err(why) => return failed(&why),
     };
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    match ask(address, args.tls, path, args.timeout.to_std()) {
+    let within = args.timeout.to_std();
+    let plainly = if args.tls { None } else { Some(ask(address, false, path, within)) };
+    // One that speaks TLS has no answer to anything else; the first reason is the better one if it has none to this either.
+    let answer = match plainly {
+        None => ask(address, true, path, within),
+        Some(Err(why)) => ask(address, true, path, within).map_err(|_| why),
+        Some(answer) => answer,
+    };
+    match answer {
         Ok((status, text)) => {
             let text = shortened(&printable(text.trim()), SHOWN);
             match status {

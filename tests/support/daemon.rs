@@ -6,13 +6,16 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::program::command;
+
+/// How one is started over the pipelines of the directory that it is in.
+const SERVE: [&str; 5] = ["serve", "--pipelines", ".", "--listen", "127.0.0.1:0"];
 
 /// A daemon; it is killed when it is dropped.
 pub struct Daemon {
@@ -30,10 +33,22 @@ impl Daemon {
 
     /// The same with more of an environment.
     pub fn start_with(home: &Path, more: &[&str], env: &[(&str, &str)]) -> Daemon {
-        let arguments = [&["serve", "--pipelines", ".", "--listen", "127.0.0.1:0"], more].concat();
+        let arguments = [&SERVE, more].concat();
         let mut command = command(home, &arguments);
-        command.stderr(Stdio::piped()).envs(env.iter().copied());
-        let mut child = command.spawn().expect("it starts");
+        command.envs(env.iter().copied());
+        Daemon::spawn(command)
+    }
+
+    /// Starts one from a shell that does something before, as `ulimit -n 100`.
+    pub fn start_limited(home: &Path, before: &str) -> Daemon {
+        let mut command = Command::new("sh");
+        let line = format!("{before}; exec {} {}", env!("CARGO_BIN_EXE_millstream"), SERVE.join(" "));
+        command.args(["-c", &line]).current_dir(home).stdin(Stdio::null());
+        Daemon::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Daemon {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let said = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().expect("its words")).lines();
         let keeps = Arc::clone(&said);
