@@ -61,7 +61,7 @@ fn pipelines_of_a_directory_run_and_one_that_is_broken_harms_nobody() {
     assert_eq!(live["entries"][1]["kind"], "window");
     assert_eq!(live["running"]["steps"][0]["held_back_by"]["source"], "gen");
     let (ready, told) = daemon.ask("GET", "/readyz", &[], "");
-    assert_eq!((ready, told.as_str()), (503, r#"{"pipelines":3,"not_running":1,"disconnected":0}"#));
+    assert_eq!((ready, told.as_str()), (503, r#"{"pipelines":3,"not_running":1,"disconnected":0,"stale":0}"#));
     // A file that is put right runs; one that is gone stops.
     write(home.path(), "broken.yaml", &LIVE.replace("live.ndjson", "third.ndjson"));
     daemon.until_phase("broken", "running");
@@ -224,6 +224,20 @@ fn a_panic_stops_one_pipeline_which_is_run_again() {
         assert_eq!(line, format!("{{\"n\":{n}}}"));
     }
     assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn who_is_asked_whether_it_is_ready_says_that_no_checkpoint_is_made() {
+    // Nobody takes what it prints: no barrier comes through, and what is read is not kept.
+    let stuck = "sources:\n  gen: { generate: { fields: { n: { sequence: {} } } } }\nsinks:\n  out: { stdout: {} }\ncheckpoint: { every: 50ms }\n";
+    let home = with_texts(&[("stuck.yaml", stuck)]);
+    let daemon = Daemon::start_silent(home.path());
+    daemon.until_phase("stuck", "running");
+    daemon.until("that it is not ready", |daemon| {
+        let (status, told) = daemon.ask("GET", "/readyz", &[], "");
+        (status == 503 && told.contains("\"stale\":1")).then_some(())
+    });
+    assert_eq!(daemon.ask("GET", "/healthz", &[], "").0, 200);
 }
 
 #[test]

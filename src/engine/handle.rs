@@ -15,7 +15,7 @@ use super::job::{Job, lock};
 use super::ledger::Entry;
 use super::lower::{Reader, ReaderKind};
 use super::observed::{
-    EntryCounts, HeldBackBy, Histogram, Observed, PartitionStanding, SinkStanding, StepStanding, shown,
+    Checkpoints, EntryCounts, HeldBackBy, Histogram, Observed, PartitionStanding, SinkStanding, StepStanding, shown,
 };
 use super::partition::Partition;
 use super::shared::{Shared, Slot};
@@ -103,6 +103,11 @@ impl Handle {
         });
         let of_sources = std::mem::take(&mut *lock(&self.shared.warnings));
         of_sources.into_iter().chain(lookups.flat_map(|lookup| lookup.take_warnings())).collect()
+    }
+
+    /// What is known of its checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        self.shared.checkpoints.known()
     }
 
     /// The least watermark of any step.

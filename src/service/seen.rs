@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::links::Told;
-use crate::base::time::Timestamp;
+use crate::base::time::{TimeSpan, Timestamp};
 use crate::config::Pipeline;
 use crate::engine::ledger::Entry;
 use crate::engine::run::Handle;
@@ -83,7 +83,24 @@ pub struct Seen {
     pub(super) counted: Vec<Entry>,
 }
 
+/// A checkpoint that is due so often and has not been made is late.
+const LATE_AFTER: u32 = 10;
+/// No checkpoint is late that is younger.
+const LATE_AT_LEAST: TimeSpan = TimeSpan::seconds(10);
+
 impl Seen {
+    /// Whether the last checkpoint is older than it should be: something holds the next one up. What comes after a kill is done
+    /// again from there.
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        let (Phase::Running | Phase::Paused, Some(handle), Some(pipeline)) = (self.phase, &self.handle, &self.pipeline)
+        else {
+            return false;
+        };
+        let every = pipeline.plan.checkpoint_every.0.saturating_mul(i64::from(LATE_AFTER));
+        let last = handle.checkpoints().last.unwrap_or(self.since);
+        now.0.saturating_sub(last.0) > every.max(LATE_AT_LEAST.0)
+    }
+
     /// What the run that goes on has counted, else the one that ended last; nothing if there was none.
     pub fn entries(&self) -> Vec<Entry> {
         self.handle.as_ref().map_or_else(|| self.counted.clone(), Handle::entries)

@@ -47,6 +47,13 @@ impl Daemon {
         Daemon::spawn(command)
     }
 
+    /// Starts one whose standard output nobody reads.
+    pub fn start_silent(home: &Path) -> Daemon {
+        let mut command = command(home, &SERVE);
+        command.stdout(Stdio::piped());
+        Daemon::spawn(command)
+    }
+
     fn spawn(mut command: Command) -> Daemon {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let said = Arc::new(Mutex::new(String::new()));

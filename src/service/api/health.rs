@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::endpoint::Endpoint;
 use super::{Answer, Body, Problem, Shared, beside, give};
+use crate::engine::run::wall_clock;
 use crate::service::metrics;
 use crate::service::seen::Phase;
 
@@ -60,20 +61,23 @@ async fn live() -> &'static str {
     "alive\n"
 }
 
-/// Every pipeline that is to run does, and reaches what it reads.
+/// Every pipeline that is to run does, reaches what it reads, and makes its checkpoints.
 async fn ready(State(service): State<Shared>) -> Response {
     let mut waiting = 0;
     let mut disconnected = 0;
+    let mut stale = 0;
+    let now = wall_clock();
     let all = service.pipelines.all();
     for pipeline in &all {
         let seen = pipeline.seen();
+        stale += usize::from(seen.is_stale(now));
         match seen.phase {
             Phase::Broken | Phase::Waiting | Phase::Starting => waiting += 1,
             Phase::Running if seen.connections.iter().any(|link| !link.up) => disconnected += 1,
             Phase::Running | Phase::Paused | Phase::Stopping | Phase::Stopped | Phase::Complete => {}
         }
     }
-    let status = if waiting + disconnected == 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let told = json!({ "pipelines": all.len(), "not_running": waiting, "disconnected": disconnected });
+    let status = if waiting + disconnected + stale == 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let told = json!({ "pipelines": all.len(), "not_running": waiting, "disconnected": disconnected, "stale": stale });
     (status, Json(told)).into_response()
 }
