@@ -111,3 +111,15 @@ CREATE TABLE handed (
   rows INTEGER NOT NULL,
   PRIMARY KEY (entry, input)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE returned (
+  -- Rows that whoever a sink sends to has refused, where somebody reads the sink's `.errors`. They go with the checkpoint that
+  -- holds that they were taken in there, which is where the partition of the source `SINK.errors` stands.
+  sink TEXT NOT NULL,          -- the sink
+  number INTEGER NOT NULL,     -- among those of the sink, in the order that they were refused
+  time INTEGER,                -- its event time, microseconds
+  reason TEXT NOT NULL,        -- what was answered
+  json INTEGER NOT NULL,       -- 1 if it was written as JSON
+  checksum INTEGER NOT NULL,   -- of all other columns: XXH3, 64 bits
+  original BLOB NOT NULL,      -- the row as it was written
+  PRIMARY KEY (sink, number)
+) STRICT;

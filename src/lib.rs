@@ -78,7 +78,7 @@
 //! | how rows are sent until they are taken | `connectors::sent`: the outbox, what of it waits on the disk (`spool`), batches and lanes (`pump`), the breaker; `connectors::http_sink`, `connectors::http_answer` (what a status means), `connectors::http_reach` (which addresses) |
 //! | whom people are told by | `connectors::{webhook, slack, teams, pagerduty, email, alertmanager}`, a file each; what they tell is found in a row by `connectors::notification`, sent by `connectors::http_post` or `connectors::smtp`; texts: `connectors::told`, over `connector::row_template` |
 //! | what a row that is sent is told apart by | `engine::actions::encode`, `connectors::sent` |
-//! | what becomes of rows that are refused | `engine::refused` |
+//! | what becomes of rows that are refused | `engine::refused`; how they come out of `.errors`: `engine::returned`, `store::state` (its `returned`) |
 //! | when an alert fires and resolves | `alert::machine`; the rows it is fed with, and the order: `engine::ops::alert` |
 //! | who is told of alerts, when and how often | `alert::policy`; what time it is for it: `engine::ops::notify`, `engine::silence` |
 //! | what an author writes for an alert; how receivers become sinks | `config::alert` (its `receivers`) |
@@ -118,7 +118,8 @@
 //! *share*: the part of a step's keys that one worker has; *flow*: stateless steps between two exchanges; *place*: where
 //! something stands in a file or a row's text; *delivery*: rows that are sent together; *outbox*: rows that are not taken yet;
 //! *link*: a connector's connection; *turn*: something that decided how live inputs met; *hold*: how long a condition must
-//! hold; *run*: how far it has come; *transition*: a change of an alert; *notification*: what a receiver is told of some.
+//! hold; *run*: how far it has come; *returned* rows: those that a sink was
+//! refused, on their way out of its `.errors`; *transition*: a change of an alert; *notification*: what a receiver is told of some.
 
 pub mod alert;
 pub mod base;

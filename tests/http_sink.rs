@@ -353,12 +353,3 @@ fn addresses_stay_where_they_were_written_and_secrets_are_not_shown() {
         assert!(said(&output).contains(wanted), "{url}: {}", said(&output));
     }
 }
-
-#[test]
-fn check_says_which_errors_there_are_to_read() {
-    let to = Receiver::start();
-    let home = home(&to, "", 1, "  bad: { from: out.errors, file: { path: bad.ndjson } }\n");
-    let output = run(home.path(), &["check", "t.yaml"]);
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("what the other side refuses later becomes dead letters"), "{}", said(&output));
-}

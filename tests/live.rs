@@ -60,6 +60,7 @@ impl Live {
             timed,
             out_of_order: if timed { TimeSpan::seconds(2) } else { TimeSpan::default() },
             idle_after: TimeSpan::seconds(30),
+            after: None,
         };
         let specs = sources.iter().enumerate().map(spec).collect();
         Live { direct: Direct::new(graph, specs, 100, instant(0), from).unwrap() }

@@ -108,6 +108,8 @@ fn commit() -> Commit {
             letter("w", Cause::Late, "its window is gone", Some(START), b"{\"device\":\"a\"}"),
         ],
         sent_again: vec![],
+        returned: vec![],
+        taken_in: vec![],
         now: START + 60_000_000,
     }
 }

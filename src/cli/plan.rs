@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> u8 {
 /// A comparison for people.
 pub(super) fn human(compared: &Comparison) -> String {
     let name = &compared.pipeline;
-    let Some(Found { checkpoint, made, steps, sources_gone, sinks_gone, .. }) = &compared.found else {
+    let Some(Found { checkpoint, made, steps, sources_gone, sinks_gone, errors_unread, .. }) = &compared.found else {
         let why = compared.because.as_deref().unwrap_or_default();
         return format!("{name}: a run begins anew: {why}\n");
     };
@@ -80,6 +80,12 @@ pub(super) fn human(compared: &Comparison) -> String {
         let (sink, held) = (&gone.sink, super::summary::rows(gone.rows));
         text.push_str(&format!(
             "  {sink}: no longer a sink that sends; it has {held} still to send, which would be lost\n    confirm with --reset-state {sink}\n"
+        ));
+    }
+    for unread in errors_unread {
+        let (sink, rows) = (&unread.sink, super::summary::rows(unread.rows));
+        text.push_str(&format!(
+            "  {sink}: nobody reads {sink}.errors any more; {rows} that it was refused and that nobody took in there become dead letters\n"
         ));
     }
     text

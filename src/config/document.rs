@@ -20,7 +20,7 @@ pub const KEYS: [&str; 10] =
 const LATER: [&str; 2] = ["delivery", "latency"];
 
 words! {
-    /// What becomes of an event that cannot be processed when nobody reads the entry's `.errors`.
+    /// What becomes of an event that cannot be processed, or that a sink is refused, when nobody reads the entry's `.errors`.
     pub enum OnErrorWord("value") {
         /// It is counted and shown as a dead letter. The default.
         DeadLetter = "dead_letter",

@@ -178,7 +178,6 @@ pub fn connect(drafts: Vec<Draft>, context: &mut Context<'_>) -> Option<Vec<Node
         checks::unread(&graph, context);
         checks::repeated(&graph, context);
         checks::errors_in_windows(&graph, context);
-        checks::errors_of_senders(&graph, context);
         checks::windows_that_never_meet(&graph, context);
         alerts::check(&graph, context);
         types::check(&graph, context);
@@ -315,7 +314,7 @@ impl Graph {
         if draft.family == Family::Sink && reference.port.is_none() && !passes_on {
             let name = &draft.name;
             let message = format!("`{name}` is a sink, which passes nothing on");
-            let help = format!("read what the sink reads, or `{name}.errors`, the rows that it cannot write");
+            let help = format!("read what the sink reads, or `{name}.errors`, the rows that it cannot deliver");
             context.error("reads-a-sink", message, &reference.span).help(help);
             return None;
         }

@@ -203,7 +203,7 @@ fn shared(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
             "on_error",
             of::<OnErrorWord>(
                 generator,
-                "What becomes of an event that cannot be processed when nobody reads the entry's `.errors`. Default `dead_letter`.",
+                "What becomes of an event that cannot be processed, or that a sink is refused, when nobody reads the entry's `.errors`. Default `dead_letter`.",
             ),
         ),
     ]

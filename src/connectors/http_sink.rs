@@ -29,7 +29,8 @@ pub struct HttpSink;
 
 /// Sends rows by HTTP: `http: { url: "https://example.org/readings" }` sends each row as the JSON object that it is. A row
 /// is sent until it is taken (a status of 200 to 299), again and again if need be, under the same `Idempotency-Key`, also
-/// after a crash; what waits is part of every checkpoint. Rows that are refused become dead letters, with what was answered.
+/// after a crash; what waits is part of every checkpoint. Rows that are refused go to the sink's `.errors`, with what was
+/// answered; where nobody reads that they become dead letters.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {

@@ -36,7 +36,8 @@ mqtt_options! {
     /// Publishes rows at an MQTT broker, each a message: `mqtt: { url: "mqtt://localhost:1883", topic: "warm/{{ device_id }}" }`.
     /// With QoS 1 and 2 a row is published again and again until the broker has it; what waits is part of every checkpoint, and
     /// messages come in the order of rows, also over lost connections. After those and after a crash some come again, in MQTT 5
-    /// with the same user property `id`. Rows that the broker refuses become dead letters.
+    /// with the same user property `id`. Rows that the broker refuses go to the sink's `.errors`; where nobody reads that they
+    /// become dead letters.
     {
         /// Where rows are published; it may depend on the row: `warm/{{ device_id }}`.
         #[schemars(length(min = 1), example = "warm/{{ device_id }}")]

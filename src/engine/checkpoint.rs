@@ -15,6 +15,7 @@ use super::job::lock;
 use super::outgoing::ToSink;
 use super::partition::PartitionState;
 use super::refused;
+use super::returned::{Answers, Ending};
 use super::shared::Shared;
 use super::sink_task::SETTLED;
 use super::turn_log::Written;
@@ -35,7 +36,7 @@ pub(super) fn keep_first(
     let mut epoch = Epoch { partitions, turns, ..Epoch::default() };
     for (node, sink) in nodes.iter().zip(sinks.iter_mut()) {
         let mut prepared = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
-        let counted = refused::count(context, (0, *node), &mut prepared)?;
+        let counted = refused::count(context, (0, *node), false, &mut prepared)?;
         epoch.take_mark(*node, prepared, counted);
     }
     fault::point("checkpoint.first");
@@ -45,7 +46,8 @@ pub(super) fn keep_first(
 
 /// Makes a checkpoint every so often, until the run is over.
 pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
-    let mut due = Instant::now() + every;
+    let mut ending = Ending::of(shared);
+    let mut due = Instant::now() + ending.until_next(every);
     let mut untidy = true;
     while shared.wait_for_checkpoint(if untidy { Instant::now() } else { due }) {
         if untidy && Instant::now() < due {
@@ -55,9 +57,10 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
             }
             continue;
         }
-        due = Instant::now() + every;
+        due = Instant::now() + ending.until_next(every);
         let began = Instant::now();
-        let Some((sequence, ready)) = shared.job.barrier() else { continue };
+        let forced = ending.begins(shared) || shared.awaits_answers();
+        let Some((sequence, ready)) = shared.job.barrier(forced) else { continue };
         shared.hand_out(ready);
         if !shared.wait_for_barrier(sequence) {
             return;
@@ -66,6 +69,7 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
         let epoch = shared.job.take_epoch(sequence);
         let words = shared.commits.words(&epoch.partitions);
         let turns = epoch.turns.clone();
+        let answers = Answers::of(shared, &epoch);
         if let Err(why) = commit(shared, keeper, (epoch, began), Status::Running) {
             return shared.fail(why);
         }
@@ -75,6 +79,8 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
         if let Err(why) = shared.job.cover_turns(turns.as_ref()) {
             return shared.fail(why);
         }
+        shared.came_back(answers, keeper, &mut ending);
+        due = due.min(Instant::now() + ending.until_next(every));
         fault::point("checkpoint.told");
         untidy = true;
     }

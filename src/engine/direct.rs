@@ -145,6 +145,7 @@ impl Direct {
             now,
             meta: None,
             decoded,
+            returned: Vec::new(),
         };
         let at = (partition, *number);
         *number += 1;
@@ -194,7 +195,7 @@ impl Direct {
     }
 
     fn barrier(&mut self) -> Result<(), String> {
-        match self.job.barrier() {
+        match self.job.barrier(false) {
             Some((_, ready)) => self.work(ready),
             None => Ok(()),
         }

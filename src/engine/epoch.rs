@@ -7,9 +7,9 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::base::time::Timestamp;
-use crate::connector::{self, Marks, Place, Prepared};
+use crate::connector::{self, Marks, Place, Prepared, Refused};
 use crate::plan::NodeId;
-use crate::store::rows::{Item, Status};
+use crate::store::rows::{Item, ReturnedRow, Status};
 
 use super::job::Snapshot;
 use super::ledger::Counted;
@@ -35,6 +35,10 @@ pub struct Epoch {
     pub held: HashMap<NodeId, u64>,
     /// What sinks have to remember.
     pub marks: Vec<(NodeId, Marks)>,
+    /// Rows that sinks were refused and that come back to them.
+    pub returned: Vec<(NodeId, Refused)>,
+    /// Of what comes back to sinks, by source: those that feed the sink have ended.
+    pub spent: Vec<usize>,
 }
 
 impl Epoch {
@@ -46,6 +50,7 @@ impl Epoch {
     /// Takes in what a sink handed out, and what became of its rows.
     pub(super) fn take_mark(&mut self, sink: NodeId, prepared: Prepared, counted: Counted) {
         self.marks.push((sink, prepared.marks));
+        self.returned.extend(prepared.refused.into_iter().map(|row| (sink, row)));
         self.counted.add(counted);
         self.held.insert(sink, prepared.held);
     }
@@ -61,6 +66,8 @@ impl Epoch {
         self.counted.add(next.counted);
         self.held = next.held;
         self.marks.extend(next.marks);
+        self.returned.extend(next.returned);
+        self.spent = next.spent;
     }
 }
 
@@ -85,10 +92,26 @@ pub trait Keeper: Kept + Send {
         Ok(())
     }
 
+    /// One past the number of the last row that came back to a sink: the number of the next.
+    fn returned_end(&self, _sink: NodeId) -> u64 {
+        0
+    }
+
+    /// Reads the rows that come back to a sink, beside it; `None` if it keeps none: then they are dead letters.
+    fn returned_rows(&self, _sink: NodeId) -> Result<Option<Box<dyn ReturnedRows>>, String> {
+        Ok(None)
+    }
+
     /// Puts what it keeps in order for about so long; whether there is more to do.
     fn tidy(&mut self, _budget: std::time::Duration) -> Result<bool, String> {
         Ok(false)
     }
+}
+
+/// Where rows are read from that come back to a sink.
+pub trait ReturnedRows: Send {
+    /// The first rows from a number on; none if there is none yet.
+    fn read(&mut self, from: u64) -> Result<Vec<ReturnedRow>, String>;
 }
 
 /// Where rows of steps are read from when a run goes on.

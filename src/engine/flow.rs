@@ -54,6 +54,8 @@ pub struct EntryInfo {
     pub on_error: OnError,
     /// The entry that the engine has put it in front of, of which it is a part.
     pub part_of: Option<NodeId>,
+    /// Of a sink that sends: whether somebody reads its `.errors`, where rows come back to that it was refused.
+    pub returned: bool,
 }
 
 /// The fields of rows on `.errors` ports.
@@ -175,6 +177,12 @@ impl FlowRunner {
     pub fn fail_root(&mut self, failed: Vec<Failed>) -> Option<(Port, Batch)> {
         let flow = Arc::clone(&self.flow);
         self.fail(flow.root, &flow.readers, failed).map(|batch| (Port::Errors, batch))
+    }
+
+    /// Rows that the root was refused, as they leave by its `.errors`; they were counted when they were refused.
+    pub fn give_back(&self, refused: &[Failed]) -> Batch {
+        let name = self.context.entries.get(self.flow.root.index()).map_or("", |info| info.name.as_str());
+        error_batch(&self.context.error_fields, name, refused)
     }
 
     /// Counts and samples late rows that nobody reads, for this `reason`; without one they are gone. Of a join, `side` is

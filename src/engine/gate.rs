@@ -43,6 +43,8 @@ pub struct Tick {
     pub written: u64,
     /// What the wall clock said, as steps that go by it are told.
     pub now: Option<Timestamp>,
+    /// All input was taken but for what comes back to sinks.
+    pub only_returns: bool,
 }
 
 /// Where a barrier cuts the input.
@@ -58,6 +60,8 @@ pub struct Cut {
     pub turns: Point,
     /// The first arrival that is needed when it goes on from here.
     pub arrival: u64,
+    /// Of what comes back to sinks, by source: those that feed the sink have ended.
+    pub spent: Vec<usize>,
 }
 
 /// Puts blocks into order.
@@ -89,6 +93,8 @@ pub struct Gate {
     pub(super) clocked: bool,
     /// How far the wall clock is ahead of the time by which silence is measured.
     pub(super) ahead: TimeSpan,
+    /// Partitions of what comes back to sinks that have not ended.
+    pub(super) returning: usize,
 }
 
 impl Gate {
@@ -96,6 +102,7 @@ impl Gate {
     /// on; a tick is cut when it has `target` rows.
     pub fn new(specs: Vec<PartitionSpec>, sets: Vec<Vec<usize>>, target: u32, now: Timestamp) -> Self {
         let partitions: Vec<Partition> = specs.into_iter().map(|spec| Partition::new(spec, now)).collect();
+        let returning = partitions.iter().filter(|p| p.spec.after.is_some()).count();
         let mut standing = Standing::new(&sets);
         partitions.iter().enumerate().for_each(|(index, p)| standing.enter(index, p));
         Gate {
@@ -117,6 +124,7 @@ impl Gate {
             clock: now,
             clocked: false,
             ahead: TimeSpan::ZERO,
+            returning,
         }
     }
 
@@ -220,9 +228,9 @@ impl Gate {
     }
 
     /// Where partitions stand after the last tick, on a tick of its own at which state is handed out.
-    /// `None` if there was none since the last one.
-    pub fn barrier(&mut self, join: &mut Join<'_>) -> Option<Tick> {
-        if self.finished || self.sequence == self.after_barrier {
+    /// `None` if there was none since the last one, unless it is `forced`.
+    pub fn barrier(&mut self, forced: bool, join: &mut Join<'_>) -> Option<Tick> {
+        if self.finished || (!forced && self.sequence == self.after_barrier) {
             return None;
         }
         let mut tick = self.cut(join);
@@ -240,7 +248,8 @@ impl Gate {
             }
         }
         let turns = self.point();
-        Cut { partitions: self.states(), turns, ..std::mem::take(&mut self.since) }
+        let spent = self.spent();
+        Cut { partitions: self.states(), turns, spent, ..std::mem::take(&mut self.since) }
     }
 
     /// The last tick of a run that was stopped: nothing closes.
@@ -252,20 +261,6 @@ impl Gate {
         tick.last = true;
         tick.barrier = Some(self.here());
         Some(tick)
-    }
-
-    /// Nothing more comes: every partition ends behind what it has brought.
-    pub fn drain(&mut self) {
-        self.open.clear();
-        for (index, p) in self.partitions.iter_mut().enumerate().filter(|(_, p)| !p.ended) {
-            self.standing.leave(index, p);
-            if !matches!(p.queue.back(), Some(Arrival::End)) {
-                p.queue.push_back(Arrival::End);
-                p.drained = !p.spec.bounded;
-            }
-            p.idle = false;
-            self.standing.enter(index, p);
-        }
     }
 
     /// Whether it still repeats how inputs met before a crash.
@@ -328,6 +323,7 @@ impl Gate {
                 self.standing.leave(index, p);
                 p.queue.pop_front();
                 p.ended = true;
+                self.returning -= usize::from(p.spec.after.is_some());
                 self.standing.enter(index, p);
                 self.turns.ended(p);
                 let ordinal = self.length;
@@ -471,6 +467,7 @@ impl Gate {
             used: std::mem::take(&mut self.used),
             turns: self.turns.cut(self.clocked || self.partitions.len() > 1),
             now: Some(self.clock),
+            only_returns: self.only_returns(),
             ..Tick::default()
         };
         self.sequence += 1;

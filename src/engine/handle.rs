@@ -128,7 +128,8 @@ impl Handle {
         let connected: Vec<bool> = lock(&shared.polled).iter().map(|polled| polled.link.is_up()).collect();
         let gate = lock(&shared.job.gate);
         let standing = |index: usize| {
-            let p = gate.partitions.get(index)?;
+            // What comes back to a sink is no source of the pipeline.
+            let p = gate.partitions.get(index).filter(|p| p.spec.after.is_none())?;
             let is = |flags: &[bool]| flags.get(index).copied().unwrap_or_default();
             Some(PartitionStanding {
                 source: shared.job.name_of_source(p.spec.source),

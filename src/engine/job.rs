@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::base::fault;
@@ -75,6 +75,8 @@ pub struct TickInfo {
     pub used: Vec<usize>,
     written: u64,
     now: Timestamp,
+    /// All input was taken but for what comes back to sinks.
+    pub only_returns: bool,
     /// Pieces of work left.
     left: AtomicUsize,
 }
@@ -114,6 +116,8 @@ pub struct Job {
     epochs: Epochs,
     /// Keys that a share encodes for a checkpoint between two ticks.
     slice_keys: usize,
+    /// The tick from which on nothing that a sink is refused comes back to it: all input was taken then.
+    pub(super) returns_before: AtomicU64,
 }
 
 impl Job {
@@ -147,6 +151,7 @@ impl Job {
             letters: AtomicUsize::new(0),
             epochs: Epochs::default(),
             slice_keys: SLICE_KEYS,
+            returns_before: AtomicU64::new(0),
             ledger: Ledger::new(graph.context.entries.len()),
             graph,
         }
@@ -242,31 +247,6 @@ impl Job {
         self.start(ticks)
     }
 
-    /// Notes which partitions are `silent`, by number: the others brought something that is on its way, or are held by
-    /// back-pressure, when silence says nothing.
-    pub fn hold(&self, silent: &[bool], now: Timestamp) {
-        let mut gate = lock(&self.gate);
-        for (partition, _) in silent.iter().enumerate().filter(|(_, silent)| !**silent) {
-            gate.hold(partition, now);
-        }
-    }
-
-    /// What the wall clock says, where silence is measured by another time.
-    pub fn tell_wall_clock(&self, wall: Timestamp, now: Timestamp) {
-        lock(&self.gate).ahead = TimeSpan(wall.0.saturating_sub(now.0));
-    }
-
-    /// Lets time pass for live partitions.
-    pub fn pass_time(&self, now: Timestamp) -> Vec<Ready> {
-        let mut gate = lock(&self.gate);
-        let mut ticks = Vec::from_iter(gate.pass_time(now, &mut |at, parts| self.join(at, parts)));
-        // If what was repeated is given up, the rest is here.
-        ticks.extend(gate.ticks(&mut |at, parts| self.join(at, parts)));
-        let ticks = self.write(ticks);
-        drop(gate);
-        self.start(ticks)
-    }
-
     /// Cuts the ticks that wait for nothing: of a job without partitions the last one.
     pub fn pass_end(&self) -> Vec<Ready> {
         self.go_on(lock(&self.gate))
@@ -278,10 +258,10 @@ impl Job {
     }
 
     /// Asks every step and sink for what it keeps after what was taken so far: the number of the tick at which they are
-    /// asked. `None` if nothing happened since the last time.
-    pub fn barrier(&self) -> Option<(u64, Vec<Ready>)> {
+    /// asked. `None` if nothing happened since the last time, unless it is `forced`.
+    pub fn barrier(&self, forced: bool) -> Option<(u64, Vec<Ready>)> {
         let mut gate = lock(&self.gate);
-        let tick = gate.barrier(&mut |at, parts| self.join(at, parts))?;
+        let tick = gate.barrier(forced, &mut |at, parts| self.join(at, parts))?;
         let tick = self.write(vec![tick]).pop()?;
         drop(gate);
         let sequence = tick.sequence;
@@ -387,7 +367,8 @@ impl Job {
 
     /// What a sink handed out at a barrier. The error ends the run: its rows were refused, and it is not to go on then.
     pub fn mark(&self, sequence: u64, sink: NodeId, mut prepared: Prepared) -> Result<(), String> {
-        let counted = refused::count(&self.graph.context, (sequence, sink), &mut prepared)?;
+        let returns = sequence < self.returns_before.load(Ordering::Acquire);
+        let counted = refused::count(&self.graph.context, (sequence, sink), returns, &mut prepared)?;
         self.ledger.add(&counted);
         self.epochs.mark(sequence, sink, prepared, counted);
         Ok(())
@@ -420,7 +401,7 @@ impl Job {
     }
 
     /// Hands ticks to their readers.
-    fn start(&self, ticks: Vec<Tick>) -> Vec<Ready> {
+    pub(super) fn start(&self, ticks: Vec<Tick>) -> Vec<Ready> {
         let mut ready = Vec::new();
         for tick in ticks {
             let info = TickInfo {
@@ -431,14 +412,25 @@ impl Job {
                 used: tick.used,
                 written: tick.written,
                 now: tick.now.unwrap_or(Timestamp::MIN),
+                only_returns: tick.only_returns,
                 left: AtomicUsize::new(self.pieces),
             };
+            if tick.complete {
+                self.returns_before.store(tick.sequence, Ordering::Release);
+            }
             if let Some(cut) = tick.barrier {
                 let reached = |set: usize| info.watermarks.get(set).map(|along| along.end());
                 let watermarks = self.sets().filter_map(|(name, set)| Some((name.to_owned(), reached(set)?))).collect();
                 let counted = self.counted(cut.counted, cut.parts);
                 let turns = self.turn_log.as_ref().map(|log| log.written(cut.turns, Some(cut.arrival)));
-                let epoch = Epoch { partitions: cut.partitions, turns, watermarks, counted, ..Epoch::default() };
+                let epoch = Epoch {
+                    partitions: cut.partitions,
+                    turns,
+                    watermarks,
+                    counted,
+                    spent: cut.spent,
+                    ..Epoch::default()
+                };
                 self.epochs.begin(tick.sequence, epoch);
             }
             lock(&self.ticks).insert(tick.sequence, Arc::new(info));

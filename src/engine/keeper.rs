@@ -1,8 +1,10 @@
 //! Keeps a run's checkpoints in its state database, and knows what a run goes on from.
 
+mod returned;
+mod rows;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limit::KEY_GROUPS;
@@ -11,25 +13,30 @@ use crate::connector::Marks;
 use crate::plan::alert::NOTIFIER;
 use crate::plan::{Node, NodeId, NodeKind, Operator, Plan, Port, meaning::meaning};
 use crate::store::rows::{
-    Cause, Commit, DeadLetter, HandedRow, Imbalance, Item, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
+    Cause, Commit, DeadLetter, HandedRow, Imbalance, Item, LedgerRow, PartitionRow, StateRow, Status, StepRow,
     imbalances,
 };
 use crate::store::state::{Lock, StateFile};
 
-use super::epoch::{Epoch, Keeper, Kept, Part, Stood};
-use super::ledger::{Counted, Letter, Tally};
+use super::epoch::{Epoch, Keeper, Kept, Part, ReturnedRows, Stood};
+use super::ledger::{Counted, Tally};
 use super::ops::notify::outlives;
 use super::partition::PartitionState;
 use super::run::wall_clock;
 use super::turn_log::Written;
+use returned::Returning;
+use rows::{dead_letter, ledger_row, stood_of, tally_of, turns_row};
 
 /// A run's state on disk.
 pub struct StateKeeper {
     file: StateFile,
     /// Names of all nodes.
     entries: Vec<String>,
-    /// Names of the sources, by index.
+    /// Names of the sources, by index; then those that stand for what comes back to sinks.
     sources: Vec<String>,
+    returning: Vec<Returning>,
+    /// Rows that came back to sinks and that nobody takes in any more, by sink: they have become dead letters.
+    unread: Vec<(String, u64)>,
     /// Steps with state: name and meaning.
     steps: Vec<(String, String)>,
     /// What became of rows since the run began, by node.
@@ -106,7 +113,10 @@ impl StateKeeper {
     /// Goes on with the run that the file holds, or begins one. The error is for whoever runs the pipeline.
     pub fn open(file: StateFile, plan: &Plan) -> Result<(Self, Option<Resumed>), String> {
         let names = |of: fn(&NodeKind) -> bool| plan.nodes.iter().filter(move |n| of(&n.kind)).map(|n| n.name.clone());
-        let sources: Vec<String> = names(|kind| matches!(kind, NodeKind::Source(_))).collect();
+        let mut sources: Vec<String> = names(|kind| matches!(kind, NodeKind::Source(_))).collect();
+        let returning = plan.returning();
+        let back = |id: &NodeId| plan.node(*id).map(|node| format!("{}{}", node.name, Port::Errors));
+        sources.extend(returning.iter().filter_map(back));
         let steps = plan.nodes.iter().filter_map(|node| Some((node.name.clone(), meaning(plan, node)?.to_string())));
         let mut keeper = StateKeeper {
             entries: plan.nodes.iter().map(|node| node.name.clone()).collect(),
@@ -117,11 +127,14 @@ impl StateKeeper {
             sent_again: Vec::new(),
             partitions: HashMap::new(),
             sources,
+            returning: returning.into_iter().map(|node| Returning { node, next: 0 }).collect(),
+            unread: Vec::new(),
             finishing: false,
             only_finishes: false,
             file,
         };
         let resumed = keeper.resume();
+        keeper.come_back(resumed.is_some())?;
         if resumed.is_none() {
             begin(&mut keeper.file, plan)?;
             let left = keeper.file.left().iter();
@@ -211,12 +224,13 @@ impl StateKeeper {
 
     /// Notes how far the run is, and what became of rows of sinks.
     fn mark(&mut self, status: Status, epoch: Option<Epoch>) -> Result<(), String> {
-        let (mut dead_letters, mut marks) = (Vec::new(), Vec::new());
+        let (mut dead_letters, mut marks, mut returned) = (Vec::new(), Vec::new(), Vec::new());
         let epoch_given = epoch.is_some();
         if let Some(epoch) = epoch {
             dead_letters = self.count(epoch.counted);
             self.hold(epoch.held);
             marks = self.marks(epoch.marks);
+            returned = self.returned(epoch.returned);
         }
         // What an epoch counted that could not be kept is not part of any checkpoint.
         let settled = epoch_given.then(|| self.ledger());
@@ -233,6 +247,8 @@ impl StateKeeper {
             handed: Vec::new(),
             dead_letters,
             sent_again: Vec::new(),
+            returned,
+            taken_in: Vec::new(),
             now: wall_clock().0,
         };
         self.file.commit(&commit).map_err(|e| e.message)
@@ -360,14 +376,36 @@ impl Keeper for StateKeeper {
         };
         let steps = self.steps.iter().map(step).collect();
         let marks = self.marks(epoch.marks);
+        let (returned, taken_in) = (self.returned(epoch.returned), self.taken_in(&epoch.partitions));
         let (partitions, gone) = self.partitions(epoch.partitions, epoch.turns);
         let changes = epoch.steps.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
         let (ledger, handed) = (self.ledger(), self.handed());
         let sent_again = std::mem::take(&mut self.sent_again);
         let now = wall_clock().0;
-        let commit =
-            Commit { status, partitions, gone, steps, changes, marks, ledger, handed, dead_letters, sent_again, now };
+        let commit = Commit {
+            status,
+            partitions,
+            gone,
+            steps,
+            changes,
+            marks,
+            ledger,
+            handed,
+            dead_letters,
+            sent_again,
+            returned,
+            taken_in,
+            now,
+        };
         self.file.commit(&commit).map_err(|e| e.message)
+    }
+
+    fn returned_end(&self, sink: NodeId) -> u64 {
+        self.returning.iter().find(|of| of.node == sink).map_or(0, |of| of.next)
+    }
+
+    fn returned_rows(&self, sink: NodeId) -> Result<Option<Box<dyn ReturnedRows>>, String> {
+        self.returned_reader(sink)
     }
 
     fn complete(&mut self) -> Result<(), String> {
@@ -396,75 +434,5 @@ impl Keeper for StateKeeper {
 
     fn tidy(&mut self, budget: Duration) -> Result<bool, String> {
         self.file.compact(budget).map_err(|e| e.message)
-    }
-}
-
-/// Where a partition stood; `None` if its source is gone from the pipeline.
-fn stood_of(sources: &[String], row: &PartitionRow) -> Option<PartitionState> {
-    Some(PartitionState {
-        source: sources.iter().position(|name| *name == row.source)?,
-        name: row.name.clone(),
-        stream: Arc::from(row.stream.as_str()),
-        position: row.position,
-        greatest: Timestamp(row.greatest),
-        ended: row.ended,
-    })
-}
-
-/// The turns of live inputs are kept like a partition that is of no source.
-fn turns_row(written: Written) -> PartitionRow {
-    let (source, name) = TURNS;
-    PartitionRow {
-        source: source.to_owned(),
-        name: name.to_owned(),
-        stream: written.text(),
-        position: written.turn,
-        greatest: i64::MIN,
-        ended: false,
-    }
-}
-
-fn dead_letter(entry: &str, letter: Letter) -> DeadLetter {
-    DeadLetter {
-        entry: entry.to_owned(),
-        cause: letter.cause,
-        reason: letter.reason,
-        place: letter.place,
-        time: (letter.time != Timestamp::MIN).then_some(letter.time.0),
-        origin: letter.origin,
-        header: letter.header.filter(|_| letter.origin == Origin::Record).map(|names| names.to_vec()),
-        original: letter.original,
-    }
-}
-
-fn ledger_row(entry: &str, tally: &Tally, held: u64) -> LedgerRow {
-    LedgerRow {
-        entry: entry.to_owned(),
-        taken: tally.taken,
-        made: tally.made,
-        passed: tally.passed,
-        filtered: tally.filtered,
-        dropped: tally.dropped,
-        duplicate: tally.duplicate,
-        failed: tally.failed,
-        late: tally.late,
-        dead: tally.dead,
-        absorbed: tally.absorbed,
-        held,
-    }
-}
-
-fn tally_of(row: &LedgerRow) -> Tally {
-    Tally {
-        taken: row.taken,
-        made: row.made,
-        passed: row.passed,
-        filtered: row.filtered,
-        dropped: row.dropped,
-        duplicate: row.duplicate,
-        failed: row.failed,
-        late: row.late,
-        dead: row.dead,
-        absorbed: row.absorbed,
     }
 }

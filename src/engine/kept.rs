@@ -61,7 +61,8 @@ pub fn fates(plan: &Plan, kept: &Kept) -> Vec<StepFate> {
 /// Sources of the last run that the pipeline no longer has: with them go the places where they stood.
 pub fn sources_gone(plan: &Plan, kept: &Kept) -> Vec<String> {
     let is_there = |name: &str| plan.nodes.iter().any(|n| n.name == name && matches!(n.kind, NodeKind::Source(_)));
-    let of_sources = kept.partitions.iter().filter(|p| p.source != TURNS.0);
+    // What came back to a sink is named for its port.
+    let of_sources = kept.partitions.iter().filter(|p| p.source != TURNS.0 && !p.source.contains('.'));
     let named: BTreeSet<&str> = of_sources.map(|p| p.source.as_str()).collect();
     named.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect()
 }
@@ -74,6 +75,13 @@ pub fn sinks_gone(plan: &Plan, kept: &Kept) -> Vec<(String, u64)> {
     let remembers = |name: &str| kept.marks.iter().any(|mark| mark.sink == name);
     let holding = kept.ledger.iter().filter(|row| row.held > 0 && remembers(&row.entry) && !is_there(&row.entry));
     holding.map(|row| (row.entry.clone(), row.held)).collect()
+}
+
+/// Sinks that were refused rows which their `.errors` have still to take in, and of which nobody reads that any more; with how
+/// many rows. A run makes dead letters of them.
+pub fn unread(plan: &Plan, returned: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    let read: BTreeSet<&str> = plan.returning().iter().filter_map(|id| Some(plan.node(*id)?.name.as_str())).collect();
+    returned.into_iter().filter(|(sink, _)| !read.contains(sink.as_str())).collect()
 }
 
 /// How much a step keeps.

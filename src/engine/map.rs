@@ -16,7 +16,7 @@ use crate::data::layout::{Demand, FieldId, FieldPath, Layout, Root};
 use crate::data::value::Value;
 use crate::expr::Program;
 use crate::plan::Port;
-use crate::store::rows::Origin;
+use crate::store::rows::{Origin, ReturnedRow};
 
 use super::flow::{Failed, Flow, FlowContext, FlowRunner};
 use super::ledger::Counted;
@@ -44,6 +44,8 @@ pub struct SourceSpec {
     pub watch: Arc<Watch>,
     /// Whether a checkpoint may fall inside a block and has to know what became of its first records.
     pub recounts: AtomicBool,
+    /// The port that its rows leave by: `.errors` of a sink that they come back to.
+    pub port: Port,
 }
 
 /// How event time is found.
@@ -92,6 +94,8 @@ pub struct MapInput {
     pub meta: Option<Metadata>,
     /// The records are JSON, whatever the source's format.
     pub decoded: bool,
+    /// Instead of records: rows that a sink was refused.
+    pub returned: Vec<ReturnedRow>,
 }
 
 /// A block as it was decoded, before it went on: for counting a part of it.
@@ -132,6 +136,9 @@ impl Mapper {
 
     /// Maps a block.
     pub fn map(&mut self, mut input: MapInput) -> Mapped {
+        if !input.returned.is_empty() {
+            return self.give_back(input);
+        }
         if let Some(why) = input.meta.as_mut().and_then(|meta| meta.refused.take()) {
             input.block.broken = Some(why);
         }
@@ -191,12 +198,37 @@ impl Mapper {
         Mapped { records, rises, parcels, starts, counted, decoded }
     }
 
+    /// Rows that a sink was refused leave as those do that it cannot write.
+    fn give_back(&mut self, input: MapInput) -> Mapped {
+        let (records, base) = (as_u32(input.returned.len()), input.block.position);
+        let starts = Starts { stream: input.stream, base, offsets: Vec::new(), end: base + u64::from(records) };
+        let failed = |(ordinal, row): (u32, ReturnedRow)| Failed {
+            ordinal,
+            time: row.time.map_or(Timestamp::MIN, Timestamp),
+            reason: row.reason,
+            place: String::new(),
+            origin: if row.json { Origin::Row } else { Origin::Made },
+            header: None,
+            original: row.original,
+        };
+        let failed: Vec<Failed> = (0u32..).zip(input.returned).map(failed).collect();
+        self.runner.sequence = input.number;
+        let mut batch = self.runner.give_back(&failed);
+        self.meta(&mut batch, &input.partition, &starts);
+        let recounts = self.spec.recounts.load(Ordering::Relaxed);
+        let decoded = || Decoded { batch: batch.clone(), failed: Vec::new(), number: input.number };
+        let decoded = recounts.then(decoded);
+        let parcels = self.pass(batch, Vec::new());
+        let counted = std::sync::Mutex::new(std::mem::take(&mut self.runner.counted));
+        Mapped { records, rises: Vec::new(), parcels, starts, counted, decoded }
+    }
+
     fn pass(&mut self, batch: Batch, failed: Vec<Failed>) -> Vec<Option<Parcel>> {
         let mut ports = Vec::with_capacity(2);
         if let Some(errors) = self.runner.fail_root(failed) {
             ports.push(errors);
         }
-        ports.push((Port::Main, batch));
+        ports.push((self.spec.port.clone(), batch));
         self.runner.run(ports)
     }
 
@@ -207,7 +239,9 @@ impl Mapper {
         let failed = decoded.failed.iter().filter(|f| records.contains(&f.ordinal)).cloned().collect();
         self.runner.sequence = decoded.number;
         self.runner.again = true;
-        self.runner.counted.of(self.spec.flow.root).tally.taken += u64::from(records.end - records.start);
+        if self.spec.port == Port::Main {
+            self.runner.counted.of(self.spec.flow.root).tally.taken += u64::from(records.end - records.start);
+        }
         self.pass(decoded.batch.select(&rows), failed);
         std::mem::take(&mut self.runner.counted)
     }

@@ -42,6 +42,7 @@ mod refused;
 pub mod rehearse;
 mod restore;
 pub mod retry;
+mod returned;
 pub mod run;
 mod segment;
 mod shared;

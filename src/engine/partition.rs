@@ -76,6 +76,8 @@ pub struct PartitionSpec {
     pub out_of_order: TimeSpan,
     /// How long it is silent before it leaves the minimum.
     pub idle_after: TimeSpan,
+    /// Of rows that come back to a sink: the sources that feed it. They end when these have, and no row is on its way.
+    pub after: Option<Vec<usize>>,
 }
 
 /// Where a partition stands, for resuming.

@@ -1,4 +1,5 @@
-//! What became of rows that a sink sent: counted, and kept as dead letters if they were refused.
+//! What became of rows that a sink sent: counted. Those that were refused come back to the sink, out of its `.errors`, if
+//! somebody reads that; otherwise they are dead letters.
 
 use crate::base::time::Timestamp;
 use crate::connector::{Prepared, Refused};
@@ -8,26 +9,36 @@ use crate::store::rows::{Cause, Origin};
 use super::flow::FlowContext;
 use super::ledger::{Counted, Letter, Sample};
 
-/// Counts what a sink handed out at a tick; the refused rows are taken out of it. The error ends the run.
+/// Counts what a sink handed out at a tick. Refused rows are taken out of it, unless they come back to the sink: whether
+/// the run still takes that in is `returns`. The error ends the run.
 pub(super) fn count(
     context: &FlowContext,
     (sequence, sink): (u64, NodeId),
+    returns: bool,
     prepared: &mut Prepared,
 ) -> Result<Counted, String> {
     let mut counted = Counted::default();
-    let refused = std::mem::take(&mut prepared.refused);
     let Some(info) = context.entries.get(sink.index()) else { return Ok(counted) };
+    if returns && info.returned {
+        if prepared.sent > 0 || !prepared.refused.is_empty() {
+            let tally = &mut counted.of(sink).tally;
+            tally.passed += prepared.sent;
+            tally.failed += prepared.refused.len() as u64;
+        }
+        return Ok(counted);
+    }
+    let refused = std::mem::take(&mut prepared.refused);
     if prepared.sent == 0 && refused.is_empty() {
         return Ok(counted);
     }
-    if let Some(first) = refused.first().filter(|_| info.on_error == OnError::Fail) {
+    if let Some(first) = refused.first().filter(|_| info.on_error == OnError::Fail && !info.returned) {
         let row = String::from_utf8_lossy(&first.text);
         return Err(format!("a row of `{}` was refused: {}\n  row: {}", info.name, first.reason, row.trim_end()));
     }
     let entry = counted.of(sink);
     entry.tally.passed += prepared.sent;
     entry.tally.failed += refused.len() as u64;
-    if info.on_error == OnError::Drop {
+    if info.on_error == OnError::Drop && !info.returned {
         return Ok(counted);
     }
     entry.tally.dead += refused.len() as u64;

@@ -129,6 +129,7 @@ fn specs(plan: &Plan) -> Vec<(Format, PartitionSpec)> {
             timed: time.is_some_and(|t| t.field.is_some()),
             out_of_order: time.map(|t| t.out_of_order).unwrap_or_default(),
             idle_after: time.map_or(TimeSpan::seconds(30), |t| t.idle_after),
+            after: None,
         };
         (source.format.clone(), spec)
     };

@@ -276,7 +276,8 @@ impl Retry {
                 runtime.block_on(sink.deliver(rows)).map_err(SinkError::message)?;
             }
             let mut prepared = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
-            let counted = refused::count(context, (0, *node), &mut prepared)?;
+            // What is refused again is a letter again, whoever reads the sink's `.errors`: it is seen here and now.
+            let counted = refused::count(context, (0, *node), false, &mut prepared)?;
             epoch.take_mark(*node, prepared, counted);
         }
         // The input stands where it stood.
@@ -294,7 +295,7 @@ impl Retry {
         for (node, sink) in &mut sinks {
             runtime.block_on(sink.committed()).map_err(SinkError::message)?;
             let mut prepared = runtime.block_on(sink.finish(End::Stopped)).map_err(SinkError::message)?;
-            let counted = refused::count(context, (1, *node), &mut prepared)?;
+            let counted = refused::count(context, (1, *node), false, &mut prepared)?;
             outcome.dead += counted.letters() as u64;
             outcome.waiting += prepared.held;
             settled.take_mark(*node, prepared, counted);
@@ -354,6 +355,7 @@ fn spec(source: usize) -> PartitionSpec {
         timed: true,
         out_of_order: NEVER,
         idle_after: NEVER,
+        after: None,
     }
 }
 

@@ -24,6 +24,7 @@ use super::lower::{Graph, ReaderKind};
 use super::outgoing::{Behind, SinkSlot};
 use super::partition::PartitionSpec;
 use super::restore::shares;
+use super::returned::{Returning, read_returned};
 use super::shared::{Queue, Shared, Slot};
 use super::sink_task::{Inbox, deliver};
 use super::source_task::{SourceTask, read_live, read_source};
@@ -96,7 +97,11 @@ pub fn run(
 ) -> Summary {
     let live = inputs.iter().any(|input| !input.bounded);
     let graph_sinks = graph.sink_nodes();
-    let job = job_of(graph, &inputs, turns);
+    let returning = match Returning::of(&graph, stood, &*keeper) {
+        Ok(returning) => returning,
+        Err(why) => return failed(&Job::new(graph, Vec::new(), TICK_ROWS, steady_clock()), why),
+    };
+    let job = job_of(graph, &inputs, &returning, turns);
     let restored = {
         let from = stood.map(|stood| Resume { stood, rows: &*keeper });
         if let Some(from) = &from {
@@ -113,14 +118,7 @@ pub fn run(
         keeper.restored(&held(stages.map(|stage| &**stage)));
     }
     let count: usize = inputs.iter().map(|i| i.partitions.len()).sum();
-    let mut senders = Vec::new();
-    let mut receivers = Vec::new();
-    for (reader, sink) in slots.into_iter().zip(&sinks) {
-        let (sender, receiver) = unbounded_channel();
-        let behind = Arc::new(Behind::of(sink.latency()));
-        receivers.push((receiver, Arc::clone(&behind)));
-        senders.push(SinkSlot { reader, sender: Some(sender), behind, ..SinkSlot::default() });
-    }
+    let (senders, receivers) = channels(slots, &sinks);
     let mut sinks = sinks;
     let (began, first) = (Instant::now(), stood.is_none_or(Stood::is_start));
     if first
@@ -130,12 +128,13 @@ pub fn run(
         return failed(&job, why);
     }
     let shared = Arc::new(Shared::new(job, queue, senders, count, options));
+    shared.take_back(count, &returning, &*keeper);
     if first {
         shared.checkpoints.made((0, 0), began.elapsed());
     }
     started(Handle { shared: Arc::clone(&shared) });
     std::thread::scope(|scope| {
-        threads(scope, &shared, (inputs, sinks, receivers), options, live, (stood, &mut *keeper))
+        threads(scope, &shared, (inputs, returning, sinks, receivers), options, live, (stood, &mut *keeper))
     });
     let complete = shared.complete.load(Ordering::Acquire);
     if complete
@@ -157,10 +156,26 @@ pub fn run(
     Summary { outcome, entries: shared.job.ledger.entries() }
 }
 
+/// How the readers of these numbers, which are sinks, are fed.
+fn channels(readers: Vec<usize>, sinks: &[Box<dyn Sink>]) -> (Vec<SinkSlot>, Vec<Inbox>) {
+    let latencies = sinks.iter().map(|sink| sink.latency());
+    let channel = |(reader, latency)| {
+        let (sender, receiver) = unbounded_channel();
+        let behind = Arc::new(Behind::of(latency));
+        let inbox = (receiver, Arc::clone(&behind));
+        (SinkSlot { reader, sender: Some(sender), behind, ..SinkSlot::default() }, inbox)
+    };
+    readers.into_iter().zip(latencies).map(channel).unzip()
+}
+
 /// A job that is not restored yet.
-fn job_of(graph: Graph, inputs: &[Input], turns: Option<(TurnLog, Read)>) -> Job {
-    let (specs, now) = (partition_specs(&graph, inputs), steady_clock());
+fn job_of(graph: Graph, inputs: &[Input], returning: &[Returning], turns: Option<(TurnLog, Read)>) -> Job {
+    let (mut specs, now) = (partition_specs(&graph, inputs), steady_clock());
+    specs.extend(returning.iter().map(Returning::spec));
     let mut job = Job::new(graph, specs, TICK_ROWS, now);
+    if !returning.is_empty() {
+        job.returns_before.store(u64::MAX, Ordering::Release);
+    }
     if let Some((log, read)) = turns {
         job.write_turns(log, read, now);
     }
@@ -179,7 +194,7 @@ fn complete_state(keeper: &mut dyn Keeper) -> Result<(), String> {
 fn threads<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     shared: &'scope Arc<Shared>,
-    (inputs, sinks, receivers): (Vec<Input>, Vec<Box<dyn Sink>>, Vec<Inbox>),
+    (inputs, returning, sinks, receivers): (Vec<Input>, Vec<Returning>, Vec<Box<dyn Sink>>, Vec<Inbox>),
     options: &Options,
     live: bool,
     (stood, keeper): (Option<&Stood>, &'scope mut dyn Keeper),
@@ -206,9 +221,13 @@ fn threads<'scope>(
         });
     }
     drop(reading);
+    let returns = !returning.is_empty();
+    for (partition, task) in (first..).zip(returning) {
+        scope.spawn(move || guarded(shared, |shared| read_returned(shared, partition, task)));
+    }
     // Without a partition, or with all of them at their end already, nothing will ever arrive.
     shared.hand_out(shared.job.pass_end());
-    if live {
+    if live || returns {
         scope.spawn(move || guarded(shared, pass_time));
     }
     let every = options.checkpoint_every;
@@ -218,9 +237,7 @@ fn threads<'scope>(
     });
     // Nothing is ever sent: this is how long anything is read.
     let _ = stopped.recv();
-    if shared.stopping.load(Ordering::Acquire) || shared.draining.load(Ordering::Acquire) {
-        end_when_mapped(shared);
-    }
+    end_as_asked(shared, returns);
     for worker in workers {
         let _ = worker.join();
     }
@@ -256,6 +273,28 @@ fn settle_if_well(shared: &Shared, keeper: &mut Option<&mut dyn Keeper>) {
 /// How long after a sink has ended that is noticed at most.
 const SETTLED_WITHIN: Duration = Duration::from_micros(500);
 
+/// After the sources have stopped: ends a run that was told to. If rows may come back to sinks it goes on until they have, and
+/// may be told later.
+fn end_as_asked(shared: &Shared, returns: bool) {
+    let mut drained = false;
+    loop {
+        let (stops, drains) = (shared.stopping.load(Ordering::Acquire), shared.draining.load(Ordering::Acquire));
+        if stops || (drains && !drained) {
+            end_when_mapped(shared);
+            drained = true;
+        }
+        let queue = lock(&shared.queue);
+        if !returns || stops || queue.finished {
+            return;
+        }
+        // Looks now and then, beside being told.
+        drop(shared.ending.wait_timeout(queue, LOOK));
+    }
+}
+
+/// How often it is looked whether a run was told to end.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// After the sources have stopped: waits until what they read is mapped, then ends the run: one that was told to stop without
 /// closing anything.
 fn end_when_mapped(shared: &Shared) {
@@ -269,6 +308,7 @@ fn end_when_mapped(shared: &Shared) {
     if !finished {
         let stops = shared.stopping.load(Ordering::Acquire);
         shared.hand_out(if stops { shared.job.stop() } else { shared.job.drain() });
+        shared.ask_if_only_returns();
     }
 }
 
@@ -311,6 +351,7 @@ fn spec_of(graph: &Graph, source: usize, input: &Input) -> PartitionSpec {
         timed: graph.sources.get(source).is_some_and(|s| s.spec.time.is_some()),
         out_of_order: input.out_of_order,
         idle_after: input.idle_after,
+        after: None,
     }
 }
 

@@ -19,6 +19,7 @@ use super::map::MapInput;
 use super::meters::CheckpointMeter;
 use super::outgoing::SinkSlot;
 use super::partition::{PartitionSpec, PartitionState};
+use super::returned::Back;
 use super::run::Options;
 use super::stage::{Stage, StageInput};
 use super::state::Load;
@@ -97,7 +98,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 pub(super) struct Barriers {
     /// One is to be made now.
-    asked: bool,
+    pub(super) asked: bool,
     /// The last tick at which one was asked for that has gone through everything.
     through: Option<u64>,
 }
@@ -140,6 +141,10 @@ pub(super) struct Shared {
     pub(super) leave_in_all: i64,
     /// By partition: what the clock must know of its reader. One held by back-pressure is not idle.
     pub(super) polled: Mutex<Vec<Polled>>,
+    /// What comes back to sinks.
+    pub(super) returns: Mutex<Vec<Back>>,
+    /// A checkpoint was asked for because nothing else is left to be read.
+    only_returns: AtomicBool,
     pub(super) failure: Mutex<Option<String>>,
     /// What went wrong without ending the run, until somebody asks.
     pub(super) warnings: Mutex<Vec<String>>,
@@ -183,6 +188,8 @@ impl Shared {
             ending_told: Notify::new(),
             leave_in_all,
             polled: Mutex::new(vec![Polled::default(); partitions]),
+            returns: Mutex::default(),
+            only_returns: AtomicBool::new(false),
             failure: Mutex::new(None),
             warnings: Mutex::default(),
             longest_tick: AtomicU64::new(0),
@@ -221,7 +228,7 @@ impl Shared {
         self.ending_told.notify_waiters();
     }
 
-    fn tell_leave(&self) {
+    pub(super) fn tell_leave(&self) {
         self.leave_given.notify_all();
         self.leave_told.notify_waiters();
     }
@@ -466,8 +473,8 @@ impl Shared {
             drop(leave);
             self.tell_leave();
         }
-        if self.job.letters() > LETTER_BYTES {
-            // What is to be kept of them waits in memory.
+        // What is to be kept of letters waits in memory; the end of all input waits for the answers of sinks.
+        if self.job.letters() > LETTER_BYTES || (info.only_returns && !self.only_returns.swap(true, Ordering::AcqRel)) {
             lock(&self.barriers).asked = true;
             self.barrier_told.notify_all();
         }

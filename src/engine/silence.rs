@@ -4,6 +4,7 @@
 use crate::base::time::{TimeSpan, Timestamp};
 
 use super::gate::{Gate, Tick};
+use super::job::{Job, Ready, lock};
 use super::partition::Partition;
 use super::segment::Join;
 use super::turns::{Named, Turn};
@@ -28,7 +29,7 @@ impl Gate {
         let idle = self.fall_silent(now);
         let clock = now.plus(self.ahead);
         // A clock that was set back is waited for.
-        let ticks = self.clocked && clock.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
+        let ticks = self.clocked && self.is_live() && clock.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
         let mut changed = ticks || !idle.is_empty();
         for set in 0..self.reached.sets.len() {
             let Some(since) = self.idle_since(set) else {
@@ -77,6 +78,11 @@ impl Gate {
         idle
     }
 
+    /// Whether anything is live but what comes back to sinks.
+    fn is_live(&self) -> bool {
+        !self.open.is_empty() || self.partitions.iter().any(|p| !p.spec.bounded && p.spec.after.is_none())
+    }
+
     /// When the last of a set's partitions went idle, if all that have not ended are.
     fn idle_since(&self, set: usize) -> Option<Timestamp> {
         if self.of_set(set).any(|(_, p)| p.counts()) {
@@ -89,5 +95,32 @@ impl Gate {
     fn greatest(&self, set: usize) -> Timestamp {
         let seen = self.of_set(set).map(|(_, p)| p.watermark()).filter(|at| *at != Timestamp::MAX);
         seen.filter(|at| *at != Timestamp::MIN).min().unwrap_or(Timestamp::MIN)
+    }
+}
+
+impl Job {
+    /// Notes which partitions are `silent`, by number: the others brought something that is on its way, or are held by
+    /// back-pressure, when silence says nothing.
+    pub fn hold(&self, silent: &[bool], now: Timestamp) {
+        let mut gate = lock(&self.gate);
+        for (partition, _) in silent.iter().enumerate().filter(|(_, silent)| !**silent) {
+            gate.hold(partition, now);
+        }
+    }
+
+    /// What the wall clock says, where silence is measured by another time.
+    pub fn tell_wall_clock(&self, wall: Timestamp, now: Timestamp) {
+        lock(&self.gate).ahead = TimeSpan(wall.0.saturating_sub(now.0));
+    }
+
+    /// Lets time pass for live partitions.
+    pub fn pass_time(&self, now: Timestamp) -> Vec<Ready> {
+        let mut gate = lock(&self.gate);
+        let mut ticks = Vec::from_iter(gate.pass_time(now, &mut |at, parts| self.join(at, parts)));
+        // If what was repeated is given up, the rest is here.
+        ticks.extend(gate.ticks(&mut |at, parts| self.join(at, parts)));
+        let ticks = self.write(ticks);
+        drop(gate);
+        self.start(ticks)
     }
 }

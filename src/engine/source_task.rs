@@ -344,7 +344,8 @@ async fn read_on(shared: &Shared, reading: &mut Reading, source: usize) -> Resul
         let (partition, stream) = (Arc::clone(&reading.name), Arc::clone(&reading.place.stream));
         let number = reading.number;
         let meta = meta.take();
-        let input = MapInput { block, partition, stream, number, arrived, now, meta, decoded: false };
+        let returned = Vec::new();
+        let input = MapInput { block, partition, stream, number, arrived, now, meta, decoded: false, returned };
         shared.map(MapWork { source, at: (at, reading.number), input });
         reading.number += 1;
     }

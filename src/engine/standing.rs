@@ -107,6 +107,11 @@ impl Standing {
         self.counting.get(set)?.iter().find(|(_, other)| *other != index).map(|(at, _)| *at)
     }
 
+    /// How many partitions have not ended.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
     /// Whether every partition has ended.
     pub(super) fn is_over(&self) -> bool {
         self.open == 0

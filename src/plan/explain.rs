@@ -285,8 +285,8 @@ fn errors(plan: &Plan, id: NodeId, node: &Node) -> String {
         names.collect::<Vec<_>>().join(", ")
     };
     let errors = match (who(&Port::Errors), node.on_error) {
-        (_, OnError::Fail) => "end the run".into(),
         (readers, _) if !readers.is_empty() => format!("go to {readers}"),
+        (_, OnError::Fail) => "end the run".into(),
         (_, OnError::DeadLetter) => "become dead letters".into(),
         (_, OnError::Drop) => "are counted and dropped".into(),
     };
@@ -294,6 +294,9 @@ fn errors(plan: &Plan, id: NodeId, node: &Node) -> String {
         NodeKind::Step(operator) => operator.late(),
         _ => None,
     };
+    if matches!(&node.kind, NodeKind::Sink(sink) if sink.identity.is_some()) {
+        return format!("rows that fail, or are refused, {errors}");
+    }
     let Some(late) = late else { return format!("rows that fail {errors}") };
     let late = match (who(&Port::Late), late) {
         (readers, _) if !readers.is_empty() => format!("go to {readers}"),

@@ -96,6 +96,13 @@ fn more(plan: &Plan, way: &[NodeId], replay: Replay, promise: &Promise) -> Vec<S
             step.name
         ));
     }
+    let refused = way.iter().rev().skip(1).filter_map(|id| node(plan, *id));
+    for sink in refused.filter(|n| matches!(&n.kind, NodeKind::Sink(sink) if sink.identity.is_some())) {
+        lines.push(format!(
+            "what `{0}` is refused leaves it and comes out of `{0}.errors` in one transaction: it is here once, as it was answered last",
+            sink.name
+        ));
+    }
     let live = plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Source(s) if !s.bounded));
     if promise.early && live && made_by.is_some() {
         lines.push(

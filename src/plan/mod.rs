@@ -80,6 +80,16 @@ impl Plan {
         self.nodes.iter().all(|node| !matches!(&node.kind, NodeKind::Source(source) if !source.bounded))
     }
 
+    /// The sinks that send and whose `.errors` somebody reads: what they are refused comes back out of them.
+    pub fn returning(&self) -> Vec<NodeId> {
+        let sends = |id: &NodeId| matches!(self.node(*id).map(|node| &node.kind), Some(NodeKind::Sink(sink)) if sink.identity.is_some());
+        let read = |id: &NodeId| {
+            let mut inputs = self.nodes.iter().flat_map(|node| &node.inputs);
+            inputs.any(|input| input.node == *id && input.port == Port::Errors)
+        };
+        (0u16..).map(NodeId).take(self.nodes.len()).filter(|id| sends(id) && read(id)).collect()
+    }
+
     /// The node of a number; numbers come from this plan.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.index())

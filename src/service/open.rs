@@ -108,13 +108,14 @@ pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>, state: &Path) ->
 }
 
 /// Opens where it is written down how live inputs meet, if anything leaves ahead of a checkpoint that depends on it.
+/// What comes back to a sink is a live input to steps with state; rows that it is made of alone say where they come from.
 pub fn open_turns(
     graph: &Graph,
     inputs: &[Input],
     stood: Option<&Stood>,
     state: &Path,
 ) -> Result<Option<(TurnLog, Read)>, String> {
-    let live = inputs.iter().any(|input| !input.bounded);
+    let live = graph.meets || inputs.iter().any(|input| !input.bounded);
     if !live || !graph.readers.iter().any(|reader| reader.early) {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::time::Timestamp;
-use crate::engine::kept::{Fate, Size, fates, sinks_gone, size, sources_gone};
+use crate::engine::kept::{Fate, Size, fates, sinks_gone, size, sources_gone, unread};
 use crate::plan::Plan;
 use crate::store::rows::Status;
 use crate::store::state::StateReader;
@@ -41,6 +41,18 @@ pub struct Found {
     pub sources_gone: Vec<String>,
     /// Sinks that are gone, with rows still to send.
     pub sinks_gone: Vec<SinkGone>,
+    /// Sinks whose `.errors` nobody reads any more, with rows that they were refused and that were not taken in there: a run
+    /// makes dead letters of them.
+    pub errors_unread: Vec<Unread>,
+}
+
+/// A sink whose `.errors` nobody reads any more.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Unread {
+    /// Its name.
+    pub sink: String,
+    /// Rows that it was refused.
+    pub rows: u64,
 }
 
 /// What becomes of a step's state.
@@ -122,6 +134,7 @@ pub fn compare(plan: &Plan, state: &Path) -> Result<Comparison, String> {
     let lost = |step: &Step| matches!(step.state, StepState::Changed | StepState::Gone);
     let accepted = sources_gone.is_empty() && sinks_gone.is_empty() && !steps.iter().any(lost);
     let (checkpoint, made) = (kept.epoch, Timestamp(kept.committed).to_string());
-    let found = Found { accepted, checkpoint, made, steps, sources_gone, sinks_gone };
+    let errors_unread = unread(plan, reader.returned()).into_iter().map(|(sink, rows)| Unread { sink, rows }).collect();
+    let found = Found { accepted, checkpoint, made, steps, sources_gone, sinks_gone, errors_unread };
     Ok(Comparison { pipeline, resumes: true, because: None, found: Some(found) })
 }

@@ -135,6 +135,12 @@ fn run_on(
     interrupts: &Interrupts,
     voice: &mut dyn Voice,
 ) -> Result<Ended, String> {
+    for (sink, rows) in keeper.unread() {
+        let rows = counted(*rows, "row");
+        voice.say(&format!(
+            "{rows} that `{sink}` was refused become dead letters: nobody takes them in at `{sink}.errors`"
+        ));
+    }
     let graph = lower(&pipeline.plan, Lowering { shares: setup.workers, track: true })?;
     let finishing = resumed.as_ref().is_some_and(|resumed| resumed.finishing);
     let left = if resumed.is_none() { keeper.left() } else { None };

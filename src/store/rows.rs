@@ -370,6 +370,23 @@ pub struct DeadLetter {
     pub original: Vec<u8>,
 }
 
+/// A row that whoever a sink sends to has refused, on its way to who reads the sink's `.errors`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnedRow {
+    /// The sink.
+    pub sink: String,
+    /// Its number among those of the sink, in the order that they were refused.
+    pub number: u64,
+    /// Its event time, microseconds, if it has one.
+    pub time: Option<i64>,
+    /// What was answered, one sentence.
+    pub reason: String,
+    /// Whether it was written as JSON.
+    pub json: bool,
+    /// The row as it was written.
+    pub original: Vec<u8>,
+}
+
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -409,6 +426,10 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// Those that are dead letters no longer, by their ids: they were sent again.
     pub sent_again: Vec<u64>,
+    /// Rows that sinks were refused and that come back out of their `.errors`.
+    pub returned: Vec<ReturnedRow>,
+    /// Up to which of them those that read `.errors` have taken them in: sink, and the number of the next.
+    pub taken_in: Vec<(String, u64)>,
     /// The wall clock, microseconds.
     pub now: i64,
 }

@@ -70,6 +70,7 @@ fn spec(input: &Input) -> PartitionSpec {
         timed: true,
         out_of_order: TimeSpan::seconds(input.out_of_order),
         idle_after: IDLE_AFTER,
+        after: None,
     }
 }
 

@@ -290,6 +290,7 @@ fn make(pipeline: &Pipeline, inputs: &[Input], feed: &Feed, from: Option<&Snapsh
         timed: true,
         out_of_order: TimeSpan::seconds(input.out_of_order),
         idle_after: TimeSpan::seconds(30),
+        after: None,
     };
     Direct::new(graph, inputs.iter().map(spec).collect(), feed.target, Timestamp(0), from).expect("it starts")
 }

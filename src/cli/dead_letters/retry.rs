@@ -24,7 +24,7 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// Sends dead letters again.
+/// Sends dead letters again. What a receiver refuses again is a dead letter again, whoever reads the sink's `.errors`.
 pub fn run(args: &Args) -> Result<u8, u8> {
     let (pipeline, path) = args.target.load()?;
     args.target.exists(&path)?;

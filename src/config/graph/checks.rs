@@ -160,25 +160,6 @@ pub fn errors_in_windows(graph: &Graph, context: &mut Context<'_>) {
     }
 }
 
-/// Warns of entries that read the errors of a sink that sends, and may expect more of them than there is.
-pub fn errors_of_senders(graph: &Graph, context: &mut Context<'_>) {
-    for (draft, inputs) in graph.drafts.iter().zip(&graph.inputs) {
-        for of in inputs.iter().filter(|input| input.port == Port::Errors) {
-            let Some(sink) = graph.drafts.get(of.node.index()) else { continue };
-            if !matches!(&sink.kind, Some(NodeKind::Sink(kind)) if kind.identity.is_some()) {
-                continue;
-            }
-            let message = format!(
-                "`{0}.errors` has the rows that `{0}` cannot write; what the other side refuses later becomes dead letters",
-                sink.name
-            );
-            context
-                .warning("errors-of-sender", message, &draft.span)
-                .help("`millstream dead-letters` lists them and sends them again");
-        }
-    }
-}
-
 fn judges_times(kind: &NodeKind) -> bool {
     matches!(kind, NodeKind::Step(operator) if operator.late().is_some() || matches!(operator, Operator::Window(_)))
 }

@@ -1,6 +1,6 @@
 //! Sinks whose rows go to somebody who takes each or refuses it: written once for all of them. Rows wait in an outbox,
 //! which checkpoints hold, until they are taken; they are put together, sent side by side, sent again for as long as that
-//! may help, and refused ones become dead letters. A connector only says how a delivery is sent ([`Sender`]).
+//! may help, and refused ones leave by the sink's `.errors` or become dead letters. A connector only says how a delivery is sent ([`Sender`]).
 
 mod breaker;
 mod outbox;
@@ -135,7 +135,7 @@ pub struct Retry {
     /// The longest wait, unless the other side asks for more.
     #[serde(default = "default_most")]
     pub most: Duration,
-    /// How long rows are tried that are answered with an error which may pass; then they are dead letters. While nobody
+    /// How long rows are tried that are answered with an error which may pass; then they are refused. While nobody
     /// answers, or the answer is that nothing can be taken now, rows wait for as long as it takes.
     #[serde(default = "default_give_up")]
     pub give_up_after: Duration,

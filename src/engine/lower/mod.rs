@@ -30,7 +30,7 @@ use steps::Stateful;
 pub struct Graph {
     /// What all flows share.
     pub context: Arc<FlowContext>,
-    /// In the order written.
+    /// In the order written; then the rows that come back to sinks, each like a source that is read behind the sink.
     pub sources: Vec<SourcePart>,
     /// Steps with state and sinks, each after those that feed it.
     pub readers: Vec<Reader>,
@@ -40,6 +40,8 @@ pub struct Graph {
     pub watches: Vec<Arc<Watch>>,
     /// Whether a step goes by the wall clock.
     pub clocked: bool,
+    /// Whether a step with state takes rows that came back to a sink: when they came shows in what it does.
+    pub meets: bool,
 }
 
 impl Graph {
@@ -58,6 +60,8 @@ pub struct SourcePart {
     pub spec: Arc<SourceSpec>,
     /// The reader of each exit of its flow.
     pub exits: Vec<usize>,
+    /// Of rows that come back to a sink: the sources whose rows come to it, by index.
+    pub after: Option<Vec<usize>>,
 }
 
 /// A reader of ticks.
@@ -205,34 +209,42 @@ impl Lower<'_> {
         }))
     }
 
+    /// What all flows share; rows come back to the sinks that are `returning`.
+    fn context(&self, layout: Arc<Layout>, returning: &[NodeId], error_fields: ErrorFields) -> FlowContext {
+        let entry = |(id, node): (NodeId, &Node)| EntryInfo {
+            name: node.name.clone(),
+            on_error: node.on_error,
+            part_of: match &node.kind {
+                NodeKind::Step(Operator::Tag(tag)) => Some(tag.join),
+                _ => None,
+            },
+            returned: returning.contains(&id),
+        };
+        let entries = (0u16..).map(NodeId).zip(&self.plan.nodes).map(entry).collect();
+        FlowContext { layout, entries, error_fields, letters: self.how.track, taps: Arc::default() }
+    }
+
     fn graph(
         self,
         order: &[NodeId],
         mut made: HashMap<NodeId, Made>,
         error_fields: ErrorFields,
     ) -> Result<Graph, String> {
-        let part_of = |n: &Node| match &n.kind {
-            NodeKind::Step(Operator::Tag(tag)) => Some(tag.join),
-            _ => None,
-        };
-        let entry = |n: &Node| EntryInfo { name: n.name.clone(), on_error: n.on_error, part_of: part_of(n) };
         let layout = Arc::new(self.layout.clone());
-        let entries = self.plan.nodes.iter().map(entry).collect();
-        let (layout_of_all, taps) = (Arc::clone(&layout), Arc::default());
-        let letters = self.how.track;
-        let context = FlowContext { layout: layout_of_all, entries, error_fields, letters, taps };
-        let context = Arc::new(context);
+        let returning = self.plan.returning();
         let mut graph = Graph {
-            context,
+            context: Arc::new(self.context(Arc::clone(&layout), &returning, error_fields)),
             sources: Vec::new(),
             readers: Vec::new(),
             sets: Vec::new(),
             watches: Vec::new(),
             clocked: false,
+            meets: false,
         };
         graph.clocked = self.plan.nodes.iter().any(|n| matches!(&n.kind, NodeKind::Step(Operator::Notify(_))));
         let mut flows: HashMap<NodeId, (Arc<Flow>, Vec<usize>)> = HashMap::new();
-        for id in order.iter().filter(|id| self.plan.node(**id).is_some_and(is_root)) {
+        let is_root = |id: &&NodeId| returning.contains(id) || self.plan.node(**id).is_some_and(is_root);
+        for id in order.iter().filter(is_root) {
             let (flow, exits) = self.flow(*id, order, &made)?;
             flows.insert(*id, (Arc::new(flow), exits));
         }
@@ -243,8 +255,13 @@ impl Lower<'_> {
                 let time = made.get_mut(&id).and_then(|m| m.time.take());
                 let spec = self.source(id, node, source, time, Arc::clone(flow));
                 graph.watches.push(Arc::clone(&spec.watch));
-                graph.sources.push(SourcePart { node: id, spec: Arc::new(spec), exits: exits.clone() });
+                graph.sources.push(SourcePart { node: id, spec: Arc::new(spec), exits: exits.clone(), after: None });
             }
+        }
+        for id in returning {
+            let (Some(node), Some((flow, exits))) = (self.plan.node(id), flows.get(&id)) else { continue };
+            let (spec, after) = (Arc::new(self.returned(id, node, Arc::clone(flow))), Some(Vec::new()));
+            graph.sources.push(SourcePart { node: id, spec, exits: exits.clone(), after });
         }
         let mut sinks = 0;
         for id in order.iter().filter(|id| self.readers.contains_key(id)) {
@@ -276,19 +293,9 @@ impl Lower<'_> {
 
     fn source(&self, id: NodeId, node: &Node, source: &Source, time: Option<TimeSpec>, flow: Arc<Flow>) -> SourceSpec {
         let needed = self.demands.of(id, &Port::Main);
-        let meta = |field: &FieldId| {
-            let path = self.layout.path(*field).filter(|p| p.root == Root::Meta)?;
-            let meta = match path.names.first()?.as_str() {
-                "source" => Meta::Source,
-                "path" => Meta::Path,
-                "offset" => Meta::Offset,
-                _ => Meta::Said,
-            };
-            Some((*field, meta))
-        };
         SourceSpec {
             format: source.format.clone(),
-            meta: needed.values.iter().filter_map(meta).collect(),
+            meta: self.meta(&needed),
             timed: time.is_some()
                 || self.plan.nodes.iter().any(|n| match &n.kind {
                     NodeKind::Step(operator) => operator.has_state(),
@@ -301,7 +308,40 @@ impl Lower<'_> {
             watch: Arc::new(Watch::new("event", fields_read(self.plan, &self.layout, &needed))),
             needed,
             recounts: false.into(),
+            port: Port::Main,
         }
+    }
+
+    /// What comes back to a sink is read behind it, and where it stands tells its rows apart.
+    fn returned(&self, id: NodeId, node: &Node, flow: Arc<Flow>) -> SourceSpec {
+        let needed = self.demands.of(id, &Port::Errors);
+        SourceSpec {
+            format: Format::Json,
+            meta: self.meta(&needed),
+            timed: false,
+            time: None,
+            flow,
+            name: format!("{}{}", node.name, Port::Errors),
+            watch: Arc::new(Watch::new("row", Vec::new())),
+            needed,
+            recounts: false.into(),
+            port: Port::Errors,
+        }
+    }
+
+    /// The metadata that is read of a source's rows.
+    fn meta(&self, needed: &Demand) -> Vec<(FieldId, Meta)> {
+        let meta = |field: &FieldId| {
+            let path = self.layout.path(*field).filter(|p| p.root == Root::Meta)?;
+            let meta = match path.names.first()?.as_str() {
+                "source" => Meta::Source,
+                "path" => Meta::Path,
+                "offset" => Meta::Offset,
+                _ => Meta::Said,
+            };
+            Some((*field, meta))
+        };
+        needed.values.iter().filter_map(meta).collect()
     }
 
     fn stage(
@@ -376,7 +416,14 @@ fn connect(graph: &mut Graph) {
         sources.dedup();
         if let ReaderKind::Stage(_, set) = &mut reader.kind {
             *set = graph.sets.len();
-            graph.sets.push(sources.clone());
+            // What comes back to a sink moves no watermark: it came in before.
+            let real = real(&graph.sources, &sources);
+            graph.meets |= real != sources;
+            graph.sets.push(real);
+        } else if let Some(back) =
+            graph.sources.iter_mut().find(|part| part.after.is_some() && part.node == reader.node)
+        {
+            back.after = Some(sources.clone());
         }
         let own = match &reader.kind {
             ReaderKind::Stage(spec, _) => spec.behind,
@@ -384,4 +431,18 @@ fn connect(graph: &mut Graph) {
         };
         above.push((sources, TimeSpan(reader.behind.0.saturating_add(own.0))));
     }
+}
+
+/// Sources, and in the place of what comes back to a sink those whose rows came to it.
+fn real(parts: &[SourcePart], sources: &[usize]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for source in sources {
+        match parts.get(*source).and_then(|part| part.after.as_deref()) {
+            Some(after) => found.extend(real(parts, after)),
+            None => found.push(*source),
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
 }

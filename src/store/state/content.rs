@@ -9,6 +9,7 @@ use super::chunk::{self, Stopped};
 use super::fault::{StateError, damaged, fault};
 use super::index::{Due, Index, Meta, slices};
 use super::letters::Totals;
+use super::returned::Returned;
 use super::table::{self, Digest};
 use crate::base::sum;
 use crate::store::rows::{HandedRow, Item, LedgerRow, MarkRow, PartitionRow, Status, StepRow, key_group};
@@ -107,6 +108,7 @@ pub(super) struct Content {
     pub(super) kept: Kept,
     pub(super) index: Index,
     pub(super) letters: Totals,
+    pub(super) returned: Returned,
     /// Of the hashes of all rows but the run's.
     pub(super) sum: u128,
 }
@@ -236,7 +238,9 @@ fn read(connection: &Connection, path: &Path) -> Result<(Content, [u8; 16]), Sta
     let (handed, of_handed) = table::all::<HandedRow>(connection).map_err(wrong)?;
     let (index, of_chunks) = Index::read(connection).map_err(wrong)?;
     let letters = Totals::read(connection).map_err(wrong)?;
-    let parts = [of_partitions, of_steps, of_marks, of_ledger, of_handed, of_chunks, letters.digest()];
+    let returned = Returned::read(connection).map_err(wrong)?;
+    let of_letters = letters.digest().wrapping_add(returned.sum);
+    let parts = [of_partitions, of_steps, of_marks, of_ledger, of_handed, of_chunks, of_letters];
     let sum = parts.into_iter().fold(0u128, u128::wrapping_add);
     let sql = "SELECT pipeline, program, run, epoch, status, started, committed, digest FROM run";
     let (kept, status, digest) = connection
@@ -260,7 +264,7 @@ fn read(connection: &Connection, path: &Path) -> Result<(Content, [u8; 16]), Sta
         .map_err(wrong)?;
     let status =
         Status::of_word(&status).ok_or_else(|| damaged(path, format_args!("there is no status `{status}`")))?;
-    Ok((Content { kept: Kept { status, ..kept }, index, letters, sum }, digest))
+    Ok((Content { kept: Kept { status, ..kept }, index, letters, returned, sum }, digest))
 }
 
 /// Writes the digest of a database that was just made.

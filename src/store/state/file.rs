@@ -13,6 +13,7 @@ use super::fault::{StateError, fault};
 use super::index::{Due, Index, NewChunk};
 use super::letters::{Bounds, Filter, Letter};
 use super::lock::{Holder, Lock};
+use super::returned::Returned;
 use super::schema;
 use super::table::Change;
 use crate::base::system::make_private_directory;
@@ -22,9 +23,9 @@ use crate::store::rows::{
 
 /// A state database that this process alone writes, until it is dropped.
 pub struct StateFile {
-    path: PathBuf,
-    connection: Connection,
-    content: Content,
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) content: Content,
     packer: Packer,
     bounds: Bounds,
     /// Whether a run that is not complete is gone on with.
@@ -124,8 +125,10 @@ impl StateFile {
         if self.kept().is_some_and(|kept| kept.epoch > 0) { &[] } else { &self.content.kept.partitions }
     }
 
-    /// A run begins: the rows of the last one go but for `partitions`, dead letters stay.
+    /// A run begins: the rows of the last one go but for `partitions`, dead letters stay, and what came back to
+    /// sinks becomes some.
     pub fn begin(&mut self, now: i64, partitions: Vec<PartitionRow>) -> Result<(), StateError> {
+        self.unread(&[], now)?;
         let before = &self.content.kept;
         let kept = Kept {
             status: Status::Running,
@@ -143,7 +146,8 @@ impl StateFile {
         let left = Change::of(&[], partitions.iter(), std::iter::empty());
         let letters = self.content.letters;
         let index = Index::merged_by(self.content.index.merging);
-        let mut content = Content { kept, index, letters, sum: letters.digest().wrapping_add(left.sum) };
+        let (returned, sum) = (Returned::default(), letters.digest().wrapping_add(left.sum));
+        let mut content = Content { kept, index, letters, returned, sum };
         self.write(|connection| {
             for table in ["partition", "step", "chunk", "mark", "ledger", "handed"] {
                 connection.execute_batch(&format!("DELETE FROM {table}"))?;
@@ -182,7 +186,7 @@ impl StateFile {
     pub fn commit(&mut self, commit: &Commit) -> Result<(), StateError> {
         let changes = self.changes(commit)?;
         let content = &self.content;
-        let mut letters = content.letters;
+        let (mut letters, mut returned) = (content.letters, content.returned.clone());
         let sent_again = match commit.sent_again.as_slice() {
             [] => Vec::new(),
             ids => {
@@ -195,7 +199,8 @@ impl StateFile {
         let of_chunks = changes.chunks.iter().fold(0u128, |sum, chunk| sum.wrapping_add(chunk.digest()));
         let of_ledger = changes.ledger.sum.wrapping_add(changes.handed.sum);
         let sums = [changes.partitions.sum, changes.steps.sum, changes.marks.sum, of_ledger, of_chunks];
-        let sum = sums.into_iter().fold(content.sum, u128::wrapping_add).wrapping_sub(letters.digest());
+        let sum = sums.into_iter().fold(content.sum, u128::wrapping_add);
+        let sum = sum.wrapping_sub(letters.digest()).wrapping_sub(returned.sum);
         let moment = Moment { status: commit.status, epoch, committed: commit.now, ..content.kept.moment() };
         let sum = self.write(|connection| {
             changes.partitions.write(connection)?;
@@ -210,13 +215,14 @@ impl StateFile {
             if letters != content.letters {
                 letters.write(connection)?;
             }
-            let sum = sum.wrapping_add(letters.digest());
+            commit.taken_in.iter().try_for_each(|(sink, before)| returned.take_in(connection, sink, *before))?;
+            returned.add(connection, &commit.returned)?;
+            let sum = sum.wrapping_add(letters.digest()).wrapping_add(returned.sum);
             content.kept.write(connection, moment, sum)?;
             Ok(sum)
         })?;
         let content = &mut self.content;
-        content.letters = letters;
-        content.sum = sum;
+        (content.letters, content.returned, content.sum) = (letters, returned, sum);
         changes.chunks.iter().for_each(|chunk| content.index.add(&chunk.step, chunk.slice, chunk.meta));
         let before = &mut content.kept;
         changes.partitions.apply(&mut before.partitions);
@@ -426,7 +432,7 @@ impl StateFile {
     }
 
     /// What `write` does, in one transaction.
-    fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+    pub(super) fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
         let all = || {
             let transaction = begin(&self.connection)?;
             let made = write(&transaction)?;

@@ -9,6 +9,7 @@ use super::content::{Content, Kept};
 use super::fault::{StateError, damaged, fault};
 use super::letters::{self, Filter, Letter, Totals};
 use super::lock::{self, Held};
+use super::returned;
 use super::schema;
 use crate::store::rows::Item;
 
@@ -90,8 +91,13 @@ impl StateReader {
         letters::list(&self.connection, &self.path, &self.content.letters, (filter, after, most), each)
     }
 
-    /// Reads everything: whether SQLite finds its file in order, and whether every chunk and every dead letter is what was
-    /// written. Returns how many keys the steps keep.
+    /// How many rows each sink was refused that its `.errors` have still to take in.
+    pub fn returned(&self) -> Vec<(String, u64)> {
+        self.content.returned.counts()
+    }
+
+    /// Reads everything: whether SQLite finds its file in order, and whether every chunk, dead letter and row that came back is
+    /// what was written. Returns how many keys the steps keep.
     pub fn check(&self) -> Result<u64, StateError> {
         let ask = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, String>(0));
         let said = ask("PRAGMA integrity_check(1)").map_err(|e| fault(&self.path, &e))?;
@@ -106,6 +112,9 @@ impl StateReader {
             })?;
         }
         self.each_letter(&Filter::default(), 0, usize::MAX, &mut |_| Ok(()))?;
+        for (sink, _) in self.returned() {
+            returned::each(&self.connection, &self.path, &sink, &mut |_| {})?;
+        }
         Ok(keys)
     }
 }

@@ -5,6 +5,7 @@ mod limits;
 mod measure;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::base::limit::KEY_GROUPS;
 use crate::data::hash::hash_key;
 use crate::data::value::Val;
 use crate::store::rows::{
-    Cause, Commit, DeadLetter, HandedRow, LedgerRow, MarkRow, Origin, PartitionRow, StateRow, Status, StepRow,
-    key_group,
+    Cause, Commit, DeadLetter, HandedRow, LedgerRow, MarkRow, Origin, PartitionRow, ReturnedRow, StateRow, Status,
+    StepRow, key_group,
 };
 
 pub(super) fn holder() -> Holder {
@@ -42,6 +43,8 @@ pub(super) fn empty() -> Commit {
         handed: vec![],
         dead_letters: vec![],
         sent_again: vec![],
+        returned: vec![],
+        taken_in: vec![],
         now: 1,
     }
 }
@@ -50,6 +53,17 @@ pub(super) fn row(key: u32, value: Option<u32>) -> StateRow {
     let name = format!("device-{key}");
     let value = value.map(|v| format!("{{count: {v}, most: {v}}}").into_bytes());
     StateRow { hash: hash_key(&[Val::Text(&name)]), key: name.into_bytes(), value }
+}
+
+pub(super) fn returned(sink: &str, number: u64) -> ReturnedRow {
+    ReturnedRow {
+        sink: sink.into(),
+        number,
+        time: number.is_multiple_of(2).then_some(number as i64),
+        reason: format!("the answer was {number}"),
+        json: !number.is_multiple_of(3),
+        original: vec![b'x'; number as usize % 7],
+    }
 }
 
 pub(super) fn letter(n: u64) -> DeadLetter {
@@ -329,4 +343,46 @@ fn a_complete_run_is_not_gone_on_with_and_can_still_be_read() {
     let kept = file.kept().unwrap();
     assert_eq!((kept.run, kept.epoch, kept.status, kept.marks.len()), (2, 0, Status::Running, 0));
     assert_eq!(StateReader::open(&path).unwrap().letters().letters, 1, "dead letters stay");
+}
+
+#[test]
+fn what_came_back_to_sinks_stays_until_it_is_taken_in_or_nobody_does() {
+    let (_directory, path) = place();
+    let mut file = StateFile::open(&path, &holder()).unwrap();
+    file.begin(1, Vec::new()).unwrap();
+    let rows = |sink: &str, numbers: Range<u64>| numbers.map(|n| returned(sink, n)).collect::<Vec<_>>();
+    let all = |file: &StateFile, sink: &str, from: u64| file.returned_reader().unwrap().read(sink, from).unwrap();
+    let commit = |returned: Vec<ReturnedRow>, taken_in: &[(&str, u64)]| Commit {
+        returned,
+        taken_in: taken_in.iter().map(|(sink, before)| ((*sink).to_owned(), *before)).collect(),
+        ..empty()
+    };
+    file.commit(&commit([rows("a", 5..9), rows("b", 0..2)].concat(), &[])).unwrap();
+    assert_eq!(all(&file, "a", 6), rows("a", 6..9));
+    file.commit(&commit(rows("a", 9..11), &[("a", 7), ("b", 2), ("c", 3)])).unwrap();
+    file = {
+        drop(file);
+        StateFile::open(&path, &holder()).unwrap()
+    };
+    assert_eq!(file.returned(), [("a".to_owned(), 4)]);
+    assert_eq!((file.returned_end("a"), file.returned_end("b")), (Some(11), None));
+    assert_eq!(all(&file, "a", 0), rows("a", 7..11));
+    file.commit(&commit(rows("b", 2..3), &[("a", 7), ("b", 2)])).unwrap();
+    assert_eq!(file.unread(&["a"], 5).unwrap(), [("b".to_owned(), 1)]);
+    file = {
+        drop(file);
+        StateFile::open(&path, &holder()).unwrap()
+    };
+    let mut letters = Vec::new();
+    let mut each = |letter: Letter| {
+        letters.push((letter.letter.entry, letter.letter.reason, letter.at));
+        Ok(())
+    };
+    file.each_letter(&Filter::default(), &mut each).unwrap();
+    assert_eq!(letters, [("b".to_owned(), "the answer was 2".to_owned(), 5)]);
+    // A run that begins anew takes none in.
+    file.begin(9, Vec::new()).unwrap();
+    assert_eq!((file.returned(), all(&file, "a", 0)), (vec![], vec![]));
+    let reader = StateReader::open(&path).unwrap();
+    assert_eq!((reader.letters().letters, reader.check().is_ok()), (5, true));
 }

@@ -65,6 +65,7 @@ fn begin(from: Option<&Snapshot>) -> Result<Direct, String> {
         timed: true,
         out_of_order: TimeSpan::seconds(5),
         idle_after: TimeSpan::seconds(30),
+        after: None,
     };
     Direct::new(graph, vec![spec(0), spec(1)], 64, Timestamp(0), from)
 }

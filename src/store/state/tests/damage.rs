@@ -32,6 +32,8 @@ fn full(n: u32) -> Commit {
         steps: vec![StepRow { name: "w".into(), meaning: "{}".into(), watermark: i64::from(n) }],
         changes: vec![("w".into(), rows)],
         marks: vec![("out".into(), "out.ndjson".into(), Some(format!("{{\"bytes\": {n}}}")))],
+        returned: (0..3).map(|k| returned("out", u64::from(n * 3 + k))).collect(),
+        taken_in: vec![("out".into(), u64::from(n))],
         ledger: vec![LedgerRow {
             entry: "w".into(),
             taken: u64::from(n),

@@ -228,7 +228,7 @@ fn a_state_of_the_first_version_is_brought_up_to_date_with_its_dead_letters() {
     drop(file);
     // What the first version had of it.
     let downgrade = "ALTER TABLE dead_letter DROP COLUMN header; ALTER TABLE dead_letter DROP COLUMN origin;
-        DROP TABLE handed; PRAGMA user_version = 1;";
+        DROP TABLE handed; DROP TABLE returned; PRAGMA user_version = 1;";
     rusqlite::Connection::open(&path).unwrap().execute_batch(downgrade).unwrap();
     let message = StateReader::open(&path).err().unwrap().message;
     assert!(message.contains("an older Millstream (format 1, this one reads "), "{message}");
