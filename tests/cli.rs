@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 #[path = "support/program.rs"]
 mod program;
 
-use program::{read, run, text, with};
+use program::{read, run, text, with, with_texts};
 
 /// Standard error without the line that says how long it took.
 fn said(output: &Output) -> String {
@@ -337,4 +337,14 @@ sinks:
     std::fs::write(directory.path().join("payments.ndjson"), "{\"id\":9,\"ts\":1}\n").expect("written");
     let without = said(&run(directory.path(), &["run", "p.yaml"]));
     assert!(without.contains("orders.amont") && !without.contains("payments."), "{without}");
+}
+
+#[test]
+fn what_is_said_of_rows_at_the_end_leaves_out_those_that_somebody_reads() {
+    let yaml = "sources:\n  in: { file: { path: in.ndjson }, time: { field: t, format: unix } }\nsteps:\n  m: { window: { tumbling: 1m, aggregate: { a: avg(v) } } }\nsinks:\n  out: { from: m, file: { path: out.ndjson } }\n  late: { from: m.late, file: { path: late.ndjson } }\n";
+    let rows = "{\"t\":600,\"v\":1}\n{\"t\":1,\"v\":1}\n{\"t\":2,\"v\":1}\n{\"t\":601,\"v\":\"x\"}\n";
+    let home = with_texts(&[("p.yaml", yaml), ("in.ndjson", rows)]);
+    let said = said(&run(home.path(), &["run", "p.yaml"]));
+    assert!(said.contains("`m`: 1 row could not be processed (read `m.errors` to keep them)\n"), "{said}");
+    assert_eq!(read(home.path(), "late.ndjson").lines().count(), 2);
 }

@@ -227,6 +227,24 @@ fn a_panic_stops_one_pipeline_which_is_run_again() {
 }
 
 #[test]
+fn what_a_running_pipeline_reads_wrong_and_a_file_that_is_refused_are_in_the_list() {
+    let yaml = "sources:\n  gen: { generate: { rate: 5000, fields: { temperature: { sequence: {} } } } }\nsteps:\n  hot: { filter: temprature != 5 }\nsinks:\n  out: { discard: {} }\n";
+    let home = with_texts(&[("p.yaml", yaml)]);
+    let daemon = Daemon::start(home.path(), &[]);
+    let why = |daemon: &Daemon| daemon.get("/api/v1/pipelines")[0]["why"].as_str().map(str::to_owned);
+    let said = daemon.until("what it reads", why);
+    assert!(said.starts_with("./p.yaml:4:18: `hot` reads `temprature`") && said.contains("`temperature`?"), "{said}");
+    daemon.until("a line of the log", |daemon| daemon.said().contains("`hot` reads `temprature`").then_some(()));
+    assert_eq!(daemon.phase("p"), "running");
+    write(home.path(), "p.yaml", "sources: 1\n");
+    daemon.until("the mistake", |daemon| {
+        why(daemon).filter(|why| why.contains("the one before goes on") && why.contains("p.yaml:1:"))
+    });
+    write(home.path(), "p.yaml", &yaml.replace("temprature", "temperature"));
+    daemon.until("that all is well", |daemon| why(daemon).is_none().then_some(()));
+}
+
+#[test]
 fn who_is_asked_whether_it_is_ready_says_that_no_checkpoint_is_made() {
     // Nobody takes what it prints: no barrier comes through, and what is read is not kept.
     let stuck = "sources:\n  gen: { generate: { fields: { n: { sequence: {} } } } }\nsinks:\n  out: { stdout: {} }\ncheckpoint: { every: 50ms }\n";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::engine::ledger::{Entry, Tally};
 use crate::inspect::spelling;
-use crate::plan::{Node, NodeKind, Operator, Plan};
+use crate::plan::{Input, Node, NodeId, NodeKind, Operator, Plan, Port};
 use crate::store::rows::Imbalance;
 
 use super::progress::count;
@@ -28,9 +28,11 @@ pub fn totals(plan: &Plan, entries: &[Entry], took: Duration) -> String {
 /// none.
 pub fn unread(plan: &Plan, entries: &[Entry]) -> String {
     let mut text = String::new();
-    for (node, entry) in plan.nodes.iter().zip(entries) {
+    for (id, (node, entry)) in (0u16..).zip(plan.nodes.iter().zip(entries)) {
         if entry.tally.dead > 0 {
-            text.push_str(&of_entry(node, entry));
+            let of = |input: &Input| input.node == NodeId(id) && input.port == Port::Late;
+            let late_is_read = plan.nodes.iter().flat_map(|node| &node.inputs).any(of);
+            text.push_str(&of_entry(node, entry, late_is_read));
         }
     }
     text
@@ -68,9 +70,9 @@ pub fn imbalance(wrong: &Imbalance) -> String {
     format!("error: the ledger does not balance: {what}; please report this")
 }
 
-fn of_entry(node: &Node, entry: &Entry) -> String {
+fn of_entry(node: &Node, entry: &Entry, late_is_read: bool) -> String {
     let Tally { failed, late, dead, .. } = entry.tally;
-    let late = late.min(dead);
+    let late = if late_is_read { 0 } else { late.min(dead) };
     let failed = failed.min(dead - late);
     let mut what = Vec::new();
     if failed > 0 {

@@ -7,6 +7,8 @@ use crate::base::tree::{Data, Entry, Node};
 use super::context::Context;
 use super::yaml;
 
+/// What stands for a secret that is missing where that is only a warning.
+const MISSING: &str = "missing-secret";
 /// Bytes of a secret's file; more is not a secret but the wrong file.
 const SECRET_BYTES: u64 = 1 << 20;
 
@@ -125,10 +127,18 @@ fn value(inside: &str, span: &Span, context: &mut Context<'_>) -> Option<String>
         (_, Some(default)) => Some(default.to_owned()),
         (_, None) => {
             let message = format!("the environment variable `{name}` is not set");
-            context
-                .error("missing-variable", message, span)
-                .help(format!("set it, or give a default: `${{{name}:-…}}`"));
-            None
+            let help = format!("set it, or give a default: `${{{name}:-…}}`");
+            match context.missing_secret {
+                // Who only looks does not need what a secret is in, as with its file.
+                Severity::Warning => {
+                    context.warning("missing-variable", message, span).help(help);
+                    Some(MISSING.to_owned())
+                }
+                Severity::Error => {
+                    context.error("missing-variable", message, span).help(help);
+                    None
+                }
+            }
         }
     }
 }
@@ -156,7 +166,7 @@ fn secret(path: &str, span: &Span, context: &mut Context<'_>) -> Option<String> 
                 None
             } else {
                 context.warning("missing-secret", message, span).help(help);
-                Some("missing-secret".to_owned())
+                Some(MISSING.to_owned())
             }
         }
     }

@@ -84,12 +84,19 @@ impl Handle {
         self.shared.job.ledger.entries()
     }
 
-    /// Expressions that read fields which none of the first events had.
+    /// Expressions that read fields which none of the first events had, if [`Handle::take_warnings`] has not told of them.
     pub fn missing_fields(&self) -> Vec<Diagnostic> {
-        self.shared.job.graph.watches.iter().flat_map(|watch| watch.warnings()).collect()
+        let untold = self.shared.job.graph.watches.iter().filter(|watch| !watch.was_told());
+        untold.flat_map(|watch| watch.warnings()).collect()
     }
 
-    /// What went wrong with tables and sources, without ending the run, since this was last asked.
+    /// What is to be said of such expressions while the run goes on, told or not.
+    pub fn missing_so_far(&self) -> Vec<String> {
+        self.shared.job.graph.watches.iter().flat_map(|watch| watch.so_far()).map(|found| in_a_line(&found)).collect()
+    }
+
+    /// What went wrong with tables and sources, and what expressions read that no event has, without ending the run, since this
+    /// was last asked.
     pub fn take_warnings(&self) -> Vec<String> {
         let graph = &self.shared.job.graph;
         let behind_steps = graph.readers.iter().filter_map(|reader| match &reader.kind {
@@ -102,7 +109,9 @@ impl Handle {
             _ => None,
         });
         let of_sources = std::mem::take(&mut *lock(&self.shared.warnings));
-        of_sources.into_iter().chain(lookups.flat_map(|lookup| lookup.take_warnings())).collect()
+        let missing = graph.watches.iter().flat_map(|watch| watch.take_so_far()).map(|found| in_a_line(&found));
+        let of_tables = lookups.flat_map(|lookup| lookup.take_warnings());
+        of_sources.into_iter().chain(of_tables).chain(missing).collect()
     }
 
     /// What is known of its checkpoints.
@@ -195,6 +204,13 @@ impl Handle {
         });
         standing.collect()
     }
+}
+
+/// What was found, with its place and how it is mended, in one line.
+fn in_a_line(found: &Diagnostic) -> String {
+    let place = found.span.as_ref().map_or_else(String::new, |span| format!("{}: ", span.place()));
+    let help = found.help.iter().map(|help| format!("; {help}")).collect::<String>();
+    format!("{place}{}{help}", found.message)
 }
 
 impl Slot {

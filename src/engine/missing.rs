@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::base::diag::{Diagnostic, Span};
 use crate::base::suggest::nearest;
@@ -17,6 +18,10 @@ use super::job::lock;
 
 /// How many events are looked at.
 const EVENTS: u64 = 1_000;
+/// A run that goes on is told of what so many events had not, once they have come for so long: few and rare events need not
+/// make a thousand before somebody hears that a name is misspelt.
+const SOME: u64 = 5;
+const FOR_A_WHILE: Duration = Duration::from_secs(30);
 /// How many events the names for suggestions are taken from.
 const NAMED: u64 = 20;
 
@@ -83,10 +88,13 @@ pub struct Watch {
     noun: &'static str,
     looked: Mutex<Looked>,
     done: AtomicBool,
+    told: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Looked {
+    /// When the first came.
+    began: Option<Instant>,
     events: u64,
     /// By field: whether some event had it.
     seen: Vec<bool>,
@@ -97,7 +105,8 @@ impl Watch {
     /// Watches these fields of an `event` or a `row`.
     pub fn new(noun: &'static str, fields: Vec<ReadField>) -> Self {
         let looked = Looked { seen: vec![false; fields.len()], ..Looked::default() };
-        Watch { done: AtomicBool::new(fields.is_empty()), looked: Mutex::new(looked), noun, fields }
+        let (done, told) = (AtomicBool::new(fields.is_empty()), AtomicBool::new(false));
+        Watch { done, told, looked: Mutex::new(looked), noun, fields }
     }
 
     /// Whether it has seen enough.
@@ -111,6 +120,7 @@ impl Watch {
             return;
         }
         let mut looked = lock(&self.looked);
+        looked.began.get_or_insert_with(Instant::now);
         for (field, seen) in self.fields.iter().zip(&mut looked.seen) {
             let column = batch.column(field.field);
             *seen |= column.is_some_and(|c| (0..batch.rows).any(|row| !c.is_missing(row)));
@@ -135,6 +145,31 @@ impl Watch {
         for (seen, other) in looked.seen.iter_mut().zip(&also.seen) {
             *seen |= other;
         }
+    }
+
+    /// [`Watch::warnings`] while more may come, if it has seen enough to say so.
+    pub fn so_far(&self) -> Vec<Diagnostic> {
+        let enough = {
+            let looked = lock(&self.looked);
+            let a_while = looked.began.is_some_and(|began| began.elapsed() >= FOR_A_WHILE);
+            looked.events >= EVENTS || (looked.events >= SOME && a_while)
+        };
+        if enough { self.warnings() } else { Vec::new() }
+    }
+
+    /// The same, once.
+    pub fn take_so_far(&self) -> Vec<Diagnostic> {
+        if self.told.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let found = self.so_far();
+        self.told.store(!found.is_empty(), Ordering::Relaxed);
+        found
+    }
+
+    /// Whether somebody was told while it went on.
+    pub fn was_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// A warning for each expression that reads a field which none of the events had.

@@ -101,6 +101,14 @@ impl Seen {
         now.0.saturating_sub(last.0) > every.max(LATE_AT_LEAST.0)
     }
 
+    /// Why it does not run, or what is to be said of how it does: that its file cannot be used, that it reads what no event has.
+    pub fn remark(&self) -> Option<String> {
+        let kept = self.reloads.last().filter(|reload| reload.result == Reloaded::Kept);
+        let kept = || Some(format!("its file has changed, and the one before goes on: {}", kept?.why.as_deref()?));
+        let missing = || self.handle.as_ref()?.missing_so_far().into_iter().next();
+        self.why.clone().or_else(kept).or_else(missing)
+    }
+
     /// What the run that goes on has counted, else the one that ended last; nothing if there was none.
     pub fn entries(&self) -> Vec<Entry> {
         self.handle.as_ref().map_or_else(|| self.counted.clone(), Handle::entries)

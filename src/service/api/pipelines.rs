@@ -83,7 +83,7 @@ struct Brief {
     phase: Phase,
     /// Since when, RFC 3339.
     since: String,
-    /// Why, where that needs saying.
+    /// Why, where that needs saying; of one that runs, what is wrong with its file or with how it reads.
     why: Option<String>,
     /// Starts after failures, since this process began.
     restarts: u64,
@@ -229,7 +229,7 @@ fn brief(service: &Shared, of: &Supervised, seen: &Seen, entries: &[Entry]) -> B
         description: plan.and_then(|plan| plan.description.clone()),
         phase: seen.phase,
         since: seen.since.to_string(),
-        why: seen.why.clone(),
+        why: seen.remark(),
         restarts: seen.restarts,
         taken: plan.map_or(0, |plan| taken(plan, entries)),
         rate: service.rates.of(&of.id),
