@@ -2,7 +2,7 @@
 //!
 //! # Data's walk
 //! ```text
-//! pipelines/x.yaml ── config ──▶ plan::Plan ── engine::lower ──▶ Graph ──▶ engine::run (threads) or engine::direct
+//! pipelines/x.yaml ── config ──▶ plan::Plan ── engine::lower ──▶ Graph ──▶ engine::run (tasks) or engine::direct
 //!     text              parse,      pure data,    stateless flows,            blocks, ticks, shares of keys
 //!                       resolve     demand        steps with state
 //! ```
@@ -12,7 +12,7 @@
 //!
 //! | module | what it is | may name |
 //! |---|---|---|
-//! | [`base`] | time, places, diagnostics, limits | nothing |
+//! | [`base`] | time, places, diagnostics, limits, tasks | nothing |
 //! | [`data`] | values, columns, batches, every format, event times, calendars | `base` |
 //! | [`alert`] | alerts apart from how they run: when one fires and resolves, what is told of it, to whom and when | `data` |
 //! | [`expr`] | expressions and scripts; alone knows Rhai | `data` |
@@ -40,6 +40,7 @@
 //!   hands out at it is one transaction ([`engine::epoch`], [`engine::keeper`]). The flow does not wait for it.
 //! * A sink takes what comes to it: one that has no room holds back what feeds it by leave, not by waiting, so that
 //!   checkpoints go on ([`connector::Sink::room`]).
+//! * What waits has no thread: it is a task ([`base::tasks`]), which may block whenever it has something to do.
 //! * A start is a restart: a run that begins makes its first checkpoint before its first row.
 //!
 //! # Where does it live?
@@ -54,9 +55,10 @@
 //! | a step without state | `plan::Operator`, `config::step`, `engine::action` |
 //! | windows and aggregates | `plan::window`, `engine::ops::window` |
 //! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
-//! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::reached`, `engine::silence` |
+//! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::reached`, `engine::silence`; when is looked at the clock: `engine::passing` |
 //! | how live inputs meet again as they met | `engine::turns`, `engine::arrivals`, `engine::turn_log` |
-//! | threads, back-pressure, the end of a run | `engine::run`; rows on their way to sinks: `engine::outgoing` |
+//! | threads, which all runs of a process share | `base::tasks` |
+//! | tasks of a run, back-pressure, its end | `engine::run`, workers: `engine::worker`; rows on their way to sinks: `engine::outgoing` |
 //! | what is seen of a run from outside, how it is stopped and drained | `engine::handle`, `engine::observed`; what is counted for it: `engine::meters` |
 //! | rows seen as they pass | `engine::tap` |
 //! | how much steps may keep | `engine::budget`; what they keep: `engine::ops`, each step's `load` |

@@ -77,6 +77,26 @@ fn where_all_is_idle_nobody_holds_it_back() {
 }
 
 #[test]
+fn time_passes_in_silence_whether_or_not_anything_happens() {
+    let seconds = PIPELINE.replace("tumbling: 1m", "tumbling: 1s");
+    let mut idle = begin(&seconds, PARTITIONS);
+    idle.idle_after = TimeSpan(1000);
+    let running = idle.start();
+    running.feed((0, 0), 0..3);
+    // The last second is over by silence alone, and then there is nothing to wait for.
+    let out = |seen: &millstream::engine::observed::Observed| seen.entries[4].tally.taken;
+    running.until("the last second closes", |seen| out(seen) == 3 && seen.steps[0].keys == 0);
+    let at = |seen: &millstream::engine::observed::Observed| seen.steps[0].watermark.unwrap().to_string();
+    running.until("its watermark goes on", |seen| at(seen).as_str() > "2026-01-01T00:00:05.5Z");
+    // What comes then is late by all that time.
+    running.feed((0, 0), [4]);
+    let seen = running.until("it is judged", |seen| seen.entries[2].tally.late == 1 || seen.steps[0].keys > 0);
+    assert_eq!((seen.entries[2].tally.late, out(&seen)), (1, 3), "{seen:#?}");
+    running.handle.stop();
+    running.ended();
+}
+
+#[test]
 fn a_sink_that_takes_nothing_is_seen() {
     let mut closed = begin(PIPELINE, PARTITIONS);
     closed.open = false;

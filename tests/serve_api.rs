@@ -204,7 +204,7 @@ checkpoint: { every: 100ms }
     let daemon = Daemon::start(home.path(), &[]);
     until("people are told", || read(home.path(), "people.ndjson").contains("broken does not run"));
     std::fs::write(home.path().join("broken.yaml"), batch.replace("out.ndjson", "other.ndjson")).unwrap();
-    until("that it is over", || read(home.path(), "people.ndjson").contains("\"resolved\""));
+    until("that it is over", || read(home.path(), "people.ndjson").contains("\"status\":\"resolved\""));
     let told = |what: &str, of: &dyn Fn(&Value) -> bool| {
         until(what, || read(home.path(), "all.ndjson").lines().any(|line| of(&serde_json::from_str(line).unwrap())));
     };

@@ -1,5 +1,6 @@
 //! What every layer stands on: time, diagnostics, positioned trees, name suggestions, the limits with their
-//! reasons, and points of failure for tests and the fuzzer. Knows nothing of events, pipelines or the world outside.
+//! reasons, points of failure for tests and the fuzzer, and the tasks of the process. Knows nothing of events, pipelines or
+//! the world outside.
 
 pub mod decode;
 pub mod diag;
@@ -11,6 +12,7 @@ pub mod render;
 pub mod suggest;
 pub mod sum;
 pub mod system;
+pub mod tasks;
 pub mod time;
 pub mod tree;
 pub mod xml;

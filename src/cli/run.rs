@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::diag::{Diagnostics, Severity};
+use crate::base::tasks;
 use crate::config::Pipeline;
 use crate::engine::run::{Handle, Outcome, Summary};
 use crate::service;
@@ -74,7 +75,7 @@ fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, Strin
     let progress = Progress::new(&pipeline.plan);
     let mut told = Told { pipeline, progress, quiet: args.quiet, code: exit::FAILED };
     let start = Start::Open { fresh: args.fresh, reset: args.reset_state.clone() };
-    service::run::run(pipeline, start, &setup, &interrupts, &mut told)?;
+    tasks::block_on(service::run::run(pipeline, start, &setup, &interrupts, &mut told))??;
     Ok(told.code)
 }
 

@@ -166,9 +166,28 @@ impl From<Vec<Partition>> for Opened {
 pub struct Watch {
     /// How often to look.
     pub every: std::time::Duration,
+    /// How often at least, when nothing has come for long.
+    pub seldom: std::time::Duration,
     /// I/O: the partitions that came since the last look, in the order of their names. One that has ended may come again.
     /// They are opened at their start.
     pub look: Box<dyn FnMut() -> Result<Vec<Partition>, SourceError> + Send>,
+}
+
+impl Watch {
+    /// How long is waited until the next look, when nothing has come for so long.
+    pub fn pause(&self, quiet: std::time::Duration) -> std::time::Duration {
+        pause(quiet, self.every, self.seldom)
+    }
+}
+
+/// How long is waited until something is looked at again in which nothing has changed for so long: the longer the longer that
+/// is, for what changes now and then is not in a hurry.
+pub fn pause(
+    quiet: std::time::Duration,
+    every: std::time::Duration,
+    seldom: std::time::Duration,
+) -> std::time::Duration {
+    (quiet / 16).clamp(every, seldom.max(every))
 }
 
 /// Why a source cannot go on.

@@ -34,6 +34,8 @@ const BLOCKS_BYTES: usize = 64 << 20;
 const LEAST_BLOCK: usize = 16 << 10;
 /// How often a file without news is looked at, if the author does not say.
 const POLL: TimeSpan = TimeSpan(250_000);
+/// How often at least, when nothing has come for long.
+const SELDOM: TimeSpan = TimeSpan::seconds(1);
 /// How often new files are looked for at most: looking through directories costs more than looking at a file.
 const WATCH: std::time::Duration = std::time::Duration::from_millis(500);
 /// How long a renamed file is waited for, if the author does not say.
@@ -70,7 +72,8 @@ pub struct Options {
     /// beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
-    /// With `follow`: how often a file without news is looked at. Default `250ms`.
+    /// With `follow`: how often a file without news is looked at. Default `250ms`, and once a second when it has had none for
+    /// long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Duration>,
     /// With `follow`: how long a file that was renamed or deleted must bring nothing more until it is left, since
@@ -295,12 +298,13 @@ fn follow(options: Options, context: OpenContext) -> Result<Opened, SourceError>
     let how = Following {
         compression: options.compression,
         poll: span(options.poll, POLL),
+        seldom: span(options.poll, SELDOM),
         rotate_wait: span(options.rotate_wait, ROTATE_WAIT),
         blocks: (BLOCKS_BYTES, LEAST_BLOCK..=CHUNK_BYTES),
         followed: Followed::default(),
     };
     let patterns = options.path.0;
-    let every = how.poll.max(WATCH);
+    let (every, seldom) = (how.poll.max(WATCH), how.seldom.max(WATCH));
     let mut finder = Finder { directory: context.directory, patterns, how };
     let mut partitions = match &context.stood {
         Some(stood) => finder.go_on(stood)?,
@@ -320,7 +324,7 @@ fn follow(options: Options, context: OpenContext) -> Result<Opened, SourceError>
     partitions.extend(found.into_iter().map(|(partition, _)| partition));
     partitions.sort_by(|a, b| a.name.cmp(&b.name));
     let look = move || finder.look().map(|found| found.into_iter().map(|(partition, _)| partition).collect());
-    Ok(Opened { partitions, watch: Some(Watch { every, look: Box::new(look) }) })
+    Ok(Opened { partitions, watch: Some(Watch { every, seldom, look: Box::new(look) }) })
 }
 
 /// Finds files to follow.

@@ -20,7 +20,7 @@ use super::file_stream::{FileStream, Identity, LeftFile, ReadFile};
 use super::find_again::FoundAgain;
 use super::input_file::{InputFile, cannot};
 use super::unpack::Compression;
-use crate::connector::{BoxFuture, Chunk, Read, Source, SourceError};
+use crate::connector::{BoxFuture, Chunk, Read, Source, SourceError, pause};
 
 /// First bytes that are remembered of a file.
 const HEAD_BYTES: usize = 256;
@@ -146,6 +146,8 @@ pub struct Following {
     pub compression: Compression,
     /// How often a file without news is looked at.
     pub poll: Duration,
+    /// How often at least, when it has had none for long.
+    pub seldom: Duration,
     /// How long a file whose name is gone must be silent until it is left.
     pub rotate_wait: Duration,
     /// Bytes that the blocks of all files may hold together, and the least and the most that are read at once.
@@ -168,6 +170,8 @@ pub struct Follower {
     current: Option<Current>,
     /// When to look again.
     next_look: Option<Instant>,
+    /// When something came last.
+    heard: Instant,
     ended: bool,
 }
 
@@ -196,6 +200,7 @@ impl Follower {
             had: None,
             current: None,
             next_look: None,
+            heard: Instant::now(),
             ended: false,
         }
     }
@@ -257,6 +262,12 @@ impl Follower {
         let left = self.how.followed.left_under(&self.name);
         let stream = current.stream(left).map_err(|e| cannot("read", &self.name, &e))?;
         Ok(Some(Read::Chunk(Chunk { stream, bytes, position, ..Chunk::default() })))
+    }
+
+    /// How long is waited until the next look.
+    fn pause(&self) -> Duration {
+        let moved = self.current.as_ref().is_some_and(|current| current.silent_since.is_some());
+        if moved { self.how.poll } else { pause(self.heard.elapsed(), self.how.poll, self.how.seldom) }
     }
 
     /// Opens the file that is next; false if there is none.
@@ -378,9 +389,10 @@ impl Source for Follower {
                     self.next_look = None;
                 }
                 if let Some(read) = self.look()? {
+                    self.heard = Instant::now();
                     return Ok(read);
                 }
-                self.next_look = Some(Instant::now() + self.how.poll);
+                self.next_look = Some(Instant::now() + self.pause());
             }
         })
     }

@@ -25,31 +25,32 @@ const TIDY: Duration = Duration::from_millis(20);
 
 /// Before a run begins: what there is to read, and what sinks remember of how they found things, so that a crash at any time
 /// leads back to that.
-pub(super) fn keep_first(
+pub(super) async fn keep_first(
     (partitions, turns): (Vec<PartitionState>, Option<Written>),
     (context, nodes): (&FlowContext, &[NodeId]),
     sinks: &mut [Box<dyn Sink>],
     keeper: &mut dyn Keeper,
 ) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| format!("no runtime for the sinks: {e}"))?;
     let mut epoch = Epoch { partitions, turns, ..Epoch::default() };
     for (node, sink) in nodes.iter().zip(sinks.iter_mut()) {
-        let mut prepared = runtime.block_on(sink.prepare()).map_err(SinkError::message)?;
+        let mut prepared = sink.prepare().await.map_err(SinkError::message)?;
         let counted = refused::count(context, (0, *node), false, &mut prepared)?;
         epoch.take_mark(*node, prepared, counted);
     }
     fault::point("checkpoint.first");
     keeper.commit(epoch, Status::Running)?;
-    sinks.iter_mut().try_for_each(|sink| runtime.block_on(sink.committed())).map_err(SinkError::message)
+    for sink in sinks.iter_mut() {
+        sink.committed().await.map_err(SinkError::message)?;
+    }
+    Ok(())
 }
 
 /// Makes a checkpoint every so often, until the run is over.
-pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
+pub(super) async fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
     let mut ending = Ending::of(shared);
     let mut due = Instant::now() + ending.until_next(every);
     let mut untidy = true;
-    while shared.wait_for_checkpoint(if untidy { Instant::now() } else { due }) {
+    while shared.wait_for_checkpoint(if untidy { Instant::now() } else { due }).await {
         if untidy && Instant::now() < due {
             match keeper.tidy(TIDY) {
                 Ok(more) => untidy = more,
@@ -62,7 +63,7 @@ pub(super) fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Duration) {
         let forced = ending.begins(shared) || shared.awaits_answers();
         let Some((sequence, ready)) = shared.job.barrier(forced) else { continue };
         shared.hand_out(ready);
-        if !shared.wait_for_barrier(sequence) {
+        if !shared.wait_for_barrier(sequence).await {
             return;
         }
         fault::point("checkpoint.gathered");

@@ -91,6 +91,8 @@ pub struct Gate {
     pub(super) clock: Timestamp,
     /// Whether there are such steps.
     pub(super) clocked: bool,
+    /// All are idle and no step waits for anything: time passes when something comes.
+    pub(super) rests: bool,
     /// How far the wall clock is ahead of the time by which silence is measured.
     pub(super) ahead: TimeSpan,
     /// Partitions of what comes back to sinks that have not ended.
@@ -123,6 +125,7 @@ impl Gate {
             turns: Turns::default(),
             clock: now,
             clocked: false,
+            rests: false,
             ahead: TimeSpan::ZERO,
             returning,
         }
@@ -266,11 +269,6 @@ impl Gate {
     /// Whether it still repeats how inputs met before a crash.
     pub fn repeats(&self) -> bool {
         self.turns.repeats()
-    }
-
-    /// The least watermark over all readers, for showing progress.
-    pub fn watermark(&self) -> Timestamp {
-        self.reached.least()
     }
 
     /// Where partitions stand.

@@ -18,6 +18,7 @@ use super::observed::{
     Checkpoints, EntryCounts, HeldBackBy, Histogram, Observed, PartitionStanding, SinkStanding, StepStanding, shown,
 };
 use super::partition::Partition;
+use super::run::steady_clock;
 use super::shared::{Shared, Slot};
 use super::state::Load;
 use super::tap::Tap;
@@ -164,10 +165,12 @@ impl Handle {
             *held += slot.held;
             *load = *load + slot.load;
         }
-        let gate = lock(&job.gate);
+        let (gate, now) = (lock(&job.gate), steady_clock());
         let standing = |(index, reader): (usize, &Reader)| {
             let ReaderKind::Stage(_, set) = &reader.kind else { return None };
             let (reached, ticks_waiting, held, load) = of_readers.get(&index).copied()?;
+            let passed = if gate.rests { gate.shown(*set, now).minus(reader.behind) } else { Timestamp::MIN };
+            let reached = reached.max(passed);
             Some(StepStanding {
                 step: job.name_of_node(reader.node),
                 watermark: shown(reached),
@@ -215,7 +218,7 @@ fn in_a_line(found: &Diagnostic) -> String {
 
 impl Slot {
     /// Whether a worker has it, or it has more of a tick to do.
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.stage.is_none() || self.under_way.is_some()
     }
 }
@@ -231,7 +234,8 @@ impl Job {
 
     /// The least watermark of any step, for showing progress.
     pub fn watermark(&self) -> Timestamp {
-        lock(&self.gate).watermark()
+        let (gate, now) = (lock(&self.gate), steady_clock());
+        (0..self.graph.sets.len()).map(|set| gate.shown(set, now)).min().unwrap_or(Timestamp::MIN)
     }
 
     /// The watermark that a step goes on from.

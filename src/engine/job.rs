@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::Notify;
+
 use crate::base::fault;
 use crate::base::limit::SLICE_KEYS;
 use crate::base::time::{TimeSpan, Timestamp};
@@ -107,7 +109,9 @@ pub struct Job {
     pub(super) tools: Vec<Mutex<Tools>>,
     /// For counting parts of blocks, by source; made when first needed.
     recounters: Mutex<Vec<Mapper>>,
-    ticks: Mutex<HashMap<u64, Arc<TickInfo>>>,
+    pub(super) ticks: Mutex<HashMap<u64, Arc<TickInfo>>>,
+    /// Tells the clock that something has come.
+    pub(super) stirred: Notify,
     /// Pieces of work of every tick: shares of steps and sinks.
     pieces: usize,
     /// Bytes of dead letters since the last checkpoint.
@@ -146,6 +150,7 @@ impl Job {
             gathers,
             tools: tools.collect(),
             ticks: Mutex::new(HashMap::new()),
+            stirred: Notify::new(),
             pieces: (0..graph.readers.len()).map(shares).sum(),
             recounters: Mutex::new(Vec::new()),
             letters: AtomicUsize::new(0),
@@ -223,21 +228,20 @@ impl Job {
         self.letters.load(Ordering::Relaxed)
     }
 
-    /// A source never comes to an end by itself.
-    pub fn keep_open(&self, source: usize) {
-        lock(&self.gate).keep_open(source);
-    }
-
-    /// A partition that was found while the run goes on, with where it stood if it was read before: its number.
-    pub fn add_partition(&self, spec: PartitionSpec, state: Option<&PartitionState>, now: Timestamp) -> usize {
-        lock(&self.gate).add(spec, state, now)
-    }
-
     /// Takes what a partition brought.
     pub fn arrive(&self, (partition, number): (usize, u64), arrival: Arrival, now: Timestamp) -> Vec<Ready> {
         let mut gate = lock(&self.gate);
+        // What comes is judged by the time that has passed without it.
+        let mut ready = if std::mem::take(&mut gate.rests) {
+            let passed = self.write(gate.pass_time(now, &mut |at, parts| self.join(at, parts)).into_iter().collect());
+            self.stirred.notify_one();
+            self.start(passed)
+        } else {
+            Vec::new()
+        };
         gate.arrive(partition, number, arrival, now);
-        self.go_on(gate)
+        ready.extend(self.go_on(gate));
+        ready
     }
 
     /// Cuts the ticks that can be cut.

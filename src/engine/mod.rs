@@ -36,6 +36,7 @@ pub mod ops;
 mod outgoing;
 pub mod parcel;
 pub mod partition;
+mod passing;
 pub mod peek;
 mod reached;
 mod refused;

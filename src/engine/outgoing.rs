@@ -1,4 +1,4 @@
-//! Rows on their way to sinks: put into the order of ticks, and handed to each sink's thread.
+//! Rows on their way to sinks: put into the order of ticks, and handed to each sink's task.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Behind {
     pub(super) checkpoint: AtomicBool,
     /// Bytes of rows whose ticks were told that they are through.
     pub(super) bytes: AtomicUsize,
-    /// Ticks, and slices of ticks, that its thread was handed and is not through with.
+    /// Ticks, and slices of ticks, that its task was handed and is not through with.
     pub(super) ticks: AtomicUsize,
     /// The rows of these.
     pub(super) rows: AtomicU64,
@@ -52,14 +52,14 @@ impl Behind {
         Behind { counts: counts.is_some(), latency: counts.unwrap_or_default(), ..Behind::default() }
     }
 
-    /// Its thread is through with so many rows of a tick.
+    /// Its task is through with so many rows of a tick.
     pub(super) fn through(&self, rows: usize) {
         self.ticks.fetch_sub(1, Ordering::Relaxed);
         self.rows.fetch_sub(rows as u64, Ordering::Relaxed);
     }
 }
 
-/// What a sink's thread is told.
+/// What a sink's task is told.
 pub(super) enum ToSink {
     /// Rows of a tick, or of a slice of one.
     Rows(Rows),

@@ -30,11 +30,6 @@ impl Reached {
         self.current.get(set).copied().unwrap_or(Timestamp::MIN)
     }
 
-    /// The least of all, for showing progress.
-    pub(super) fn least(&self) -> Timestamp {
-        self.current.iter().copied().min().unwrap_or(Timestamp::MIN)
-    }
-
     /// The sources of a set.
     pub(super) fn sources(&self, set: usize) -> &[usize] {
         self.sets.get(set).map_or(&[], Vec::as_slice)

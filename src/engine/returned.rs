@@ -19,7 +19,7 @@ use super::lower::Graph;
 use super::map::MapInput;
 use super::partition::{Arrival, PartitionSpec};
 use super::run::{steady_clock, wall_clock};
-use super::shared::{MapWork, Polled, Shared};
+use super::shared::{MapWork, Polled, Shared, until};
 
 /// What the one partition of a sink's returned rows is called.
 pub const PARTITION: &str = "errors";
@@ -148,14 +148,14 @@ impl Shared {
         };
         *lock(&self.returns) = (first..).zip(returning).map(back).collect();
         lock(&self.leave).extend(returning.iter().map(|_| LEAVE));
-        lock(&self.polled).extend(returning.iter().map(|_| Polled::default()));
+        lock(&self.polled).extend(returning.iter().map(|_| Polled::new()));
     }
 
     /// Asks for a checkpoint if nothing else is left to be read: the end of the run waits for what it says.
     pub(super) fn ask_if_only_returns(&self) {
         if self.job.only_returns() {
             lock(&self.barriers).asked = true;
-            self.barrier_told.notify_all();
+            self.barrier_told.notify_waiters();
         }
     }
 
@@ -193,30 +193,28 @@ impl Shared {
             _ => SOON[0],
         });
         if moved {
-            drop(lock(&self.leave));
-            self.tell_leave();
+            self.leave_told.notify_waiters();
         }
     }
 
     /// Waits until there is something to do with what comes back to a sink; nothing if the run is over or told to stop.
-    fn next_returned(&self, partition: usize, from: u64) -> Option<Next> {
-        let mut leave = lock(&self.leave);
-        loop {
+    async fn next_returned(&self, partition: usize, from: u64) -> Option<Next> {
+        let next = || {
             if self.over.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire) {
-                return None;
+                return Some(None);
             }
             let known = lock(&self.returns).iter().find(|back| back.partition == partition).map(|b| (b.end, b.ended));
-            let (end, ended) = known?;
-            match leave.get_mut(partition) {
+            let Some((end, ended)) = known else { return Some(None) };
+            match lock(&self.leave).get_mut(partition) {
                 Some(n) if from < end && *n > 0 => {
                     *n -= 1;
-                    return Some(Next::Read);
+                    Some(Some(Next::Read))
                 }
-                _ if from >= end && ended => return Some(Next::End),
-                _ => {}
+                _ if from >= end && ended => Some(Some(Next::End)),
+                _ => None,
             }
-            leave = self.leave_given.wait(leave).unwrap_or_else(|e| e.into_inner());
-        }
+        };
+        until(&self.leave_told, next).await
     }
 }
 
@@ -239,10 +237,10 @@ impl Answers {
 }
 
 /// Reads what comes back to a sink until that has ended, or the run stops.
-pub(super) fn read_returned(shared: &Shared, partition: usize, mut task: Returning) {
+pub(super) async fn read_returned(shared: Arc<Shared>, partition: usize, mut task: Returning) {
     let name: Arc<str> = Arc::from(PARTITION);
     let mut number = 0;
-    while let Some(next) = shared.next_returned(partition, task.from) {
+    while let Some(next) = shared.next_returned(partition, task.from).await {
         let (at, now) = ((partition, number), steady_clock());
         number += 1;
         if let Next::End = next {

@@ -1,17 +1,21 @@
-//! Drives a job with worker threads, a thread a source and a thread a sink.
+//! Drives a job: a task a source, a task a sink, one for the clock, and workers while there is work. A run that waits for
+//! something to do has no thread.
 //!
 //! Memory is bounded by leave to read: a partition's reader has leave for a few blocks and gets it back when the tick
 //! that took the block's last row has gone through every sink.
 
 use std::convert::Infallible;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::channel;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::unbounded_channel;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::base::fault;
+use crate::base::tasks::{self, Begun};
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{Partition, Place, Sink, Watch};
 
@@ -23,6 +27,7 @@ use super::ledger::Entry;
 use super::lower::{Graph, ReaderKind};
 use super::outgoing::{Behind, SinkSlot};
 use super::partition::PartitionSpec;
+use super::passing::pass_time;
 use super::restore::shares;
 use super::returned::{Returning, read_returned};
 use super::shared::{Queue, Shared, Slot};
@@ -30,7 +35,7 @@ use super::sink_task::{Inbox, deliver};
 use super::source_task::{SourceTask, read_live, read_source};
 use super::stage::held;
 use super::turn_log::{Read, TurnLog};
-use super::worker::{guarded, pass_time, work};
+use super::worker::guarded;
 
 /// Rows at which a tick is cut where partitions meet.
 const TICK_ROWS: u32 = 2048;
@@ -38,7 +43,7 @@ const TICK_ROWS: u32 = 2048;
 /// How a job is driven.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Worker threads.
+    /// Workers at a time at most.
     pub workers: usize,
     /// How often a checkpoint is made.
     pub checkpoint_every: Duration,
@@ -84,16 +89,31 @@ pub struct Summary {
     pub entries: Vec<Entry>,
 }
 
-/// Runs a job to its end, from where the keeper's last checkpoint `stood` if it is to go on. `turns` are written where rows
-/// leave ahead of checkpoints; those that were read back are repeated. `started` is given a handle as
-/// soon as there is one.
+/// How a run begins: where the keeper's last checkpoint stood if it is to go on, where turns are written and those that were
+/// read back and are repeated, and what keeps checkpoints.
+pub type From<'a> = (Option<&'a Stood>, Option<(TurnLog, Read)>, &'a mut dyn Keeper);
+
+/// Runs a job to its end, and waits for that on this thread: see [`drive`].
 pub fn run(
     graph: Graph,
     inputs: Vec<Input>,
     sinks: Vec<Box<dyn Sink>>,
     options: &Options,
-    (stood, turns, keeper): (Option<&Stood>, Option<(TurnLog, Read)>, &mut dyn Keeper),
-    started: &mut dyn FnMut(Handle),
+    from: From<'_>,
+    started: &mut (dyn FnMut(Handle) + Send),
+) -> Summary {
+    let ended = tasks::block_on(drive(graph, inputs, sinks, options, from, started));
+    ended.unwrap_or_else(|why| Summary { outcome: Outcome::Failed(why), entries: Vec::new() })
+}
+
+/// Runs a job to its end. `started` is given a handle as soon as there is one.
+pub async fn drive(
+    graph: Graph,
+    inputs: Vec<Input>,
+    sinks: Vec<Box<dyn Sink>>,
+    options: &Options,
+    (stood, turns, keeper): From<'_>,
+    started: &mut (dyn FnMut(Handle) + Send),
 ) -> Summary {
     let live = inputs.iter().any(|input| !input.bounded);
     let graph_sinks = graph.sink_nodes();
@@ -123,19 +143,18 @@ pub fn run(
     let (began, first) = (Instant::now(), stood.is_none_or(Stood::is_start));
     if first
         && let Err(why) =
-            keep_first((job.partitions(), job.written()), (&job.graph.context, &graph_sinks), &mut sinks, keeper)
+            keep_first((job.partitions(), job.written()), (&job.graph.context, &graph_sinks), &mut sinks, keeper).await
     {
         return failed(&job, why);
     }
-    let shared = Arc::new(Shared::new(job, queue, senders, count, options));
+    let shared = Shared::new(job, queue, senders, count, options);
     shared.take_back(count, &returning, &*keeper);
     if first {
         shared.checkpoints.made((0, 0), began.elapsed());
     }
     started(Handle { shared: Arc::clone(&shared) });
-    std::thread::scope(|scope| {
-        threads(scope, &shared, (inputs, returning, sinks, receivers), options, live, (stood, &mut *keeper))
-    });
+    let tasks = Tasks::begin(&shared, (inputs, returning, sinks, receivers), live, stood);
+    tasks.see_through(&shared, options, &mut *keeper).await;
     let complete = shared.complete.load(Ordering::Acquire);
     if complete
         && lock(&shared.failure).is_none()
@@ -191,121 +210,129 @@ fn complete_state(keeper: &mut dyn Keeper) -> Result<(), String> {
     keeper.complete()
 }
 
-fn threads<'scope>(
-    scope: &'scope std::thread::Scope<'scope, '_>,
-    shared: &'scope Arc<Shared>,
-    (inputs, returning, sinks, receivers): (Vec<Input>, Vec<Returning>, Vec<Box<dyn Sink>>, Vec<Inbox>),
-    options: &Options,
-    live: bool,
-    (stood, keeper): (Option<&Stood>, &'scope mut dyn Keeper),
-) {
-    let nodes = shared.job.graph.sink_nodes();
-    let sink_threads: Vec<_> = sinks
-        .into_iter()
-        .zip(nodes)
-        .zip(receivers)
-        .map(|((sink, node), inbox)| scope.spawn(move || guarded(shared, |shared| deliver(shared, node, sink, inbox))))
-        .collect();
-    let workers: Vec<_> = (0..options.workers.max(1)).map(|_| scope.spawn(move || guarded(shared, work))).collect();
-    let mut first = 0;
-    let (reading, stopped) = channel::<Infallible>();
-    for (source, input) in inputs.into_iter().enumerate() {
-        let count = input.partitions.len();
-        let states = stood.map(|s| s.partitions.clone()).unwrap_or_default();
-        let spec = spec_of(&shared.job.graph, source, &input);
-        let (partitions, watch, bounded) = (input.partitions, input.watch, input.bounded);
-        let task = SourceTask { source, first, partitions, states, spec, watch, reading: reading.clone() };
-        first += count;
-        scope.spawn(move || {
-            guarded(shared, |_| if bounded { read_source(shared, task) } else { read_live(shared, task) });
-        });
-    }
-    drop(reading);
-    let returns = !returning.is_empty();
-    for (partition, task) in (first..).zip(returning) {
-        scope.spawn(move || guarded(shared, |shared| read_returned(shared, partition, task)));
-    }
-    // Without a partition, or with all of them at their end already, nothing will ever arrive.
-    shared.hand_out(shared.job.pass_end());
-    if live || returns {
-        scope.spawn(move || guarded(shared, pass_time));
-    }
-    let every = options.checkpoint_every;
-    let keeping = scope.spawn(move || {
-        guarded(shared, |shared| keep(shared, &mut *keeper, every));
-        keeper
-    });
-    // Nothing is ever sent: this is how long anything is read.
-    let _ = stopped.recv();
-    end_as_asked(shared, returns);
-    for worker in workers {
-        let _ = worker.join();
-    }
-    shared.job.graph.context.taps.end();
-    let complete = shared.complete.load(Ordering::Acquire);
-    let mut keeper = keeping.join().ok();
-    if let Some(keeper) = &mut keeper
-        && lock(&shared.failure).is_none()
-    {
-        keep_last(shared, *keeper, complete);
-    }
-    shared.commits.close();
-    lock(&shared.sinks).iter_mut().for_each(|slot| slot.sender = None);
-    // They say now and then how far they are, if they have much to send.
-    while sink_threads.iter().any(|sink| !sink.is_finished()) {
-        std::thread::sleep(SETTLED_WITHIN);
-        settle_if_well(shared, &mut keeper);
-    }
-    for sink in sink_threads {
-        let _ = sink.join();
-    }
-    settle_if_well(shared, &mut keeper);
+/// The tasks of a run.
+struct Tasks {
+    sources: Vec<Begun<()>>,
+    sinks: FuturesUnordered<Begun<()>>,
+    clock: Option<Begun<()>>,
+    /// Whether rows may come back to sinks.
+    returns: bool,
+    /// Nothing is ever sent: this is how long anything is read.
+    read: UnboundedReceiver<Infallible>,
 }
 
-fn settle_if_well(shared: &Shared, keeper: &mut Option<&mut dyn Keeper>) {
-    if let Some(keeper) = keeper
-        && lock(&shared.failure).is_none()
-    {
-        settle(shared, *keeper);
+impl Tasks {
+    fn begin(
+        shared: &Arc<Shared>,
+        (inputs, returning, sinks, receivers): (Vec<Input>, Vec<Returning>, Vec<Box<dyn Sink>>, Vec<Inbox>),
+        live: bool,
+        stood: Option<&Stood>,
+    ) -> Tasks {
+        let (reading, read) = unbounded_channel::<Infallible>();
+        let mut tasks =
+            Tasks { sources: Vec::new(), sinks: FuturesUnordered::new(), clock: None, returns: false, read };
+        for ((sink, node), inbox) in sinks.into_iter().zip(shared.job.graph.sink_nodes()).zip(receivers) {
+            tasks.sinks.extend(begin(shared, |shared| deliver(shared, node, sink, inbox)));
+        }
+        let mut first = 0;
+        for (source, input) in inputs.into_iter().enumerate() {
+            let count = input.partitions.len();
+            let states = stood.map(|s| s.partitions.clone()).unwrap_or_default();
+            let spec = spec_of(&shared.job.graph, source, &input);
+            let (partitions, watch, bounded) = (input.partitions, input.watch, input.bounded);
+            let task = SourceTask { source, first, partitions, states, spec, watch, reading: reading.clone() };
+            first += count;
+            tasks.sources.extend(match bounded {
+                true => begin(shared, |shared| read_source(shared, task)),
+                false => begin(shared, |shared| read_live(shared, task)),
+            });
+        }
+        tasks.returns = !returning.is_empty();
+        for (partition, task) in (first..).zip(returning) {
+            tasks.sources.extend(begin(shared, |shared| read_returned(shared, partition, task)));
+        }
+        // Without a partition, or with all of them at their end already, nothing will ever arrive.
+        shared.hand_out(shared.job.pass_end());
+        tasks.clock = (live || tasks.returns).then(|| begin(shared, pass_time)).flatten();
+        tasks
+    }
+
+    /// Makes checkpoints until the run is over, and waits for its end.
+    async fn see_through(mut self, shared: &Shared, options: &Options, keeper: &mut dyn Keeper) {
+        let ending = async {
+            let _ = self.read.recv().await;
+            end_as_asked(shared, self.returns).await;
+            shared.until(|| Queue::is_left(&lock(&shared.queue))).await;
+            shared.job.graph.context.taps.end();
+        };
+        let keeping = guarded(shared, keep(shared, &mut *keeper, options.checkpoint_every));
+        tokio::join!(ending, keeping);
+        let complete = shared.complete.load(Ordering::Acquire);
+        if lock(&shared.failure).is_none() {
+            keep_last(shared, keeper, complete);
+        }
+        shared.commits.close();
+        lock(&shared.sinks).iter_mut().for_each(|slot| slot.sender = None);
+        // They say now and then how far they are, if they have much to send.
+        while let Ok(Some(_)) | Err(_) = tokio::time::timeout(SETTLED_WITHIN, self.sinks.next()).await {
+            settle_if_well(shared, keeper);
+        }
+        settle_if_well(shared, keeper);
+        for task in self.sources.into_iter().chain(self.clock) {
+            // What it had to say is in the run's failure.
+            let _ = task.await;
+        }
     }
 }
 
-/// How long after a sink has ended that is noticed at most.
-const SETTLED_WITHIN: Duration = Duration::from_micros(500);
+/// Begins a task of a run, which fails if it panics, or if it cannot be begun.
+fn begin<F>(shared: &Arc<Shared>, task: impl FnOnce(Arc<Shared>) -> F) -> Option<Begun<()>>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (of_task, task) = (Arc::clone(shared), task(Arc::clone(shared)));
+    let begun = tasks::begin(async move { guarded(&of_task, task).await });
+    begun.map_err(|why| shared.fail(why)).ok()
+}
+
+fn settle_if_well(shared: &Shared, keeper: &mut dyn Keeper) {
+    if lock(&shared.failure).is_none() {
+        settle(shared, keeper);
+    }
+}
+
+/// How long after a sink that is at its end has said how far it is that is noticed at most.
+const SETTLED_WITHIN: Duration = Duration::from_millis(10);
 
 /// After the sources have stopped: ends a run that was told to. If rows may come back to sinks it goes on until they have, and
 /// may be told later.
-fn end_as_asked(shared: &Shared, returns: bool) {
+async fn end_as_asked(shared: &Shared, returns: bool) {
+    let flag = |flag: &AtomicBool| flag.load(Ordering::Acquire);
     let mut drained = false;
     loop {
-        let (stops, drains) = (shared.stopping.load(Ordering::Acquire), shared.draining.load(Ordering::Acquire));
-        if stops || (drains && !drained) {
-            end_when_mapped(shared);
+        if flag(&shared.stopping) || (flag(&shared.draining) && !drained) {
+            end_when_mapped(shared).await;
             drained = true;
         }
-        let queue = lock(&shared.queue);
-        if !returns || stops || queue.finished {
+        let over = || !returns || flag(&shared.stopping) || lock(&shared.queue).finished;
+        if over() {
             return;
         }
-        // Looks now and then, beside being told.
-        drop(shared.ending.wait_timeout(queue, LOOK));
+        shared.until(|| over() || (flag(&shared.draining) && !drained)).await;
     }
 }
 
-/// How often it is looked whether a run was told to end.
-const LOOK: Duration = Duration::from_millis(50);
-
 /// After the sources have stopped: waits until what they read is mapped, then ends the run: one that was told to stop without
 /// closing anything.
-fn end_when_mapped(shared: &Shared) {
-    let mut queue = lock(&shared.queue);
-    while !queue.finished && (!queue.maps.is_empty() || queue.mapping > 0) {
-        let waited = shared.ending.wait_timeout(queue, Duration::from_millis(10));
-        queue = waited.map(|(q, _)| q).unwrap_or_else(|e| e.into_inner().0);
-    }
-    let finished = queue.finished;
-    drop(queue);
-    if !finished {
+async fn end_when_mapped(shared: &Shared) {
+    let finished = || lock(&shared.queue).finished;
+    shared
+        .until(|| {
+            let queue = lock(&shared.queue);
+            queue.finished || (queue.maps.is_empty() && queue.mapping == 0)
+        })
+        .await;
+    if !finished() {
         let stops = shared.stopping.load(Ordering::Acquire);
         shared.hand_out(if stops { shared.job.stop() } else { shared.job.drain() });
         shared.ask_if_only_returns();

@@ -1,8 +1,8 @@
-//! What the threads of a run share: the work that waits, the lines that wait for sinks, and leave to read.
+//! What the tasks of a run share: the work that waits, the lines that wait for sinks, and leave to read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -15,12 +15,13 @@ use super::budget::Budget;
 use super::commits::Commits;
 use super::gather::Next;
 use super::job::{Job, Ready, lock};
-use super::map::MapInput;
+use super::map::{MapInput, Mapper};
 use super::meters::CheckpointMeter;
+use super::ops::Due;
 use super::outgoing::SinkSlot;
 use super::partition::{PartitionSpec, PartitionState};
 use super::returned::Back;
-use super::run::Options;
+use super::run::{Options, steady_clock};
 use super::stage::{Stage, StageInput};
 use super::state::Load;
 
@@ -42,6 +43,8 @@ pub(super) struct Slot {
     pub(super) held: u64,
     /// How much it kept then.
     pub(super) load: Load,
+    /// When something happens next by itself.
+    pub(super) due: Due,
 }
 
 impl Slot {
@@ -56,6 +59,7 @@ impl Slot {
             reached,
             held: stage.operator.held(),
             load: stage.operator.load(),
+            due: stage.operator.due(),
             stage: Some(Box::new(stage)),
         }
     }
@@ -89,9 +93,19 @@ pub(super) struct Queue {
     pub(super) first_slot: Vec<usize>,
     /// How many blocks workers have.
     pub(super) mapping: usize,
+    /// How many workers there are, and how many of them wait for work.
+    pub(super) workers: usize,
+    pub(super) waiting: usize,
     /// How much all shares keep.
     pub(super) load: Load,
     pub(super) finished: bool,
+}
+
+impl Queue {
+    /// Whether the run is over and no worker is left.
+    pub(super) fn is_left(&self) -> bool {
+        self.finished && self.workers == 0
+    }
 }
 
 /// How far checkpoints are.
@@ -104,38 +118,45 @@ pub(super) struct Barriers {
 }
 
 /// How a partition is read.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Polled {
     /// Its reader waits for the source.
     waits: bool,
-    /// It brought something since the clock last looked, which may not be mapped yet.
-    heard: bool,
+    /// Since when it does, or no longer does, because it brought something that may not be mapped yet.
+    since: Timestamp,
     /// Whether its source is connected to what it reads.
     pub(super) link: Link,
 }
 
-/// What all threads of a run share.
+impl Polled {
+    pub(super) fn new() -> Polled {
+        Polled { waits: false, since: steady_clock(), link: Link::default() }
+    }
+}
+
+/// What all tasks of a run share.
 pub(super) struct Shared {
+    /// For the tasks that are begun later.
+    pub(super) me: Weak<Shared>,
     /// The job.
     pub(super) job: Job,
     pub(super) queue: Mutex<Queue>,
     /// Wakes workers, and nobody else: one is woken for each piece of work.
     pub(super) wake: Condvar,
-    /// Wakes those that wait for the end of the run, beside looking now and then.
-    pub(super) ending: Condvar,
+    /// The most workers at a time, and what those that have gone used.
+    pub(super) workers: usize,
+    pub(super) mappers: Mutex<Vec<Vec<Mapper>>>,
     pub(super) sinks: Mutex<Vec<SinkSlot>>,
     pub(super) barriers: Mutex<Barriers>,
-    pub(super) barrier_told: Condvar,
+    pub(super) barrier_told: Notify,
     /// What sources are told of checkpoints.
     pub(super) commits: Commits,
     pub(super) checkpoints: CheckpointMeter,
     pub(super) budget: Budget,
     /// By partition: blocks its reader may still read.
     pub(super) leave: Mutex<Vec<i64>>,
-    pub(super) leave_given: Condvar,
-    /// The same for readers that wait side by side on one thread.
     pub(super) leave_told: Notify,
-    /// Tells such readers that the run is ending.
+    /// Tells whoever waits for something of the run that it may have come: that it is ending, or paused, or a worker has gone.
     pub(super) ending_told: Notify,
     /// Blocks that all partitions share leave for; each has leave for one at least.
     pub(super) leave_in_all: i64,
@@ -168,26 +189,27 @@ pub(super) struct Shared {
 
 impl Shared {
     /// For a run of so many partitions to begin with.
-    pub(super) fn new(job: Job, queue: Queue, sinks: Vec<SinkSlot>, partitions: usize, options: &Options) -> Self {
+    pub(super) fn new(job: Job, queue: Queue, sinks: Vec<SinkSlot>, partitions: usize, options: &Options) -> Arc<Self> {
         let leave_in_all = options.workers as i64 * 2 + 2;
         let per_partition = (leave_in_all / partitions.max(1) as i64).max(1);
-        Shared {
+        Arc::new_cyclic(|me| Shared {
+            me: Weak::clone(me),
             job,
             queue: Mutex::new(queue),
             wake: Condvar::new(),
-            ending: Condvar::new(),
+            workers: options.workers.max(1),
+            mappers: Mutex::default(),
             sinks: Mutex::new(sinks),
             barriers: Mutex::default(),
-            barrier_told: Condvar::new(),
+            barrier_told: Notify::new(),
             commits: Commits::default(),
             checkpoints: CheckpointMeter::default(),
             budget: Budget::of(options),
             leave: Mutex::new(vec![per_partition; partitions]),
-            leave_given: Condvar::new(),
             leave_told: Notify::new(),
             ending_told: Notify::new(),
             leave_in_all,
-            polled: Mutex::new(vec![Polled::default(); partitions]),
+            polled: Mutex::new(vec![Polled::new(); partitions]),
             returns: Mutex::default(),
             only_returns: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -201,7 +223,7 @@ impl Shared {
             complete: AtomicBool::new(false),
             input_ended: AtomicBool::new(false),
             over: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Ends the run with a sentence; the first one counts.
@@ -220,17 +242,9 @@ impl Shared {
         // Whoever checks a flag under a lock and then waits must not miss this.
         drop(lock(&self.queue));
         self.wake.notify_all();
-        self.ending.notify_all();
-        drop(lock(&self.barriers));
-        self.barrier_told.notify_all();
-        drop(lock(&self.leave));
-        self.tell_leave();
-        self.ending_told.notify_waiters();
-    }
-
-    pub(super) fn tell_leave(&self) {
-        self.leave_given.notify_all();
+        self.barrier_told.notify_waiters();
         self.leave_told.notify_waiters();
+        self.ending_told.notify_waiters();
     }
 
     /// Asks the run to stop: sources stop, what was read goes through, nothing closes.
@@ -276,43 +290,29 @@ impl Shared {
     }
 
     /// Waits until one of a source's partitions may be read: the one with most leave of those not `ended`.
-    pub(super) fn wait_for_leave(&self, partitions: std::ops::Range<usize>, ended: &[bool]) -> Option<usize> {
-        let mut leave = lock(&self.leave);
-        loop {
-            if self.is_ending() {
-                return None;
-            }
+    pub(super) async fn wait_for_leave(&self, partitions: std::ops::Range<usize>, ended: &[bool]) -> Option<usize> {
+        let first = || {
+            let mut leave = lock(&self.leave);
             let open = partitions.clone().enumerate().filter(|(i, _)| !ended.get(*i).copied().unwrap_or(true));
             let most =
                 open.filter_map(|(_, p)| leave.get(p).map(|n| (*n, p))).filter(|(n, _)| *n > 0 && !self.is_paused());
             // Of equals the first: the order in which partitions are wanted.
-            if let Some((_, partition)) = most.max_by_key(|(n, p)| (*n, std::cmp::Reverse(*p))) {
-                if let Some(n) = leave.get_mut(partition) {
-                    *n -= 1;
-                }
-                return Some(partition);
+            let (_, partition) = most.max_by_key(|(n, p)| (*n, std::cmp::Reverse(*p)))?;
+            if let Some(n) = leave.get_mut(partition) {
+                *n -= 1;
             }
-            leave = self.leave_given.wait(leave).unwrap_or_else(|e| e.into_inner());
-        }
+            Some(partition)
+        };
+        until(&self.leave_told, || if self.is_ending() { Some(None) } else { first().map(Some) }).await
     }
 
     /// Waits until one partition may be read; false if the run is ending.
     pub(super) async fn leave_for(&self, partition: usize) -> bool {
-        loop {
-            let told = self.leave_told.notified();
-            tokio::pin!(told);
-            // From here on nothing that is told is missed.
-            told.as_mut().enable();
-            if self.is_ending() {
-                return false;
-            }
+        let given = || {
             let paused = self.is_paused();
-            if let Some(n) = lock(&self.leave).get_mut(partition).filter(|n| **n > 0 && !paused) {
-                *n -= 1;
-                return true;
-            }
-            told.await;
-        }
+            lock(&self.leave).get_mut(partition).filter(|n| **n > 0 && !paused).map(|n| *n -= 1)
+        };
+        until(&self.leave_told, || if self.is_ending() { Some(false) } else { given().map(|()| true) }).await
     }
 
     /// Waits until the run is ending.
@@ -325,16 +325,9 @@ impl Shared {
         self.until(|| self.stopping.load(Ordering::Acquire)).await;
     }
 
-    async fn until(&self, ending: impl Fn() -> bool) {
-        loop {
-            let told = self.ending_told.notified();
-            tokio::pin!(told);
-            told.as_mut().enable();
-            if ending() {
-                return;
-            }
-            told.await;
-        }
+    /// Waits until something is so of which is told with the end.
+    pub(super) async fn until(&self, so: impl Fn() -> bool) {
+        until(&self.ending_told, || so().then_some(())).await;
     }
 
     /// Takes in a partition that was found while the run goes on: its number.
@@ -344,7 +337,7 @@ impl Shared {
         let number = self.job.add_partition(spec, state, now);
         let share = self.leave_in_all / (leave.len() as i64 + 1);
         leave.push(share.max(1));
-        lock(&self.polled).push(Polled::default());
+        lock(&self.polled).push(Polled::new());
         number
     }
 
@@ -354,15 +347,14 @@ impl Shared {
             if let Some(n) = lock(&self.leave).get_mut(partition) {
                 *n += by;
             }
-            self.tell_leave();
+            self.leave_told.notify_waiters();
         }
     }
 
     /// Notes whether a partition's reader waits for the source; when it no longer does, it was heard.
     pub(super) fn polls(&self, partition: usize, waits: bool) {
         if let Some(polled) = lock(&self.polled).get_mut(partition) {
-            polled.waits = waits;
-            polled.heard |= !waits;
+            (polled.waits, polled.since) = (waits, steady_clock());
         }
     }
 
@@ -373,47 +365,34 @@ impl Shared {
         }
     }
 
-    /// By partition whether it was silent since the last call although it was connected and polled.
-    pub(super) fn silent(&self) -> Vec<bool> {
-        let (mut polled, paused) = (lock(&self.polled), self.is_paused());
-        polled.iter_mut().map(|p| !std::mem::take(&mut p.heard) && p.waits && p.link.is_up() && !paused).collect()
+    /// By partition since when it has been silent although it was connected and polled.
+    pub(super) fn silent_since(&self, now: Timestamp) -> Vec<Timestamp> {
+        let (polled, paused) = (lock(&self.polled), self.is_paused());
+        let since = |p: &Polled| if p.waits && p.link.is_up() && !paused { p.since } else { now };
+        polled.iter().map(since).collect()
     }
 
     /// Waits until a checkpoint is due or asked for; false if the run is over.
-    pub(super) fn wait_for_checkpoint(&self, due: Instant) -> bool {
-        let mut barriers = lock(&self.barriers);
-        loop {
-            let now = Instant::now();
+    pub(super) async fn wait_for_checkpoint(&self, due: Instant) -> bool {
+        let told = until(&self.barrier_told, || {
             if self.over.load(Ordering::Acquire) {
-                return false;
+                return Some(false);
             }
-            if now >= due || std::mem::take(&mut barriers.asked) {
-                return true;
-            }
-            let waited = self.barrier_told.wait_timeout(barriers, due - now);
-            barriers = waited.map(|(b, _)| b).unwrap_or_else(|e| e.into_inner().0);
-        }
+            (Instant::now() >= due || std::mem::take(&mut lock(&self.barriers).asked)).then_some(true)
+        });
+        tokio::time::timeout_at(due.into(), told).await.unwrap_or(true)
     }
 
     /// Waits until a barrier has gone through everything and what changed until then is handed in; false if the run is over.
-    pub(super) fn wait_for_barrier(&self, sequence: u64) -> bool {
-        let mut barriers = lock(&self.barriers);
-        loop {
-            if barriers.through.is_some_and(|through| through >= sequence) && self.job.is_whole(sequence) {
-                return true;
-            }
-            if self.over.load(Ordering::Acquire) {
-                return false;
-            }
-            barriers = self.barrier_told.wait(barriers).unwrap_or_else(|e| e.into_inner());
-        }
+    pub(super) async fn wait_for_barrier(&self, sequence: u64) -> bool {
+        let through = || lock(&self.barriers).through.is_some_and(|through| through >= sequence);
+        let over = || self.over.load(Ordering::Acquire).then_some(false);
+        until(&self.barrier_told, || if through() && self.job.is_whole(sequence) { Some(true) } else { over() }).await
     }
 
     /// A share has handed in what it had set apart.
     pub(super) fn handed_in(&self) {
-        // Whoever looked whether all is handed in, and then waits, must not miss this.
-        drop(lock(&self.barriers));
-        self.barrier_told.notify_all();
+        self.barrier_told.notify_waiters();
     }
 
     /// A tick took a share so long, from when it could have begun.
@@ -428,8 +407,9 @@ impl Shared {
 
     /// A block to map.
     pub(super) fn map(&self, work: MapWork) {
-        lock(&self.queue).maps.push_back(work);
-        self.wake.notify_one();
+        let mut queue = lock(&self.queue);
+        queue.maps.push_back(work);
+        self.call_worker(queue);
     }
 
     /// Puts work where it is taken from.
@@ -457,8 +437,7 @@ impl Shared {
                 slot.waiting.insert((input.sequence, input.slice.number), (input, came));
             }
         }
-        drop(queue);
-        self.wake.notify_all();
+        self.call_worker(queue);
     }
 
     pub(super) fn done(&self, sequence: u64) {
@@ -471,21 +450,35 @@ impl Shared {
                 }
             }
             drop(leave);
-            self.tell_leave();
+            self.leave_told.notify_waiters();
         }
         // What is to be kept of letters waits in memory; the end of all input waits for the answers of sinks.
         if self.job.letters() > LETTER_BYTES || (info.only_returns && !self.only_returns.swap(true, Ordering::AcqRel)) {
             lock(&self.barriers).asked = true;
-            self.barrier_told.notify_all();
+            self.barrier_told.notify_waiters();
         }
         if info.barrier {
             lock(&self.barriers).through = Some(sequence);
-            self.barrier_told.notify_all();
+            self.barrier_told.notify_waiters();
         }
         if info.last {
             self.complete.store(info.complete, Ordering::Release);
             self.input_ended.store(info.complete, Ordering::Release);
             self.end();
         }
+    }
+}
+
+/// Waits until there is what is looked for, looking again whenever something is told.
+pub(super) async fn until<T>(told: &Notify, look: impl Fn() -> Option<T>) -> T {
+    loop {
+        let told = told.notified();
+        tokio::pin!(told);
+        // From here on nothing that is told is missed.
+        told.as_mut().enable();
+        if let Some(found) = look() {
+            return found;
+        }
+        told.await;
     }
 }

@@ -4,13 +4,12 @@
 use crate::base::time::{TimeSpan, Timestamp};
 
 use super::gate::{Gate, Tick};
-use super::job::{Job, Ready, lock};
 use super::partition::Partition;
 use super::segment::Join;
 use super::turns::{Named, Turn};
 
 /// How often steps are told of the wall clock, in microseconds.
-const CLOCK_STEP: i64 = 1_000_000;
+pub(super) const CLOCK_STEP: i64 = 1_000_000;
 
 impl Gate {
     /// A partition was held by others until now: its silence does not count.
@@ -32,22 +31,18 @@ impl Gate {
         let ticks = self.clocked && self.is_live() && clock.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
         let mut changed = ticks || !idle.is_empty();
         for set in 0..self.reached.sets.len() {
-            let Some(since) = self.idle_since(set) else {
+            let Some(from) = self.silent_from(set) else {
                 let to = self.minimum(set);
                 self.advance(set, to);
                 continue;
             };
-            // From when the last of them went idle; time that was counted before is not counted again.
-            let from = self.reached.passed_to.get(set).copied().flatten().unwrap_or(since).max(since);
-            let passed = TimeSpan(now.0.saturating_sub(from.0).max(0));
+            let to = self.passed(set, now);
             if let Some(place) = self.reached.passed_to.get_mut(set) {
                 *place = Some(now.max(from));
             }
-            let last = self.reached.at(set);
-            let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
-            if base != Timestamp::MIN && base != Timestamp::MAX {
-                changed |= passed.0 > 0;
-                self.advance(set, base.plus(passed));
+            if let Some(to) = to {
+                changed |= now > from;
+                self.advance(set, to);
             }
         }
         if !changed {
@@ -61,6 +56,28 @@ impl Gate {
         self.turns.push(Turn::Passed { idle, to, clock: ticks.then_some(clock) });
         self.length += 1;
         Some(self.cut(join))
+    }
+
+    /// From when on the watermark of a set whose partitions are all idle goes on at the clock's pace: from when the last of
+    /// them went idle; time that was counted before is not counted again.
+    fn silent_from(&self, set: usize) -> Option<Timestamp> {
+        let since = self.idle_since(set)?;
+        Some(self.reached.passed_to.get(set).copied().flatten().unwrap_or(since).max(since))
+    }
+
+    /// How far the watermark of a set has come by silence alone, if it goes on by that.
+    pub(super) fn passed(&self, set: usize, now: Timestamp) -> Option<Timestamp> {
+        let from = self.silent_from(set)?;
+        let last = self.reached.at(set);
+        let base = if last == Timestamp::MIN { self.greatest(set) } else { last };
+        let goes_on = base != Timestamp::MIN && base != Timestamp::MAX;
+        goes_on.then(|| base.plus(TimeSpan(now.0.saturating_sub(from.0).max(0))))
+    }
+
+    /// The watermark of a set at a time, for showing: while nothing happens it is not moved along.
+    pub(super) fn shown(&self, set: usize, now: Timestamp) -> Timestamp {
+        let passed = if self.rests { self.passed(set, now) } else { None };
+        passed.unwrap_or_else(|| self.reached.at(set))
     }
 
     /// Partitions that have been silent for long enough are idle: those that became so.
@@ -79,7 +96,7 @@ impl Gate {
     }
 
     /// Whether anything is live but what comes back to sinks.
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         !self.open.is_empty() || self.partitions.iter().any(|p| !p.spec.bounded && p.spec.after.is_none())
     }
 
@@ -95,32 +112,5 @@ impl Gate {
     fn greatest(&self, set: usize) -> Timestamp {
         let seen = self.of_set(set).map(|(_, p)| p.watermark()).filter(|at| *at != Timestamp::MAX);
         seen.filter(|at| *at != Timestamp::MIN).min().unwrap_or(Timestamp::MIN)
-    }
-}
-
-impl Job {
-    /// Notes which partitions are `silent`, by number: the others brought something that is on its way, or are held by
-    /// back-pressure, when silence says nothing.
-    pub fn hold(&self, silent: &[bool], now: Timestamp) {
-        let mut gate = lock(&self.gate);
-        for (partition, _) in silent.iter().enumerate().filter(|(_, silent)| !**silent) {
-            gate.hold(partition, now);
-        }
-    }
-
-    /// What the wall clock says, where silence is measured by another time.
-    pub fn tell_wall_clock(&self, wall: Timestamp, now: Timestamp) {
-        lock(&self.gate).ahead = TimeSpan(wall.0.saturating_sub(now.0));
-    }
-
-    /// Lets time pass for live partitions.
-    pub fn pass_time(&self, now: Timestamp) -> Vec<Ready> {
-        let mut gate = lock(&self.gate);
-        let mut ticks = Vec::from_iter(gate.pass_time(now, &mut |at, parts| self.join(at, parts)));
-        // If what was repeated is given up, the rest is here.
-        ticks.extend(gate.ticks(&mut |at, parts| self.join(at, parts)));
-        let ticks = self.write(ticks);
-        drop(gate);
-        self.start(ticks)
     }
 }

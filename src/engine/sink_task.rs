@@ -16,7 +16,7 @@ use crate::plan::NodeId;
 use super::outgoing::{Behind, Rows, ToSink};
 use super::shared::Shared;
 
-/// What a sink's thread is told, and how far it is behind.
+/// What a sink's task is told, and how far it is behind.
 pub(super) type Inbox = (UnboundedReceiver<ToSink>, Arc<Behind>);
 
 /// The tick at which sinks hand out what changed after the last checkpoint.
@@ -25,8 +25,8 @@ pub(super) const SETTLED: u64 = u64::MAX - 1;
 /// How often a sink that is long in making its output final says how far it is.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
-struct SinkTask<'a> {
-    shared: &'a Shared,
+struct SinkTask {
+    shared: Arc<Shared>,
     node: NodeId,
     /// `None` when whoever read the rows has gone.
     sink: Option<Box<dyn Sink>>,
@@ -39,20 +39,17 @@ struct SinkTask<'a> {
     behind: Arc<Behind>,
 }
 
-/// A sink's thread: ends when nobody is left to tell it anything, or with the run's failure.
-pub(super) fn deliver(shared: &Shared, node: NodeId, sink: Box<dyn Sink>, (inbox, behind): Inbox) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return shared.fail(format!("no runtime for a sink: {e}")),
-    };
+/// A sink's task: ends when nobody is left to tell it anything, or with the run's failure.
+pub(super) async fn deliver(shared: Arc<Shared>, node: NodeId, sink: Box<dyn Sink>, (inbox, behind): Inbox) {
     let (waiting, held_back) = (VecDeque::new(), Vec::new());
+    let of_run = Arc::clone(&shared);
     let mut task = SinkTask { shared, node, sink: Some(sink), prepared: false, waiting, held_back, behind };
-    if let Err(e) = runtime.block_on(task.feed(inbox)) {
-        shared.fail(e.message());
+    if let Err(e) = task.feed(inbox).await {
+        of_run.fail(e.message());
     }
 }
 
-impl SinkTask<'_> {
+impl SinkTask {
     async fn feed(&mut self, mut inbox: UnboundedReceiver<ToSink>) -> Result<(), SinkError> {
         loop {
             let message = match &mut self.sink {
@@ -114,7 +111,7 @@ impl SinkTask<'_> {
 
     /// A sink that sends may take long: what it has sent meanwhile is handed out now and then, and it can be stopped.
     async fn finish(&mut self, mut end: End) -> Result<(), SinkError> {
-        let shared = self.shared;
+        let shared = &*self.shared;
         let mark = |prepared| mark((shared, self.node, &self.behind), SETTLED, prepared);
         let Some(sink) = &mut self.sink else { return Ok(()) };
         loop {
@@ -180,7 +177,7 @@ impl SinkTask<'_> {
         }
         if rows.barrier {
             let prepared = sink.prepare().await?;
-            mark((self.shared, self.node, &self.behind), rows.sequence, prepared)?;
+            mark((&self.shared, self.node, &self.behind), rows.sequence, prepared)?;
             self.prepared = true;
         }
         Ok(())

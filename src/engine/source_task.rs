@@ -3,11 +3,14 @@
 //! What was read stays open until the last checkpoint, of which its source is told like of those before.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet, LocalSet};
-use tokio::time::MissedTickBehavior;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
 use crate::base::time::Timestamp;
 use crate::connector::{Chunk, Partition, Place, Read, Source, SourceError, Watch};
@@ -22,7 +25,7 @@ use super::run::{steady_clock, wall_clock};
 use super::shared::{MapWork, Shared};
 use super::turns::Named;
 
-/// What a source's thread is given.
+/// What a source's task is given.
 pub(super) struct SourceTask {
     /// Index of the source.
     pub source: usize,
@@ -37,7 +40,7 @@ pub(super) struct SourceTask {
     /// How more partitions are found.
     pub watch: Option<Watch>,
     /// Let go when nothing more is read.
-    pub reading: Sender<Infallible>,
+    pub reading: UnboundedSender<Infallible>,
 }
 
 impl SourceTask {
@@ -99,12 +102,14 @@ impl Reading {
 }
 
 /// Reads until every partition has ended or the run is ending.
-pub(super) fn read_source(shared: &Shared, mut task: SourceTask) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return shared.fail(format!("no runtime for a source: {e}")),
-    };
-    let Some(format) = shared.job.graph.sources.get(task.source).map(|s| s.spec.format.clone()) else { return };
+pub(super) async fn read_source(shared: Arc<Shared>, task: SourceTask) {
+    if let Err(e) = read_in_turn(&shared, task).await {
+        shared.fail(e.message);
+    }
+}
+
+async fn read_in_turn(shared: &Shared, mut task: SourceTask) -> Result<(), SourceError> {
+    let Some(format) = shared.job.graph.sources.get(task.source).map(|s| s.spec.format.clone()) else { return Ok(()) };
     let count = task.partitions.len();
     let mut ended = Vec::with_capacity(count);
     let mut readings = Vec::with_capacity(count);
@@ -114,105 +119,73 @@ pub(super) fn read_source(shared: &Shared, mut task: SourceTask) {
         readings.push(Reading::new(shared, (at, partition), &format, state));
     }
     while ended.iter().any(|e| !e) {
-        let Some(at) = shared.wait_for_leave(task.first..task.first + count, &ended) else { break };
+        let Some(at) = shared.wait_for_leave(task.first..task.first + count, &ended).await else { break };
         let index = at - task.first;
-        let Some(reading) = readings.get_mut(index) else { return };
-        match runtime.block_on(read_on(shared, reading, task.source)) {
-            Ok(true) => {
-                if let Some(flag) = ended.get_mut(index) {
-                    *flag = true;
-                }
-                // It can be read again, and there may be many: none stays open to be told of its end.
-                reading.close(shared, task.source);
+        let Some(reading) = readings.get_mut(index) else { break };
+        if read_on(shared, reading, task.source).await? {
+            if let Some(flag) = ended.get_mut(index) {
+                *flag = true;
             }
-            Ok(false) => {}
-            Err(e) => return shared.fail(e.message),
+            // It can be read again, and there may be many: none stays open to be told of its end.
+            reading.close(shared, task.source);
         }
     }
     drop(task.reading);
-    if let Err(e) = runtime.block_on(hear_last(shared, readings)) {
+    hear_last(shared, readings).await
+}
+
+/// Reads a live source's partitions, and those that are found, until the run is ending.
+pub(super) async fn read_live(shared: Arc<Shared>, task: SourceTask) {
+    if let Err(e) = read_side_by_side(&shared, task).await {
         shared.fail(e.message);
     }
 }
 
-/// Reads a live source's partitions, and those that are found, until the run is ending.
-pub(super) fn read_live(shared: &Arc<Shared>, task: SourceTask) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return shared.fail(format!("no runtime for a source: {e}")),
-    };
-    let mut readers = JoinSet::new();
-    let read = LocalSet::new().block_on(&runtime, read_side_by_side(shared, task, &mut readers));
-    match read {
-        Ok(()) => {}
-        Err(Failed::Source(e)) => shared.fail(e.message),
-        // Goes on to where panics end a run.
-        Err(Failed::Reader(e)) => {
-            if let Ok(panic) = e.try_into_panic() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
-}
-
-/// Why a live source is read no more.
-enum Failed {
-    Source(SourceError),
-    Reader(JoinError),
-}
-
-/// A reader of a partition: what it has open when the run is ending.
-type Reader = Result<Option<Reading>, SourceError>;
-
-async fn read_side_by_side(
-    shared: &Arc<Shared>,
-    mut task: SourceTask,
-    readers: &mut JoinSet<Reader>,
-) -> Result<(), Failed> {
+async fn read_side_by_side(shared: &Arc<Shared>, mut task: SourceTask) -> Result<(), SourceError> {
     let Some(format) = shared.job.graph.sources.get(task.source).map(|s| s.spec.format.clone()) else { return Ok(()) };
+    let mut readers = FuturesUnordered::new();
     for (at, partition) in (task.first..).zip(std::mem::take(&mut task.partitions)) {
         let state = task.states.iter().find(|s| s.source == task.source && s.name == partition.name);
         let reading = Reading::new(shared, (at, partition), &format, state);
-        readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source));
+        readers.push(read_to_end(shared, reading, task.source));
     }
     let mut watch = task.watch.take();
-    let mut looks = tokio::time::interval(watch.as_ref().map_or(NO_LOOK, |w| w.every));
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut found = Instant::now();
     let mut open = Vec::new();
     loop {
         tokio::select! {
             () = shared.until_ending() => break,
-            Some(read) = readers.join_next() => open.extend(read.map_err(Failed::Reader)?.map_err(Failed::Source)?),
-            _ = looks.tick(), if watch.is_some() => {
+            Some(read) = readers.next() => open.extend(read?),
+            () = &mut looks, if watch.is_some() => {
                 let Some(watch) = &mut watch else { continue };
-                for partition in (watch.look)().map_err(Failed::Source)? {
+                for partition in (watch.look)()? {
+                    found = Instant::now();
                     let (name, start) = (partition.name.clone(), partition.start.clone());
                     let spec = PartitionSpec { name, start, ..task.spec.clone() };
                     let at = shared.add_partition(spec, None, steady_clock());
                     let reading = Reading::new(shared, (at, partition), &format, None);
-                    readers.spawn_local(read_to_end(Arc::clone(shared), reading, task.source));
+                    readers.push(read_to_end(shared, reading, task.source));
                 }
+                looks.as_mut().reset(Instant::now() + watch.pause(found.elapsed()));
             }
         }
     }
     // Readers hear of the end, too; none of them waits for anything else.
-    while let Some(read) = readers.join_next().await {
-        open.extend(read.map_err(Failed::Reader)?.map_err(Failed::Source)?);
+    while let Some(read) = readers.next().await {
+        open.extend(read?);
     }
     drop(task.reading);
-    hear_last(shared, open).await.map_err(Failed::Source)
+    hear_last(shared, open).await
 }
-
-/// Stands for the time between looks where nothing is looked for.
-const NO_LOOK: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Reads a partition of a live source; gives back what is open when the run is ending. One that is at its end stays open
 /// until a checkpoint holds that.
-async fn read_to_end(shared: Arc<Shared>, mut reading: Reading, source: usize) -> Reader {
+async fn read_to_end(shared: &Shared, mut reading: Reading, source: usize) -> Result<Option<Reading>, SourceError> {
     let at = reading.at;
     let mut ended = false;
     while !ended && shared.leave_for(at).await {
-        ended = read_on(&shared, &mut reading, source).await?;
+        ended = read_on(shared, &mut reading, source).await?;
         // A partition that always has more must not keep the others waiting.
         tokio::task::yield_now().await;
     }
@@ -225,7 +198,7 @@ async fn read_to_end(shared: Arc<Shared>, mut reading: Reading, source: usize) -
         let last = !matches!(word, Word::Stands(_));
         reading.hear(word).await?;
         if last {
-            reading.close(&shared, source);
+            reading.close(shared, source);
             return Ok(None);
         }
     }

@@ -1,23 +1,32 @@
-//! The threads of a run: workers, and the clock of live sources.
+//! Who does the work of a run: workers, which come when there is some and go when there has been none for a while.
 
+use std::any::Any;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+
+use crate::base::tasks;
+
 use super::job::lock;
-use super::run::{steady_clock, wall_clock};
-use super::shared::{MapWork, Shared, Slot};
+use super::shared::{MapWork, Queue, Shared, Slot};
 use super::stage::{Stage, StageInput};
 
-/// How often silent live sources are looked at.
-const IDLE_CHECK: Duration = Duration::from_millis(100);
+/// How long a worker waits for more work: what comes all the time finds it there.
+const LINGERS: Duration = Duration::from_millis(100);
 
 /// Turns a panic into a failed run.
-pub(super) fn guarded(shared: &Shared, task: impl FnOnce(&Shared)) {
-    let caught = catch_unwind(AssertUnwindSafe(|| task(shared)));
-    if let Err(panic) = caught {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        shared.fail(format!("an internal error ended the run; please report it: {}", text.unwrap_or("no message")));
+pub(super) async fn guarded(shared: &Shared, task: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        panicked(shared, &*panic);
     }
+}
+
+fn panicked(shared: &Shared, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    shared.fail(format!("an internal error ended the run; please report it: {}", text.unwrap_or("no message")));
 }
 
 enum Work {
@@ -28,11 +37,43 @@ enum Work {
     Slice(usize, Box<Stage>),
 }
 
+impl Shared {
+    /// There is more work: wakes the workers that wait, or lets another one come if none does.
+    pub(super) fn call_worker(&self, mut queue: MutexGuard<'_, Queue>) {
+        if queue.waiting > 0 {
+            drop(queue);
+            self.wake.notify_one();
+        } else if queue.workers < self.workers && !queue.finished {
+            queue.workers += 1;
+            drop(queue);
+            self.begin_worker();
+        }
+    }
+
+    fn begin_worker(&self) {
+        let Some(shared) = self.me.upgrade() else { return };
+        let begun = tasks::run(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&shared))) {
+                lock(&shared.queue).workers -= 1;
+                panicked(&shared, &*panic);
+            }
+        });
+        if let Err(why) = begun {
+            lock(&self.queue).workers -= 1;
+            self.fail(format!("no thread for a worker: {why}"));
+        }
+    }
+}
+
 /// A worker: steps with state first, since they drain what is under way, then blocks.
-pub(super) fn work(shared: &Shared) {
-    let mut mappers = match shared.job.mappers() {
+fn work(shared: &Shared) {
+    let kept = lock(&shared.mappers).pop();
+    let mut mappers = match kept.map_or_else(|| shared.job.mappers(), Ok) {
         Ok(mappers) => mappers,
-        Err(why) => return shared.fail(why),
+        Err(why) => {
+            shared.fail(why);
+            Vec::new()
+        }
     };
     while let Some(work) = next_work(shared) {
         let result = match work {
@@ -43,15 +84,19 @@ pub(super) fn work(shared: &Shared) {
                 };
                 let result = result.map(|ready| shared.hand_out(ready));
                 lock(&shared.queue).mapping -= 1;
+                if shared.is_ending() {
+                    shared.ending_told.notify_waiters();
+                }
                 result
             }
             Work::Tick(slot, stage, input, since) => tick(shared, slot, stage, input, since),
             Work::Slice(slot, mut stage) => {
                 let result = slice(shared, &mut stage);
-                if let Some(slot) = lock(&shared.queue).slots.get_mut(slot) {
+                let mut queue = lock(&shared.queue);
+                if let Some(slot) = queue.slots.get_mut(slot) {
                     slot.stage = Some(stage);
                 }
-                shared.wake.notify_one();
+                drop(queue);
                 result
             }
         };
@@ -59,6 +104,8 @@ pub(super) fn work(shared: &Shared) {
             shared.fail(why);
         }
     }
+    lock(&shared.mappers).push(mappers);
+    shared.ending_told.notify_waiters();
 }
 
 /// A share takes a slice of a tick, or goes on with one, and then encodes some of what a checkpoint waits for. Between the
@@ -80,11 +127,11 @@ fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, 
     } else {
         slice(shared, &mut stage)
     };
-    let (held, load) = (stage.operator.held(), stage.operator.load());
+    let (held, load, due) = (stage.operator.held(), stage.operator.load(), stage.operator.due());
     let mut queue = lock(&shared.queue);
     let over = queue.keeps(slot, load, &shared.budget);
     if let Some(slot) = queue.slots.get_mut(slot) {
-        slot.held = held;
+        (slot.held, slot.due) = (held, due);
         slot.stage = Some(stage);
         slot.free = free;
         if last {
@@ -97,7 +144,6 @@ fn tick(shared: &Shared, slot: usize, mut stage: Box<Stage>, input: StageInput, 
         }
     }
     drop(queue);
-    shared.wake.notify_one();
     if over { Err(shared.over_budget()) } else { result }
 }
 
@@ -108,43 +154,66 @@ fn slice(shared: &Shared, stage: &mut Stage) -> Result<(), String> {
     Ok(())
 }
 
+/// What there is to do, if there is something soon; otherwise the worker is counted no more.
 fn next_work(shared: &Shared) -> Option<Work> {
     let mut queue = lock(&shared.queue);
     loop {
+        if let Some(work) = queue.take_work() {
+            // Whoever brings work calls one worker, and each of them the next if there is more.
+            if (queue.waiting > 0 || queue.workers < shared.workers) && queue.has_work() {
+                shared.call_worker(queue);
+            }
+            return Some(work);
+        }
         if queue.finished {
+            queue.workers -= 1;
+            return None;
+        }
+        queue.waiting += 1;
+        let waited = shared.wake.wait_timeout(queue, LINGERS);
+        let late;
+        (queue, late) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        queue.waiting -= 1;
+        if late.timed_out() && !queue.has_work() {
+            queue.workers -= 1;
+            return None;
+        }
+    }
+}
+
+impl Queue {
+    fn take_work(&mut self) -> Option<Work> {
+        if self.finished {
             return None;
         }
         // The last ones are furthest down the graph.
-        for (index, slot) in queue.slots.iter_mut().enumerate().rev() {
+        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
             if let Some((stage, input, since)) = slot.take() {
                 return Some(Work::Tick(index, stage, input, since));
             }
         }
-        if let Some(work) = queue.maps.pop_front() {
-            queue.mapping += 1;
+        if let Some(work) = self.maps.pop_front() {
+            self.mapping += 1;
             return Some(Work::Map(work));
         }
-        let frozen = |slot: &Slot| slot.stage.as_ref().is_some_and(|stage| stage.frozen.is_some());
-        if let Some(index) = queue.slots.iter().position(frozen)
-            && let Some(stage) = queue.slots.get_mut(index).and_then(|slot| slot.stage.take())
-        {
-            return Some(Work::Slice(index, stage));
-        }
-        queue = shared.wake.wait(queue).unwrap_or_else(|e| e.into_inner());
+        let index = self.slots.iter().position(Slot::has_slice)?;
+        let stage = self.slots.get_mut(index)?.stage.take()?;
+        Some(Work::Slice(index, stage))
+    }
+
+    fn has_work(&self) -> bool {
+        !self.finished && (!self.maps.is_empty() || self.slots.iter().any(|slot| slot.is_ready() || slot.has_slice()))
     }
 }
 
-/// Lets time pass for live sources.
-pub(super) fn pass_time(shared: &Shared) {
-    let mut queue = lock(&shared.queue);
-    while !queue.finished {
-        let waited = shared.ending.wait_timeout(queue, IDLE_CHECK);
-        drop(waited.map(|(q, _)| q).unwrap_or_else(|e| e.into_inner().0));
-        let now = steady_clock();
-        shared.job.tell_wall_clock(wall_clock(), now);
-        shared.job.hold(&shared.silent(), now);
-        shared.hand_out(shared.job.pass_time(now));
-        shared.drain_if_asked();
-        queue = lock(&shared.queue);
+impl Slot {
+    /// Whether a tick can be begun, or gone on with.
+    fn is_ready(&self) -> bool {
+        self.stage.is_some() && (self.under_way.is_some() || self.waiting.contains_key(&self.next))
+    }
+
+    /// Whether something that was set apart for a checkpoint is to be encoded.
+    fn has_slice(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| stage.frozen.is_some())
     }
 }

@@ -119,6 +119,7 @@ pub fn serve(
     begun: &mut dyn FnMut(&str),
 ) -> Result<bool, String> {
     raise_files();
+    small_pages();
     let own = start.own();
     let address = address_of(&start.listen)?;
     let door = Door { address, hosts: start.hosts.clone(), tokens: start.tokens };
@@ -171,6 +172,14 @@ fn raise_files() {
     let raised = rustix::process::Rlimit { current: limits.maximum, ..limits };
     if let Err(e) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
         tracing::warn!("the limit of open files cannot be raised: {e}");
+    }
+}
+
+/// Keeps the memory of the process in small pages. Large ones make one pipeline with much state somewhat faster; of many that
+/// have little each would hold several times what it uses.
+fn small_pages() {
+    if let Err(e) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!("large pages of memory cannot be turned off: {e}");
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
+use tokio::sync::oneshot;
+
+use crate::base::tasks::{self, Begun};
 use crate::engine::run::Handle;
-use crate::store::control::{Closer, Control, LINKS, Request};
+use crate::store::control::{Control, LINKS, Request};
 
 use super::links::{self, Links};
 
@@ -29,16 +31,14 @@ struct Shared {
 
 /// Requests are taken until this is dropped.
 pub struct Requests {
-    closer: Closer,
-    thread: Option<JoinHandle<()>>,
+    stop: Option<oneshot::Sender<()>>,
+    task: Begun<()>,
 }
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        let wakes = self.closer.close();
-        if let Some(thread) = self.thread.take().filter(|_| wakes) {
-            let _ = thread.join();
-        }
+        self.stop = None;
+        self.task.wait();
     }
 }
 
@@ -62,25 +62,30 @@ impl Interrupts {
     /// Takes requests for a state, which this process holds; if its run `cannot_pause` they are refused, and that says why. The
     /// error is a sentence; a run can do without.
     pub fn take_requests(&self, state: &Path, cannot_pause: Option<&'static str>) -> Result<Requests, String> {
-        let control = Control::listen(state)?;
-        let (of_run, closer) = (self.clone(), control.closer());
-        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-            while let Some(request) = control.next() {
-                if request.why == LINKS {
-                    request.answer(&links::line(&lock(&of_run.0.links)));
-                    continue;
-                }
-                match cannot_pause {
-                    Some(why) => request.refuse(why),
-                    None => {
-                        lock(&of_run.0.asked).push_back(request);
+        let (control, of_run) = (Control::listen(state)?, self.clone());
+        let (stop, mut stopped) = oneshot::channel();
+        let task = tasks::begin(async move {
+            loop {
+                let request = tokio::select! {
+                    _ = &mut stopped => return,
+                    request = control.next() => request,
+                };
+                match (request, cannot_pause) {
+                    (None, _) => return,
+                    (Some(request), _) if request.why == LINKS => {
+                        request.answer(&links::line(&lock(&of_run.0.links)));
+                    }
+                    (Some(request), Some(why)) => request.refuse(why),
+                    (Some(request), None) => {
+                        // The run takes it when it has stopped for it, not before: it would be stopped for nothing then.
+                        let mut asked = lock(&of_run.0.asked);
+                        asked.push_back(request);
                         of_run.interrupt();
                     }
                 }
             }
         });
-        let thread = thread.map_err(|e| format!("no thread for requests: {e}"))?;
-        Ok(Requests { closer, thread: Some(thread) })
+        Ok(Requests { stop: Some(stop), task: task? })
     }
 
     /// These are the connections of the run that begins.

@@ -63,7 +63,8 @@ pub struct Opened {
 
 /// Opens a state that is there to change it, for `holder`.
 pub fn open_to_write(path: &Path, holder: &Holder) -> Result<Opened, StateError> {
-    let mut paused = match StateReader::held(path).filter(|held| RUNS.contains(&held.command.as_str())) {
+    // Who has it may be somebody that a run lends it to: then that run, which goes on in a moment, is asked.
+    let mut paused = match StateReader::held(path) {
         Some(_) => pause(path, &holder.command)?,
         None => None,
     };

@@ -1,4 +1,4 @@
-//! Many pipelines in one process: the files of a directory, each looked after by a thread of its own, and looked at again
+//! Many pipelines in one process: the files of a directory, each looked after by a task of its own, and looked at again
 //! and again for changes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,12 +6,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::diag::{Diagnostic, Diagnostics, Severity};
 use crate::base::render::{Style, render};
 use crate::base::system::{make_private_directory, reason};
+use crate::base::tasks::Begun;
 use crate::config::{self, Loaded};
 use crate::connector::Allowed;
 
@@ -43,8 +43,8 @@ pub struct Pipelines {
     place: Place,
     settings: Arc<Settings>,
     known: Mutex<BTreeMap<String, Known>>,
-    /// Threads of pipelines that are gone, and not at their end yet.
-    leaving: Mutex<Vec<JoinHandle<()>>>,
+    /// Tasks of pipelines that are gone, and not at their end yet.
+    leaving: Mutex<Vec<Begun<()>>>,
     arrived: Arrived,
     /// One file at a time is put: what is noted of it has to fit what is in its place.
     putting: Mutex<()>,
@@ -52,7 +52,7 @@ pub struct Pipelines {
 
 struct Known {
     of: Arc<Supervised>,
-    thread: Option<JoinHandle<()>>,
+    task: Option<Begun<()>>,
     /// Its file, and those that it names, as they were when they were read.
     seen: Vec<(PathBuf, Print)>,
     /// As they were when they were last looked at: one that is just being written is not read.
@@ -93,7 +93,7 @@ impl Pipelines {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leaving(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+    fn leaving(&self) -> MutexGuard<'_, Vec<Begun<()>>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -141,10 +141,10 @@ impl Pipelines {
         for id in gone {
             tracing::info!(pipeline = id, "its file is gone: it stops");
             // It may take its time: the others are not kept waiting, nor is whoever watches that this process lives.
-            let thread = self.remove(&id);
-            self.leaving().extend(thread);
+            let task = self.remove(&id);
+            self.leaving().extend(task);
         }
-        self.leaving().retain(|thread| !thread.is_finished());
+        self.leaving().retain(|task| !task.is_finished());
         for (id, file) in files {
             let Some(before) = self.changed(&id) else {
                 let wanted = if self.stopped().contains(&id) { Wanted::Stop } else { Wanted::Run };
@@ -170,8 +170,8 @@ impl Pipelines {
 
     fn add(&self, id: &str, file: PathBuf, wanted: Wanted) -> Result<Option<Reload>, String> {
         let of = Supervised::new(id.to_owned(), file, Arc::clone(&self.settings), wanted);
-        let thread = of.spawn()?;
-        let known = Known { of, thread: Some(thread), seen: Vec::new(), looked: Vec::new() };
+        let task = of.begin()?;
+        let known = Known { of, task: Some(task), seen: Vec::new(), looked: Vec::new() };
         self.known().insert(id.to_owned(), known);
         Ok(self.reload(id, Vec::new()))
     }
@@ -214,7 +214,7 @@ impl Pipelines {
     fn same_state(&self, of: &Supervised, pipeline: &config::Pipeline) -> Option<String> {
         let state = self.state_of(pipeline);
         let others = self.all().into_iter().filter(|other| other.id != of.id);
-        others.filter(|other| other.state().is_some_and(|path| path == state)).map(|other| other.id.clone()).next()
+        others.filter(|other| other.has_state(&state)).map(|other| other.id.clone()).next()
     }
 
     /// Reads and checks a pipeline file as one that will run.
@@ -265,17 +265,17 @@ impl Pipelines {
         let Some(of) = self.get(id) else { return Ok(()) };
         let cannot = |e: std::io::Error| format!("`{}` cannot be removed: {}", of.file.display(), reason(&e));
         fs::remove_file(&of.file).map_err(cannot)?;
-        if let Some(thread) = self.remove(id) {
-            let _ = thread.join();
+        if let Some(task) = self.remove(id) {
+            task.wait();
         }
         Ok(())
     }
 
-    /// Tells a pipeline to stop and forgets it; its thread ends when it has. Its state stays.
-    fn remove(&self, id: &str) -> Option<JoinHandle<()>> {
+    /// Tells a pipeline to stop and forgets it; its task ends when it has. Its state stays.
+    fn remove(&self, id: &str) -> Option<Begun<()>> {
         let known = self.known().remove(id)?;
         known.of.want(Wanted::Go);
-        known.thread
+        known.task
     }
 
     /// Lets a pipeline run or not; that is remembered when the process ends. False if there is no such pipeline.
@@ -321,10 +321,10 @@ impl Pipelines {
         let until = Instant::now() + within;
         let all = self.all();
         all.iter().for_each(|of| of.want(Wanted::Go));
-        let mut threads: Vec<JoinHandle<()>> = self.known().values_mut().filter_map(|k| k.thread.take()).collect();
-        threads.append(&mut self.leaving());
-        while !threads.is_empty() && Instant::now() < until {
-            threads.retain(|thread| !thread.is_finished());
+        let mut tasks: Vec<Begun<()>> = self.known().values_mut().filter_map(|k| k.task.take()).collect();
+        tasks.append(&mut self.leaving());
+        while !tasks.is_empty() && Instant::now() < until {
+            tasks.retain(|task| !task.is_finished());
             std::thread::sleep(Duration::from_millis(5));
         }
         for of in all.iter().filter(|of| of.seen().phase == Phase::Stopping && of.seen().handle.is_some()) {
@@ -334,7 +334,7 @@ impl Pipelines {
                 within.as_secs()
             );
         }
-        threads.is_empty()
+        tasks.is_empty()
     }
 }
 

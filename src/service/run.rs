@@ -1,14 +1,19 @@
 //! Runs one pipeline: from the state it has to its end, or until it is stopped. It pauses for whoever wants its state.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::pin::pin;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
 
 use crate::config::Pipeline;
 use crate::engine::keeper::{Resumed, StateKeeper, begin_anew};
 use crate::engine::kept::{Fate, fates, sinks_gone, sources_gone};
 use crate::engine::lower::{Lowering, lower};
-use crate::engine::run::{Handle, Input, Options, Outcome, Summary, run as run_job};
+use crate::engine::run::{Handle, Input, Options, Outcome, Summary, drive};
 use crate::inspect::spelling::counted;
 use crate::plan::{Node, NodeKind, Plan};
 use crate::store::rows::Imbalance;
@@ -19,7 +24,7 @@ use super::links::Links;
 use super::open::{ended_sources, open_sinks, open_sources, open_turns};
 
 /// What a run tells whoever began it.
-pub trait Voice {
+pub trait Voice: Send {
     /// How it goes, for people.
     fn say(&mut self, text: &str);
     /// Something that is not as it should be and does not end the run.
@@ -39,7 +44,7 @@ pub trait Voice {
 pub struct Setup<'a> {
     /// Where the state is.
     pub state: &'a Path,
-    /// Worker threads.
+    /// Workers at a time at most.
     pub workers: usize,
     /// What the program calls itself where it holds the state: one of [`super::open::RUNS`].
     pub command: &'static str,
@@ -78,7 +83,7 @@ pub struct Ended {
 }
 
 /// Runs a pipeline, as often as it is asked to pause for others that want its state. The error is a sentence.
-pub fn run(
+pub async fn run(
     pipeline: &Pipeline,
     start: Start,
     setup: &Setup<'_>,
@@ -105,7 +110,7 @@ pub fn run(
                 }
             }
         }
-        let ended = run_on(pipeline, state, setup, interrupts, voice)?;
+        let ended = run_on(pipeline, state, setup, interrupts, voice).await?;
         // The state is closed, and nobody else can have it.
         let mut asked = false;
         while let Some(request) = interrupts.request() {
@@ -128,7 +133,7 @@ fn cannot_pause(pipeline: &Pipeline) -> Option<&'static str> {
 }
 
 /// Runs a pipeline from where its state is to the end, or until interrupted.
-fn run_on(
+async fn run_on(
     pipeline: &Pipeline,
     (mut keeper, resumed): (StateKeeper, Option<Resumed>),
     setup: &Setup<'_>,
@@ -162,26 +167,19 @@ fn run_on(
         max_keys: setup.max_keys,
         max_state_bytes: setup.max_state,
     };
-    let (started, handle) = channel::<Handle>();
-    let (ended, end) = channel::<Ended>();
     // What was kept of a run whose input was all taken is of no use: only its output is not final yet.
     let stood = resumed.filter(|_| !finishing).map(|resumed| resumed.stood).or(left);
     let turns = open_turns(&graph, &inputs, stood.as_ref(), setup.state)?;
-    let runner = std::thread::Builder::new().name("run".to_owned()).spawn(move || {
-        let summary = run_job(graph, inputs, sinks, &options, (stood.as_ref(), turns, &mut keeper), &mut |handle| {
-            // Without a listener there is nobody to stop the run.
-            let _ = started.send(handle);
-        });
-        let unbalanced = keeper.imbalances();
-        let _ = ended.send(Ended { summary, unbalanced, lock: keeper.close() });
-    });
-    runner.map_err(|e| format!("no thread for the run: {e}"))?;
-    let handle = handle.recv().ok();
-    if let Some(handle) = &handle {
-        voice.begun(handle);
-        interrupts.begin(handle.clone());
-    }
-    let ended = wait_for(&end, handle.as_ref(), voice)?;
+    let (started, begun) = oneshot::channel::<Handle>();
+    let mut started = Some(started);
+    let mut tell = |handle| {
+        // Without a listener there is nobody to stop the run.
+        let _ = started.take().map(|started| started.send(handle));
+    };
+    let driven = drive(graph, inputs, sinks, &options, (stood.as_ref(), turns, &mut keeper), &mut tell);
+    let (summary, handle) = accompany(driven, begun, interrupts, voice).await?;
+    let unbalanced = keeper.imbalances();
+    let ended = Ended { summary, unbalanced, lock: keeper.close() };
     interrupts.end();
     voice.ended(handle.as_ref(), &ended);
     Ok(ended)
@@ -196,16 +194,40 @@ fn links_of(pipeline: &Pipeline, inputs: &[Input]) -> Links {
     sources.zip(inputs).flat_map(of_source).collect()
 }
 
-/// Waits for the end of a run, and tells meanwhile that it goes on.
-fn wait_for(end: &Receiver<Ended>, handle: Option<&Handle>, voice: &mut dyn Voice) -> Result<Ended, String> {
-    let gone = || "the run ended without a word; please report it".to_owned();
-    let (Some(every), Some(handle)) = (voice.every(), handle) else { return end.recv().map_err(|_| gone()) };
-    loop {
-        match end.recv_timeout(every) {
-            Ok(ended) => return Ok(ended),
-            Err(RecvTimeoutError::Timeout) => voice.goes(handle),
-            Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+/// Sees a run to its end, and tells meanwhile that it has begun and goes on.
+async fn accompany(
+    driven: impl Future<Output = Summary>,
+    begun: oneshot::Receiver<Handle>,
+    interrupts: &Interrupts,
+    voice: &mut dyn Voice,
+) -> Result<(Summary, Option<Handle>), String> {
+    let mut driven = pin!(AssertUnwindSafe(driven).catch_unwind());
+    let mut begun = pin!(begun.fuse());
+    let mut handle: Option<Handle> = None;
+    let summary = loop {
+        let every = voice.every().filter(|_| handle.is_some());
+        tokio::select! {
+            biased;
+            Ok(begun) = &mut begun => {
+                voice.begun(&begun);
+                interrupts.begin(begun.clone());
+                handle = Some(begun);
+            }
+            summary = &mut driven => break summary,
+            () = tokio::time::sleep(every.unwrap_or_default()), if every.is_some() => {
+                if let Some(handle) = &handle {
+                    voice.goes(handle);
+                }
+            }
         }
+    };
+    if let (None, Some(Ok(begun))) = (&handle, begun.now_or_never()) {
+        voice.begun(&begun);
+        handle = Some(begun);
+    }
+    match summary {
+        Ok(summary) => Ok((summary, handle)),
+        Err(_) => Err("the run ended without a word; please report it".to_owned()),
     }
 }
 

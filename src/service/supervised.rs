@@ -1,29 +1,29 @@
-//! One pipeline of many: a thread that runs it as often as it is wanted, and waits longer and longer after each failure.
+//! One pipeline of many: a task that runs it as often as it is wanted, and waits longer and longer after each failure.
 //! What goes wrong with it, a panic included, stops this pipeline alone.
 
+mod driven;
 mod voice;
 
 use std::collections::VecDeque;
-use std::os::unix::fs::MetadataExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
+use crate::base::tasks::{self, Begun};
 use crate::base::time::Timestamp;
 use crate::config::Pipeline;
 use crate::engine::ledger::Entry;
-use crate::engine::run::Handle;
-use crate::engine::run::{Outcome, wall_clock};
+use crate::engine::run::{Handle, wall_clock};
 use crate::plan::Plan;
-use crate::store::rows::Status;
-use crate::store::state::{Kept, Lock, StateReader};
+use crate::store::state::{Lock, StateReader};
 
-use self::voice::Told;
+use self::driven::Next;
 use super::interrupts::Interrupts;
 use super::open::state_path;
-use super::run::{Ended, Setup, Start, gone, lost, run};
+use super::run::{Start, gone, lost};
 use super::seen::{Phase, Reload, Reloaded, Seen};
 
 /// How long is waited after a first failure; each that follows waits twice as long, up to [`BACK_OFF_MOST`].
@@ -32,8 +32,6 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 const BACK_OFF_MOST: Duration = Duration::from_secs(60);
 /// A run that has lasted so long was well: the next failure is a first one.
 const WELL_AFTER: Duration = Duration::from_secs(120);
-/// How long a changed pipeline is on trial: if it fails before, the one that it replaced goes on.
-const ON_TRIAL: Duration = Duration::from_secs(10);
 /// Results of reloads that are remembered.
 const RELOADS: usize = 20;
 
@@ -53,7 +51,7 @@ pub enum Wanted {
 pub struct Settings {
     /// Where states are, if not beside the pipelines.
     pub data: Option<PathBuf>,
-    /// Worker threads of each pipeline.
+    /// Workers of each pipeline at a time at most.
     pub workers: usize,
     /// The keys that a pipeline may hold.
     pub max_keys: Option<u64>,
@@ -69,7 +67,7 @@ pub struct Supervised {
     pub file: PathBuf,
     settings: Arc<Settings>,
     inner: Mutex<Inner>,
-    changed: Condvar,
+    changed: Notify,
 }
 
 struct Inner {
@@ -102,12 +100,6 @@ struct Inner {
     counted: Vec<Entry>,
 }
 
-/// What the thread does next.
-enum Next {
-    Leave,
-    Run { pipeline: Arc<Pipeline>, start: Start, interrupts: Interrupts },
-}
-
 impl Supervised {
     /// A pipeline that does nothing yet: it waits for what [`Supervised::take`] brings.
     pub fn new(id: String, file: PathBuf, settings: Arc<Settings>, wanted: Wanted) -> Arc<Supervised> {
@@ -131,14 +123,13 @@ impl Supervised {
             reloads: VecDeque::new(),
             counted: Vec::new(),
         };
-        Arc::new(Supervised { id, file, settings, inner: Mutex::new(inner), changed: Condvar::new() })
+        Arc::new(Supervised { id, file, settings, inner: Mutex::new(inner), changed: Notify::new() })
     }
 
-    /// The thread that runs it, until it is to go.
-    pub fn spawn(self: &Arc<Self>) -> Result<JoinHandle<()>, String> {
-        let of_thread = Arc::clone(self);
-        let thread = std::thread::Builder::new().name(format!("pipeline {}", self.id));
-        thread.spawn(move || of_thread.drive()).map_err(|e| format!("no thread for `{}`: {e}", self.id))
+    /// The task that runs it, until it is to go.
+    pub fn begin(self: &Arc<Self>) -> Result<Begun<()>, String> {
+        let of_task = Arc::clone(self);
+        tasks::begin(async move { of_task.drive().await })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -168,6 +159,14 @@ impl Supervised {
         Some(self.state_of(&pipeline))
     }
 
+    /// Whether its state is this one.
+    pub fn has_state(&self, state: &Path) -> bool {
+        let Some(pipeline) = self.lock().pipeline.clone() else { return false };
+        // Among a thousand most are told apart by their names.
+        let may_be = pipeline.plan.state.is_some() || state.file_stem() == Some(OsStr::new(&pipeline.plan.name));
+        may_be && self.state_of(&pipeline) == state
+    }
+
     fn state_of(&self, pipeline: &Pipeline) -> PathBuf {
         state_path(pipeline, self.settings.data.as_deref())
     }
@@ -189,7 +188,7 @@ impl Supervised {
             inner.interrupts.stop();
         }
         drop(inner);
-        self.changed.notify_all();
+        self.changed.notify_one();
     }
 
     /// Lets its sources read nothing for now, or read on. Until the process ends or it is told otherwise it stays so, also over a
@@ -256,7 +255,7 @@ impl Supervised {
             }
             let reload = inner.note(Reloaded::Applied, None);
             drop(inner);
-            self.changed.notify_all();
+            self.changed.notify_one();
             return reload;
         };
         if current.plan == pipeline.plan && reset.is_empty() {
@@ -279,7 +278,7 @@ impl Supervised {
         }
         let reload = inner.note(Reloaded::Applied, None);
         drop(inner);
-        self.changed.notify_all();
+        self.changed.notify_one();
         reload
     }
 
@@ -312,123 +311,6 @@ impl Supervised {
         let mut names = reader.kept().map(|kept| gone(before, kept)).unwrap_or_default();
         names.retain(|name| after.nodes.iter().any(|node| node.name == *name));
         names
-    }
-
-    /// Whether an earlier process brought it to its end, and its file has not changed since: what it did is not done again
-    /// until somebody starts it.
-    fn was_complete(&self, pipeline: &Pipeline) -> bool {
-        let Ok(reader) = StateReader::open(&self.state_of(pipeline)) else { return false };
-        let complete = |kept: &&Kept| kept.run > 0 && kept.status == Status::Complete;
-        let Some(kept) = reader.kept().filter(complete) else { return false };
-        let written = std::fs::metadata(&self.file).map(|about| about.mtime() * 1_000_000 + about.mtime_nsec() / 1_000);
-        written.is_ok_and(|at| at <= kept.committed)
-    }
-
-    /// Runs it whenever it is wanted.
-    fn drive(&self) {
-        let mut held = None;
-        loop {
-            match self.next(&mut held) {
-                Next::Leave => return,
-                Next::Run { pipeline, start, interrupts } => {
-                    let began = Instant::now();
-                    let ended = self.run(&pipeline, start, &interrupts);
-                    held = self.ended(ended, began.elapsed());
-                }
-            }
-        }
-    }
-
-    /// Waits until there is something to do.
-    fn next(&self, held: &mut Option<Lock>) -> Next {
-        let mut inner = self.lock();
-        loop {
-            if let Some((next, reset)) = inner.next.take() {
-                // One that came to its end just before is to run as the file says now.
-                if inner.phase == Phase::Complete {
-                    inner.enter(Phase::Stopped, None);
-                }
-                inner.before = inner.pipeline.replace(next);
-                (inner.swapped, inner.reset) = (true, reset);
-            }
-            let idle = |inner: &Inner| inner.phase == Phase::Complete || inner.phase == Phase::Broken;
-            match inner.wanted {
-                Wanted::Go => return Next::Leave,
-                Wanted::Stop => {
-                    // Others may have the state.
-                    *held = None;
-                    if inner.phase != Phase::Broken {
-                        inner.enter(Phase::Stopped, None);
-                    }
-                }
-                Wanted::Run if idle(&inner) => *held = None,
-                Wanted::Run => {
-                    let wait = inner.again_at.map(|at| at.saturating_duration_since(Instant::now()));
-                    if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-                        *held = None;
-                        let waited = self.changed.wait_timeout(inner, wait);
-                        inner = waited.map_or_else(|e| e.into_inner().0, |(inner, _)| inner);
-                        continue;
-                    }
-                    if let Some(pipeline) = inner.pipeline.clone() {
-                        if !std::mem::replace(&mut inner.ran, true) && self.was_complete(&pipeline) {
-                            inner.enter(Phase::Complete, None);
-                            continue;
-                        }
-                        return inner.start(pipeline, held.take());
-                    }
-                }
-            }
-            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Runs it once. A panic is an error like any other.
-    fn run(&self, pipeline: &Pipeline, start: Start, interrupts: &Interrupts) -> Result<Ended, String> {
-        let state = self.state_of(pipeline);
-        let Settings { workers, max_keys, max_state, .. } = *self.settings;
-        let setup = Setup { state: &state, workers, command: "serve", max_keys, max_state };
-        let ran = catch_unwind(AssertUnwindSafe(|| {
-            run(pipeline, start, &setup, interrupts, &mut Told { of: self, pipeline })
-        }));
-        ran.unwrap_or_else(|_| Err("it panicked; please report it".to_owned()))
-    }
-
-    /// A run has ended: what comes next, and the lock of its state if it goes on.
-    fn ended(&self, ended: Result<Ended, String>, lasted: Duration) -> Option<Lock> {
-        let (outcome, lock) = match ended {
-            Ok(ended) if ended.unbalanced.is_empty() => (ended.summary.outcome, Some(ended.lock)),
-            Ok(_) => (Outcome::Failed("its ledger does not balance; please report it".to_owned()), None),
-            Err(why) => (Outcome::Failed(why), None),
-        };
-        let mut inner = self.lock();
-        match outcome {
-            Outcome::Stopped => return lock,
-            Outcome::Complete => {
-                tracing::info!(pipeline = self.id, "complete: its input came to an end");
-                inner.enter(Phase::Complete, None);
-                return None;
-            }
-            Outcome::ReaderGone => inner.failed("whoever read its standard output has gone".to_owned(), lasted),
-            Outcome::Failed(why) => {
-                let before = inner.before.take().filter(|_| lasted < ON_TRIAL);
-                if let (Some(before), Some(after)) = (before, inner.pipeline.clone()) {
-                    tracing::warn!(pipeline = self.id, "the changed file cannot run, the one before goes on: {why}");
-                    inner.swapped = false;
-                    inner.reset = Supervised::added(&self.state_of(&before), &before.plan, &after.plan);
-                    inner.pipeline = Some(before);
-                    inner.note(Reloaded::Kept, Some(why));
-                    return lock;
-                }
-                inner.failed(why, lasted);
-            }
-        }
-        if inner.wanted == Wanted::Run {
-            let why = inner.why.as_deref().unwrap_or_default();
-            let wait = inner.again_at.map_or(0.0, |at| at.saturating_duration_since(Instant::now()).as_secs_f64());
-            tracing::error!(pipeline = self.id, "failed, and is tried again in {wait:.0} s: {why}");
-        }
-        None
     }
 }
 

@@ -11,10 +11,8 @@ use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::retry_on_intr;
@@ -23,7 +21,10 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _};
+
 use super::state::{Lock, StateError};
+use crate::base::tasks;
 
 /// How long either side waits for a line that should come at once.
 const LINE_WITHIN: Duration = Duration::from_secs(5);
@@ -38,26 +39,10 @@ const PAUSED: &str = "paused";
 pub const LINKS: &str = "links";
 const REFUSED: &str = "refused: ";
 
-/// Takes requests to pause.
+/// Takes requests to pause, until it is dropped.
 pub struct Control {
-    listener: UnixListener,
+    listener: tokio::net::UnixListener,
     path: PathBuf,
-    closed: Arc<AtomicBool>,
-}
-
-/// Ends the taking of requests.
-pub struct Closer {
-    path: PathBuf,
-    closed: Arc<AtomicBool>,
-}
-
-impl Closer {
-    /// No request is taken any more; one that is just being read still is. False if whoever waits for the next one cannot be
-    /// woken, because somebody took the socket away: then nobody can ask either.
-    pub fn close(&self) -> bool {
-        self.closed.store(true, Ordering::Release);
-        UnixStream::connect(&self.path).is_ok()
-    }
 }
 
 /// A request to pause; when it is dropped, its sender learns that nobody will.
@@ -86,10 +71,14 @@ fn socket_path(state: &Path) -> PathBuf {
     PathBuf::from(name).join("socket")
 }
 
-fn line(stream: &UnixStream) -> io::Result<String> {
+/// What somebody asks who has just connected.
+async fn asked(mut stream: tokio::net::UnixStream) -> io::Result<Request> {
     let mut text = String::new();
-    BufReader::new(stream.take(LINE_BYTES)).read_line(&mut text)?;
-    Ok(text.trim_end().to_owned())
+    tokio::io::BufReader::new((&mut stream).take(LINE_BYTES)).read_line(&mut text).await?;
+    let stream = stream.into_std()?;
+    // Whoever answers waits for it to be taken.
+    stream.set_nonblocking(false)?;
+    Ok(Request { stream, why: text.trim_end().to_owned() })
 }
 
 impl Control {
@@ -105,28 +94,20 @@ impl Control {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(wrong(e)),
             _ => {}
         }
-        let listener = UnixListener::bind(&path).map_err(wrong)?;
-        Ok(Control { listener, path, closed: Arc::default() })
-    }
-
-    /// What ends it.
-    pub fn closer(&self) -> Closer {
-        Closer { path: self.path.clone(), closed: Arc::clone(&self.closed) }
+        let _watched = tasks::watched()?;
+        let listener = tokio::net::UnixListener::bind(&path).map_err(wrong)?;
+        Ok(Control { listener, path })
     }
 
     /// The next request; `None` when nothing more can come.
-    pub fn next(&self) -> Option<Request> {
+    pub async fn next(&self) -> Option<Request> {
         loop {
-            let (stream, _) = self.listener.accept().ok()?;
-            if self.closed.load(Ordering::Acquire) {
-                return None;
-            }
-            let asked = stream.set_read_timeout(Some(LINE_WITHIN)).and_then(|()| line(&stream));
+            let (stream, _) = self.listener.accept().await.ok()?;
             // Who says nothing wants nothing.
-            if let Ok(why) = asked
-                && !why.is_empty()
+            if let Ok(Ok(request)) = tokio::time::timeout(LINE_WITHIN, asked(stream)).await
+                && !request.why.is_empty()
             {
-                return Some(Request { stream, why });
+                return Some(request);
             }
         }
     }
@@ -241,6 +222,10 @@ mod tests {
         Holder { pipeline: "p.yaml".into(), command: command.into() }
     }
 
+    fn next(control: &Control) -> Request {
+        tasks::block_on(control.next()).unwrap().unwrap()
+    }
+
     #[test]
     fn a_run_pauses_until_the_asker_is_done_or_gone() {
         let directory = tempfile::tempdir().unwrap();
@@ -250,12 +235,12 @@ mod tests {
         let lock = StateFile::open(&state, &holder("run")).unwrap().close();
         let (told, tells) = std::sync::mpsc::channel();
         let runs = std::thread::spawn(move || {
-            let request = control.next().unwrap();
+            let request = next(&control);
             told.send(request.why.clone()).unwrap();
             request.paused(&lock);
             told.send("goes on".to_owned()).unwrap();
-            control.next().unwrap().refuse("it reads standard input");
-            drop(control.next().unwrap());
+            next(&control).refuse("it reads standard input");
+            drop(next(&control));
         });
         let paused = pause(&state, "purge").unwrap().unwrap();
         assert_eq!(tells.recv().unwrap(), "purge");
@@ -277,7 +262,7 @@ mod tests {
         let lock = StateFile::open(&state, &holder("run")).unwrap().close();
         let is_free = || StateFile::open(&state, &holder("other run")).is_ok();
         let runs = std::thread::spawn(move || {
-            control.next().unwrap().paused(&lock);
+            next(&control).paused(&lock);
             lock
         });
         let mut paused = pause(&state, "purge").unwrap().unwrap();
@@ -302,7 +287,7 @@ mod tests {
         let state = directory.path().join("p.db");
         let control = Control::listen(&state).unwrap();
         let lock = StateFile::open(&state, &holder("run")).unwrap().close();
-        let runs = std::thread::spawn(move || control.next().unwrap().paused(&lock));
+        let runs = std::thread::spawn(move || next(&control).paused(&lock));
         let mut paused = pause(&state, "purge").unwrap().unwrap();
         let lent = paused.take_lock().unwrap();
         drop(paused);

@@ -26,7 +26,7 @@ use crate::store::rows::Origin;
 use super::window::decoded::{decoder, rows_of};
 use super::window::frozen::Plain;
 use super::window::keys::{KeyColumns, Keys};
-use super::{Operator, Rank, TickInput, TickOutput};
+use super::{Due, Operator, Rank, TickInput, TickOutput};
 
 mod rows;
 
@@ -274,6 +274,10 @@ impl Operator for JoinStep {
 
     fn held(&self) -> u64 {
         self.held
+    }
+
+    fn due(&self) -> Due {
+        Due::at(self.timers.peek().map(|Reverse((at, _))| *at))
     }
 
     fn load(&self) -> Load {

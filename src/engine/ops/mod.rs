@@ -122,6 +122,25 @@ pub struct TickOutput {
     pub unfinished: bool,
 }
 
+/// When something happens next of which no row is the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The watermark at which it does; the greatest if no watermark brings anything about.
+    pub watermark: Timestamp,
+    /// The same of what the wall clock says.
+    pub clock: Timestamp,
+}
+
+impl Due {
+    /// Rows alone bring something about.
+    pub const NEVER: Due = Due { watermark: Timestamp::MAX, clock: Timestamp::MAX };
+
+    /// At a watermark, if there is one, in microseconds.
+    pub fn at(watermark: Option<i64>) -> Due {
+        Due { watermark: watermark.map_or(Timestamp::MAX, Timestamp), ..Due::NEVER }
+    }
+}
+
 /// An operator with state.
 pub trait Operator: Send {
     /// Takes a tick's rows and moves the watermark along. What leaves together may be much: then it is handed out in slices,
@@ -141,6 +160,10 @@ pub trait Operator: Send {
     fn held(&self) -> u64 {
         0
     }
+
+    /// When something happens next by itself. Asked for after every tick: while all its input is silent it is told of time
+    /// that passes no sooner.
+    fn due(&self) -> Due;
 
     /// How much it keeps. Asked for after every tick.
     fn load(&self) -> Load {

@@ -21,7 +21,7 @@ use crate::engine::state::{Decode, Decoded, Decoder, Item, State, StateError, St
 use crate::plan::Port;
 use crate::store::rows::Origin;
 
-use super::{Operator, Rank, TickInput, TickOutput};
+use super::{Due, Operator, Rank, TickInput, TickOutput};
 
 /// The policy as the engine runs it.
 #[derive(Clone)]
@@ -274,6 +274,14 @@ impl Operator for NotifyStep {
             leaving.add(rank, self.now, &mut made, out);
         }
         leaving.finish(self, out);
+    }
+
+    fn due(&self) -> Due {
+        let at = self.policy.due().unwrap_or(Timestamp::MAX);
+        match self.spec.virtual_time {
+            true => Due { watermark: at, ..Due::NEVER },
+            false => Due { clock: at, ..Due::NEVER },
+        }
     }
 
     fn outlives_input(&self) -> bool {

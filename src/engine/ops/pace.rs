@@ -19,7 +19,7 @@ use crate::plan::Port;
 use super::window::decoded::{decoder, rows_of};
 use super::window::frozen::Encode;
 use super::window::keys::{KeyColumns, Keys};
-use super::{Operator, Rank, TickInput, TickOutput};
+use super::{Due, Operator, Rank, TickInput, TickOutput};
 
 /// Such a step as the engine runs it.
 #[derive(Clone, Debug)]
@@ -189,6 +189,10 @@ impl Operator for Pace {
         if let Held::Port(port) = &self.spec.held {
             leave(port.clone(), &held, input.batch, out);
         }
+    }
+
+    fn due(&self) -> Due {
+        Due::at(self.timers.peek().map(|Reverse((at, _))| *at))
     }
 
     fn load(&self) -> Load {

@@ -16,7 +16,7 @@ use crate::store::rows::Origin;
 use super::window::decoded::{decoder, rows_of};
 use super::window::frozen::Plain;
 use super::window::keys::{KeyColumns, Keys};
-use super::{Operator, Rank, TickInput, TickOutput};
+use super::{Due, Operator, Rank, TickInput, TickOutput};
 
 /// A script step with state as the engine runs it.
 #[derive(Clone)]
@@ -166,6 +166,11 @@ impl Operator for KeyedScript {
         if self.watermark.div_euclid(quarter) != before.div_euclid(quarter) {
             self.forget();
         }
+    }
+
+    fn due(&self) -> Due {
+        let quarter = self.spec.ttl.filter(|_| !self.keys.is_empty()).map(|ttl| (ttl.0 / 4).max(1));
+        Due::at(quarter.map(|quarter| self.watermark.saturating_add(quarter)))
     }
 
     fn load(&self) -> Load {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
 use super::super::run::{Ended, Voice};
 use super::super::seen::{Phase, Reloaded};
 use super::{Supervised, warn};
@@ -12,6 +14,8 @@ use crate::engine::run::Handle;
 pub(super) struct Told<'a> {
     pub(super) of: &'a Supervised,
     pub(super) pipeline: &'a Pipeline,
+    /// Until it has begun.
+    pub(super) opening: Option<SemaphorePermit<'static>>,
 }
 
 impl Voice for Told<'_> {
@@ -24,6 +28,7 @@ impl Voice for Told<'_> {
     }
 
     fn begun(&mut self, handle: &Handle) {
+        self.opening = None;
         let mut inner = self.of.lock();
         if std::mem::take(&mut inner.swapped) {
             inner.note(Reloaded::Applied, None);

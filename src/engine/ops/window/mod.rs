@@ -27,7 +27,7 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::expr::Program;
 use crate::plan::window::{Bounds, Shape};
 
-use super::{Operator, TickInput, TickOutput};
+use super::{Due, Operator, TickInput, TickOutput};
 use crate::engine::action::Tools;
 use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows};
 use accumulate::{Accumulators, Aggregate};
@@ -162,6 +162,16 @@ impl Operator for WindowStep {
 
     fn state(&mut self) -> &mut dyn State {
         self
+    }
+
+    fn due(&self) -> Due {
+        let due = match &self.groups {
+            Groups::Panes(panes) => panes.next_event(),
+            Groups::Sessions(sessions) => sessions.next_event(),
+            // The end of all input alone closes what is not full.
+            Groups::Counts(_) => None,
+        };
+        Due::at(due.map(|at| at.saturating_add(self.held_back.0)))
     }
 
     fn load(&self) -> Load {

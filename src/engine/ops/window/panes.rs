@@ -183,6 +183,11 @@ impl Panes {
         true
     }
 
+    /// The watermark at which something happens next.
+    pub fn next_event(&self) -> Option<i64> {
+        Some(self.next_event).filter(|at| *at != i64::MAX)
+    }
+
     fn set_watermark(&mut self, to: i64) {
         // The first tick after a restart brings the watermark that the state was stored at.
         self.watermark = self.watermark.max(to);

@@ -306,6 +306,12 @@ impl Sessions {
         &mut self.accumulators
     }
 
+    /// The watermark at which something happens next.
+    pub fn next_event(&self) -> Option<i64> {
+        let first = |times: &BinaryHeap<Reverse<(i64, u32)>>| times.peek().map(|Reverse((at, _))| *at);
+        [first(&self.timers), first(&self.early)].into_iter().flatten().min()
+    }
+
     pub fn load(&self) -> Load {
         self.keys.load()
     }
