@@ -26,6 +26,7 @@ impl Lower<'_> {
             let clear = level.clear.as_ref().map(|clear| self.condition(clear)).transpose()?;
             levels.push([Some(self.condition(&level.when)?), clear]);
         }
+        let said = |expr: &Expr| expr.text.trim().to_owned();
         let named = |named: &[(String, Template)]| -> Result<Vec<(String, Text)>, String> {
             named.iter().map(|(name, template)| Ok((name.clone(), text(template)?))).collect()
         };
@@ -33,7 +34,7 @@ impl Lower<'_> {
         let saying = Saying {
             name: node.name.clone(),
             key: alert.by.iter().map(|part| names(part).unwrap_or_default()).collect(),
-            conditions: alert.levels.iter().map(|level| level.when.text.trim().to_owned()).collect(),
+            conditions: alert.levels.iter().map(|level| (said(&level.when), level.clear.as_ref().map(said))).collect(),
             title: alert.says.title.as_ref().map(text).transpose()?,
             body: alert.says.body.as_ref().map(text).transpose()?,
             labels: named(&alert.says.labels)?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use crate::alert::machine::{Rules, Transition};
+use crate::alert::machine::{Reason, Rules, Transition};
 use crate::base::time::Timestamp;
 use crate::connector::template::Template;
 use crate::data::batch::Batch;
@@ -24,8 +24,8 @@ pub struct Saying {
     pub name: String,
     /// Where each part of the key goes, a path.
     pub key: Vec<Vec<CompactString>>,
-    /// By level, what is asked for.
-    pub conditions: Vec<String>,
+    /// By level, when it is so, and when it is over if that is written.
+    pub conditions: Vec<(String, Option<String>)>,
     /// One line.
     pub title: Option<Text>,
     /// More.
@@ -124,7 +124,11 @@ impl Saying {
         // Silence alone is as bad as the least severity.
         let severity = rules.levels.get(level.unwrap_or(0)).map_or("", |level| &level.name);
         let silence = || rules.no_data_after.map(|after| format!("no row for {after}")).unwrap_or_default();
-        let condition = level.and_then(|level| self.conditions.get(level)).cloned().unwrap_or_else(silence);
+        let condition = level.and_then(|level| self.conditions.get(level)).map(|(when, clear)| match told.reason {
+            Reason::Clear => clear.as_ref().unwrap_or(when),
+            _ => when,
+        });
+        let condition = condition.cloned().unwrap_or_else(silence);
         let own = self.own_title(key);
         let mut row = Map::default();
         row.insert("alert", text(&self.name));
