@@ -99,6 +99,17 @@ fn infer_says_why_there_is_nothing() {
     );
 }
 
+#[test]
+fn infer_says_what_differs_and_how_fields_are_parted() {
+    let mixed: String = (1..=3000)
+        .map(|i| if i % 500 == 12 { "{\"v\":\"ERR\"}\n".to_owned() } else { format!("{{\"v\":{i}}}\n") })
+        .collect();
+    let files = with_texts(&[("parking.csv", PARKING), ("tabs.csv", "a\tb\n1\t2\n"), ("mixed.ndjson", &mixed)]);
+    insta::assert_snapshot!("infer-mixed", said(&files, &["infer", "mixed.ndjson"], ""));
+    insta::assert_snapshot!("infer-semicolons", said(&files, &["infer", "parking.csv"], ""));
+    insta::assert_snapshot!("infer-tabs", said(&files, &["infer", "tabs.csv"], ""));
+}
+
 /// Events every ten seconds; each fifth comes seven seconds late, and one a minute.
 fn shuffled(time: impl Fn(i64) -> String) -> String {
     (0..100i64)
@@ -128,6 +139,32 @@ fn suggest_time_measures_how_far_events_are_out_of_order() {
     );
     insta::assert_snapshot!("suggest-nothing", said(&files, &["suggest", "time", "-"], "{\"a\":1}\n{\"a\":\"x\"}\n"));
     insta::assert_snapshot!("suggest-no-field", said(&files, &["suggest", "time", "-", "--field", "n"], &stamped));
+}
+
+#[test]
+fn suggest_time_does_not_give_up_over_single_values() {
+    let files = with_texts(&[]);
+    let texts: String = (0..51)
+        .map(|i| match i {
+            6 => "{\"time\":\"not a time\"}\n".to_owned(),
+            _ => format!("{{\"time\":\"2026-01-01T00:00:{i:02}Z\"}}\n"),
+        })
+        .collect();
+    insta::assert_snapshot!("suggest-one-text", said(&files, &["suggest", "time", "-"], &texts));
+    // The line that is no JSON counts as a row.
+    let zero: String = (0..3000)
+        .map(|i| match i {
+            0 => "{\"ts\":\n".to_owned(),
+            700 => "{\"ts\":0}\n".to_owned(),
+            _ => format!("{{\"ts\":{}}}\n", 1_767_225_600 + i),
+        })
+        .collect();
+    insta::assert_snapshot!("suggest-one-zero", said(&files, &["suggest", "time", "-"], &zero));
+    insta::assert_snapshot!("suggest-one-zero-json", said(&files, &["suggest", "time", "-", "--as", "json"], &zero));
+    let half = "{\"at\":\"2026-01-01\"}\n{\"at\":\"soon\"}\n{\"at\":null}\n";
+    insta::assert_snapshot!("suggest-half", said(&files, &["suggest", "time", "-"], half));
+    insta::assert_snapshot!("suggest-half-field", said(&files, &["suggest", "time", "-", "--field", "at"], half));
+    insta::assert_snapshot!("suggest-absent", said(&files, &["suggest", "time", "-", "--field", "when"], half));
 }
 
 #[test]

@@ -134,6 +134,15 @@ impl Data {
         format!("`{}` cannot be read: {}", self.name(), reason(error))
     }
 
+    /// What parts the fields in the header of CSV, if the delimiter does not and another character seems to.
+    fn other_delimiter(&self, header: &str) -> Option<char> {
+        let Format::Csv(csv) = self.format() else { return None };
+        if header.contains(char::from(csv.delimiter)) {
+            return None;
+        }
+        [';', '\t', '|', ','].into_iter().find(|other| header.contains(*other))
+    }
+
     /// Says on standard error what was read, and what could not be.
     pub fn tell(&self, told: &Told) {
         let events = match told.more {
@@ -142,6 +151,13 @@ impl Data {
             false => spelling::counted(told.events, "event"),
         };
         say(&format!("{}: {events}", self.name()));
+        if let Some(other) = self.other_delimiter(&told.first_line) {
+            let given = if other == '\t' { "tab".to_owned() } else { format!("'{other}'") };
+            let shown = if other == '\t' { "tabs".to_owned() } else { format!("`{other}`") };
+            say(&format!(
+                "warning: the header is one column with {shown} in it\n  help: give `--delimiter {given}` if that parts the fields"
+            ));
+        }
         if let Some(first) = &told.first_broken {
             let records = spelling::counted(told.broken, "record");
             say(&format!("warning: {records} could not be read; the first: {first}"));

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> u8 {
     };
     let format = args.data.format();
     let mut seen = Seen::default();
-    let told = match records::read(stream, &format, args.sample.0, |event| seen.look(&event)) {
+    let told = match records::read(stream, &format, args.sample.0, |record, event| seen.look(record, &event)) {
         Ok(told) => told,
         Err(error) => {
             say(&format!("error: {}", args.data.unreadable(&error)));
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> u8 {
         return exit::FAILED;
     };
     match args.form {
-        As::Yaml => print(&fields::block(&schema)),
+        As::Yaml => print(&fields::block(&schema, &seen)),
         As::Json => print(&format!("{}\n", serde_json::json!({ "schema": fields::as_json(&schema) }))),
     }
 }

@@ -6,7 +6,7 @@ use crate::data::format::TimeFormat;
 use crate::data::value::Value;
 use crate::inspect::disorder::Measured;
 use crate::inspect::spelling::{count, counted, length, share};
-use crate::inspect::times::{self, Candidate, Measuring, SAMPLE};
+use crate::inspect::times::{self, Candidate, Measuring, SAMPLE, Strange, Unreadable};
 use crate::inspect::{records, spelling};
 
 use super::data::{As, Data};
@@ -50,21 +50,23 @@ pub fn run(args: &Args) -> u8 {
             return exit::USAGE;
         }
     };
-    let mut search = Search { only: args.field.as_deref(), sample: Vec::new(), found: None };
-    let told = match records::read(stream, &args.data.format(), None, |event| search.look(event)) {
+    let mut search = Search { only: args.field.as_deref(), sample: Vec::new(), found: None, unreadable: None };
+    let told = match records::read(stream, &args.data.format(), None, |record, event| search.look(record, event)) {
         Ok(told) => told,
         Err(error) => {
             say(&format!("error: {}", args.data.unreadable(&error)));
             return exit::FAILED;
         }
     };
-    let found = search.finish();
+    let (found, unreadable) = search.finish();
     args.data.tell(&told);
     if found.is_empty() {
         say(&match &args.field {
-            Some(field) => format!("error: `{field}` is no field whose values all read as times"),
+            Some(field) => nothing_of(field, unreadable.as_ref()),
             None => {
-                "error: no field's values read as times; without `time:` an event's time is when it arrives".to_owned()
+                "error: of no field do nine of ten values read as times; `--field NAME` shows how many of one do. Without `time:` an \
+                 event's time is when it arrives"
+                    .to_owned()
             }
         });
         return exit::FAILED;
@@ -78,8 +80,11 @@ pub fn run(args: &Args) -> u8 {
 /// Events until there are enough to find the fields; from then on these are measured.
 struct Search<'a> {
     only: Option<&'a str>,
-    sample: Vec<Value>,
+    /// With which records of the stream they are.
+    sample: Vec<(u64, Value)>,
     found: Option<Vec<(Candidate, Measuring)>>,
+    /// What is in the only field that is asked for, if it is no time.
+    unreadable: Option<Unreadable>,
 }
 
 /// A field with what was measured of it.
@@ -87,14 +92,15 @@ struct Found {
     candidate: Candidate,
     measured: Measured,
     without: u64,
+    strange: Strange,
 }
 
 impl Search<'_> {
-    fn look(&mut self, event: Value) {
+    fn look(&mut self, record: u64, event: Value) {
         match &mut self.found {
-            Some(found) => found.iter_mut().for_each(|(_, measuring)| measuring.add(&event)),
+            Some(found) => found.iter_mut().for_each(|(_, measuring)| measuring.add(record, &event)),
             None => {
-                self.sample.push(event);
+                self.sample.push((record, event));
                 if self.sample.len() >= SAMPLE {
                     self.choose();
                 }
@@ -103,25 +109,52 @@ impl Search<'_> {
     }
 
     fn choose(&mut self) {
-        let sample = std::mem::take(&mut self.sample);
+        let (records, sample): (Vec<u64>, Vec<Value>) = std::mem::take(&mut self.sample).into_iter().unzip();
         let with = |candidate: Candidate| Some((candidate.clone(), Measuring::new(&candidate).ok()?));
         let mut found: Vec<_> = times::candidates(&sample, self.only).into_iter().filter_map(with).collect();
-        for event in &sample {
-            found.iter_mut().for_each(|(_, measuring)| measuring.add(event));
+        for (record, event) in records.into_iter().zip(&sample) {
+            found.iter_mut().for_each(|(_, measuring)| measuring.add(record, event));
+        }
+        if let (true, Some(only)) = (found.is_empty(), self.only) {
+            self.unreadable = times::unreadable(&sample, only);
         }
         self.found = Some(found);
     }
 
-    fn finish(mut self) -> Vec<Found> {
+    fn finish(mut self) -> (Vec<Found>, Option<Unreadable>) {
         if self.found.is_none() {
             self.choose();
         }
         let measured = |(candidate, measuring): (Candidate, Measuring)| {
-            let without = measuring.without;
-            Some(Found { candidate, measured: measuring.disorder.measured()?, without })
+            let Measuring { disorder, without, strange, .. } = measuring;
+            Some(Found { candidate, measured: disorder.measured()?, without, strange })
         };
-        self.found.into_iter().flatten().filter_map(measured).collect()
+        (self.found.into_iter().flatten().filter_map(measured).collect(), self.unreadable)
     }
+}
+
+/// Why there is nothing to propose of the field that was asked for.
+fn nothing_of(field: &str, unreadable: Option<&Unreadable>) -> String {
+    match unreadable {
+        Some(Unreadable { values, first }) => {
+            let values = counted(*values, "value");
+            format!("error: `{field}`: 0 of {values} read as times; the first: `{first}`")
+        }
+        None => format!("error: no event has a number or a text in `{field}`"),
+    }
+}
+
+/// How many values of a field read, where some do not: `50 of 51 read; the first that does not: `x` (row 7)`.
+fn partly(found: &Found) -> Option<String> {
+    let (first, row) = found.strange.first.as_ref()?;
+    let all = found.measured.events + found.strange.values;
+    Some(format!(
+        "`{}`: {} of {} read; the first that does not: `{first}` (row {})",
+        found.candidate.field,
+        count(found.measured.events),
+        count(all),
+        count(*row)
+    ))
 }
 
 /// The report and the proposal: comments, then `time:`.
@@ -138,6 +171,7 @@ fn report(found: &[Found]) -> String {
             most => format!("up to {} out of order", length(most)),
         };
         let _ = writeln!(text, "# or {}: {}, {lag}", other.candidate.field, other.candidate.reasons.join(", "));
+        text.extend(partly(other).map(|partly| format!("#   {partly}\n")));
     }
     let _ = writeln!(text, "time:\n  field: {}", yaml_text(&best.candidate.field));
     if let TimeFormat::Pattern(pattern) = &best.candidate.format {
@@ -158,11 +192,20 @@ fn yaml_text(text: &str) -> String {
 /// What there is to say of a field's times.
 fn about(found: &Found) -> Vec<String> {
     let m = &found.measured;
-    let mut lines = vec![format!("from {} to {}", m.span.0, m.span.1)];
+    let mut lines: Vec<String> = partly(found).into_iter().collect();
+    if found.strange.far > 0 {
+        lines.push(format!(
+            "{} would be read as a time before 1990 or after 2100, and so be late or make others late; not in what follows",
+            counted(found.strange.far, "number")
+        ));
+    }
+    lines.push(format!("from {} to {}", m.span.0, m.span.1));
     if found.without > 0 {
         lines.push(format!(
-            "{} have no time that can be read; they would go to `.errors`",
-            counted(found.without, "event")
+            "{} {} no time that can be read; {} would go to `.errors`",
+            counted(found.without, "event"),
+            if found.without == 1 { "has" } else { "have" },
+            if found.without == 1 { "it" } else { "they" }
         ));
     }
     if m.step > 0 {
@@ -223,6 +266,8 @@ fn as_json(found: &[Found]) -> serde_json::Value {
             "reasons": found.candidate.reasons,
             "events": m.events,
             "without_time": found.without,
+            "unread": found.strange.values,
+            "first_unread": found.strange.first.as_ref().map(|(value, row)| serde_json::json!({ "value": value, "row": row })),
             "from": m.span.0.to_string(),
             "to": m.span.1.to_string(),
             "behind": m.lags.len(),

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use compact_str::CompactString;
 use indexmap::IndexMap;
 
+use super::records::shown;
 use super::spelling;
 use crate::base::time::{parse_civil, parse_rfc3339};
+use crate::data::json::write_value;
 use crate::data::value::{Map, Value};
 use crate::plan::schema::{Field, Kind, Schema};
 
@@ -14,6 +16,8 @@ use crate::plan::schema::{Field, Kind, Schema};
 pub const MEMBERS: usize = 256;
 /// Maps inside one another; what lies deeper is a map of anything.
 const DEPTH: usize = 16;
+/// One text among so many numbers is one that differs; with more of them the field is text.
+const FEW: u64 = 10;
 
 /// What was seen of one field, or of events as a whole.
 #[derive(Clone, Debug, Default)]
@@ -32,16 +36,44 @@ pub struct Seen {
     members: IndexMap<CompactString, Seen>,
     /// Whether there were too many members to keep.
     crowded: bool,
+    /// The first value of each type, where another type is in the field, too: which event it is in, from 1, and what.
+    firsts: Vec<(&'static str, u64, String)>,
+}
+
+/// The types that are counted by name.
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int",
+        Value::Float(_) | Value::Number(_) => "float",
+        Value::Text(_) => "text",
+        Value::List(_) => "list",
+        Value::Map(_) => "map",
+    }
+}
+
+/// A value as JSON, as it is shown.
+fn as_shown(value: &Value) -> String {
+    let mut text = Vec::new();
+    write_value(value, &mut text);
+    shown(&String::from_utf8_lossy(&text))
 }
 
 impl Seen {
-    /// Looks at a value.
-    pub fn look(&mut self, value: &Value) {
-        self.look_within(value, 0);
+    /// Looks at an event, which is that record of the stream.
+    pub fn look(&mut self, record: u64, value: &Value) {
+        self.look_within(value, 0, record);
     }
 
-    fn look_within(&mut self, value: &Value, depth: usize) {
+    fn look_within(&mut self, value: &Value, depth: usize, record: u64) {
         self.values += u64::from(!matches!(value, Value::Null));
+        let of = type_of(value);
+        if of != "null" && self.firsts.iter().all(|(known, _, _)| *known != of) {
+            // Events themselves are in no field.
+            let text = if depth == 0 { String::new() } else { as_shown(value) };
+            self.firsts.push((of, record, text));
+        }
         match value {
             Value::Null => {}
             Value::Bool(_) => self.bools += 1,
@@ -55,19 +87,19 @@ impl Seen {
             Value::List(_) => self.lists += 1,
             Value::Map(map) => {
                 self.maps += 1;
-                self.look_inside(map, depth);
+                self.look_inside(map, depth, record);
             }
         }
     }
 
-    fn look_inside(&mut self, map: &Map, depth: usize) {
+    fn look_inside(&mut self, map: &Map, depth: usize, record: u64) {
         if self.crowded || depth >= DEPTH {
             self.crowded = true;
             return;
         }
         for (name, value) in &map.0 {
             if let Some(member) = self.members.get_mut(name) {
-                member.look_within(value, depth + 1);
+                member.look_within(value, depth + 1, record);
                 continue;
             }
             if self.members.len() >= MEMBERS {
@@ -75,7 +107,7 @@ impl Seen {
                 self.members = IndexMap::new();
                 return;
             }
-            self.members.entry(name.clone()).or_default().look_within(value, depth + 1);
+            self.members.entry(name.clone()).or_default().look_within(value, depth + 1, record);
         }
     }
 
@@ -122,23 +154,60 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// Why a field has no narrower type, where some of its values are of another than the others: how many of each, and
+    /// the first of those that are fewer. Of text that a reader made of a mixture only where texts are few.
+    fn mixture(&self, kind: &Kind) -> Option<String> {
+        let of = |name: &str| match name {
+            "bool" => self.bools,
+            "int" => self.ints,
+            "float" => self.floats,
+            "text" => self.texts,
+            "list" => self.lists,
+            _ => self.maps,
+        };
+        let few = match kind {
+            Kind::Any => self.values > 0,
+            Kind::Text => self.texts < self.values && self.texts * FEW <= self.values,
+            _ => false,
+        };
+        if !few {
+            return None;
+        }
+        let mut types: Vec<_> =
+            self.firsts.iter().map(|(name, record, first)| (of(name), *name, record, first)).collect();
+        types.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
+        let mut parts = Vec::new();
+        for (at, (count, name, record, first)) in types.into_iter().enumerate() {
+            let count = spelling::count(count);
+            parts.push(match at {
+                0 => format!("{count} {name}"),
+                _ => format!("{count} {name} (the first: {first}, row {})", spelling::count(*record)),
+            });
+        }
+        Some(parts.join(", "))
+    }
+}
+
 /// Whether a source reads it as a time without being told how.
 fn is_time(text: &str) -> bool {
     let local = || parse_civil(text.as_bytes()).is_some_and(|(_, rest)| rest.is_empty());
     parse_rfc3339(text.as_bytes()).is_some() || local()
 }
 
-/// The schema as a block of a pipeline file, its key first.
-pub fn block(schema: &Schema) -> String {
+/// The schema as a block of a pipeline file, its key first; what was seen says in comments why a field has no narrower
+/// type.
+pub fn block(schema: &Schema, seen: &Seen) -> String {
     let mut text = String::from("schema:\n");
-    lines(schema, 1, &mut text);
+    lines(schema, seen, 1, &mut text);
     text
 }
 
-fn lines(schema: &Schema, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
+fn lines(schema: &Schema, seen: &Seen, depth: usize, text: &mut String) {
+    let (indent, unseen) = ("  ".repeat(depth), Seen::default());
     for (name, field) in &schema.fields {
         let mark = if field.optional { "?" } else { "" };
+        let seen = seen.members.get(name.as_str()).unwrap_or(&unseen);
         match &field.kind {
             Kind::Map(Some(members)) => {
                 // The mark is part of the key.
@@ -149,10 +218,11 @@ fn lines(schema: &Schema, depth: usize, text: &mut String) {
                     (true, false) => spelling::quoted(&format!("{name}?")),
                 };
                 let _ = writeln!(text, "{indent}{key}:");
-                lines(members, depth + 1, text);
+                lines(members, seen, depth + 1, text);
             }
             kind => {
-                let _ = writeln!(text, "{indent}{}: {}{mark}", spelling::key(name), kind.name());
+                let why = seen.mixture(kind).map(|why| format!("  # {why}")).unwrap_or_default();
+                let _ = writeln!(text, "{indent}{}: {}{mark}{why}", spelling::key(name), kind.name());
             }
         }
     }
@@ -177,8 +247,8 @@ mod tests {
 
     fn of(events: &[&str], guesses: bool) -> String {
         let mut seen = Seen::default();
-        events.iter().for_each(|event| seen.look(&parse_value(event).unwrap()));
-        seen.schema(guesses).map_or_else(String::new, |schema| block(&schema))
+        events.iter().zip(1..).for_each(|(event, record)| seen.look(record, &parse_value(event).unwrap()));
+        seen.schema(guesses).map_or_else(String::new, |schema| block(&schema, &seen))
     }
 
     #[test]
@@ -201,14 +271,21 @@ mod tests {
           s?:
             floor: int
           "on": int?
-          any: any
+          any: any  # 1 int, 1 text (the first: "x", row 3)
         "#);
     }
 
     #[test]
     fn a_reader_that_guesses_makes_text_of_a_mixture() {
         assert_eq!(of(&[r#"{"zip":12345}"#, r#"{"zip":"0A"}"#], true), "schema:\n  zip: text\n");
-        assert_eq!(of(&[r#"{"zip":12345}"#, r#"{"zip":"0A"}"#], false), "schema:\n  zip: any\n");
+        assert_eq!(
+            of(&[r#"{"zip":12345}"#, r#"{"zip":"0A"}"#], false),
+            "schema:\n  zip: any  # 1 int, 1 text (the first: \"0A\", row 2)\n"
+        );
+        let mut few = vec![r#"{"v":1}"#; 30];
+        few[12] = r#"{"v":"ERR"}"#;
+        let text = "schema:\n  v: text  # 29 int, 1 text (the first: \"ERR\", row 13)\n";
+        assert_eq!(of(&few, true), text);
     }
 
     #[test]

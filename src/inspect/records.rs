@@ -21,17 +21,22 @@ pub struct Told {
     pub first_broken: Option<String>,
     /// Whether the stream went on after the last record that was asked for.
     pub more: bool,
+    /// How the stream begins: its first line, or as much of it as is ever shown.
+    pub first_line: String,
 }
 
-/// How many characters of a broken record are shown.
+/// How many bytes of the first line are kept.
+const HEAD: usize = 4096;
+
+/// How many characters of a record or a value are shown.
 const SHOWN: usize = 60;
 
-/// Hands each event of a stream to `take`, at most `most` of them.
+/// Hands each event of a stream to `take`, at most `most` of them, each with which record of the stream it is, from 1.
 pub fn read(
     mut stream: impl Read,
     format: &Format,
     most: Option<u64>,
-    mut take: impl FnMut(Value),
+    mut take: impl FnMut(u64, Value),
 ) -> std::io::Result<Told> {
     let mut framer = Framer::new(format);
     let mut reader = Reader::new(format).map_err(std::io::Error::other)?;
@@ -41,6 +46,9 @@ pub fn read(
         let read = stream.read(&mut chunk)?;
         chunk.truncate(read);
         let ended = read == 0;
+        if position == 0 {
+            told.first_line = first_line(&chunk);
+        }
         let blocks = if ended { framer.finish().into_iter().collect() } else { framer.push(chunk, position) };
         position += read as u64;
         for block in blocks {
@@ -55,29 +63,40 @@ pub fn read(
     }
 }
 
+/// The first line of what a stream begins with.
+fn first_line(chunk: &[u8]) -> String {
+    let line = chunk.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(line.get(..HEAD).unwrap_or(line)).trim_end().to_owned()
+}
+
+/// A text as it is shown: cut where it is long, and what a terminal would take for a command spelled out.
+pub fn shown(text: &str) -> String {
+    let dots = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
+    let spelled = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let short: String = text.chars().take(SHOWN).map(spelled).collect();
+    format!("{short}{dots}")
+}
+
 struct Reader {
     layout: Layout,
     decoder: Decoder,
+    /// Records before the next block.
+    records: u64,
 }
 
 impl Reader {
     fn new(format: &Format) -> Result<Self, String> {
         let (layout, whole) = (Layout::default(), Demand { body: true, ..Demand::default() });
         let decoder = Decoder::new(format, &layout, &whole)?;
-        Ok(Reader { layout, decoder })
+        Ok(Reader { layout, decoder, records: 0 })
     }
 
-    fn decode(&mut self, block: Block, most: Option<u64>, told: &mut Told, take: &mut impl FnMut(Value)) {
+    fn decode(&mut self, block: Block, most: Option<u64>, told: &mut Told, take: &mut impl FnMut(u64, Value)) {
         let decoded = self.decoder.decode(block);
         told.broken += decoded.refused.len() as u64;
         if let (None, Some(first)) = (&told.first_broken, decoded.refused.first()) {
             let text = String::from_utf8_lossy(&first.original);
-            let text = text.trim_end();
-            let dots = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
-            // What a terminal would take for a command is shown as what it is.
-            let spelled = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-            let short: String = text.chars().take(SHOWN).map(spelled).collect();
-            told.first_broken = Some(format!("{} ({}): {short}{dots}", first.reason, first.place));
+            told.first_broken = Some(format!("{} ({}): {}", first.reason, first.place, shown(text.trim_end())));
         }
         for row in 0..decoded.batch.rows {
             if most.is_some_and(|most| told.events >= most) {
@@ -85,7 +104,9 @@ impl Reader {
                 return;
             }
             told.events += 1;
-            take(json::event_of(&self.layout, &decoded.batch, row));
+            let ordinal = decoded.batch.ordinals.get(row).copied().unwrap_or(row as u32);
+            take(self.records + u64::from(ordinal) + 1, json::event_of(&self.layout, &decoded.batch, row));
         }
+        self.records += u64::from(decoded.records);
     }
 }
