@@ -5,6 +5,7 @@ mod collect;
 mod entry;
 mod markdown;
 mod options;
+mod owners;
 mod terminal;
 
 use std::collections::BTreeSet;
@@ -18,11 +19,13 @@ use crate::config::Registry;
 use super::exit;
 use super::load::{print, say};
 use entry::{Entry, Family};
+use owners::Owned;
 
 /// Options of `reference`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// What to show: a name (`window`, `avg`), or a family (`steps`, `functions`). Without it everything is listed.
+    /// What to show: a name (`window`, `avg`), an option (`out_of_order`), or a family (`steps`, `functions`). Without it
+    /// everything is listed.
     #[arg(value_name = "NAME", conflicts_with = "output")]
     name: Option<String>,
     /// Write all of it to this directory, a Markdown file for each family.
@@ -49,6 +52,7 @@ pub fn run(args: &Args, registry: &Registry<'_>) -> u8 {
     };
     match find(&all, name) {
         Found::One(entries) => print(&terminal::entries(&entries, width())),
+        Found::Options(options) => print(&terminal::options(&options, width())),
         Found::Several(entries) => print(&terminal::list(&entries, width())),
         Found::Nothing(near) => {
             say(&format!("error: the reference knows no `{name}`"));
@@ -67,6 +71,8 @@ enum Found<'a> {
     One(Vec<&'a Entry>),
     /// A family or a part of one.
     Several(Vec<&'a Entry>),
+    /// Options of this name, with what they are of.
+    Options(Vec<Owned<'a>>),
     /// Nothing; a name that may be meant.
     Nothing(Option<&'a str>),
 }
@@ -83,8 +89,13 @@ fn find<'a>(all: &'a [Entry], name: &str) -> Found<'a> {
     if !several.is_empty() {
         return Found::Several(several);
     }
+    let options = owners::of(all, name);
+    if !options.is_empty() {
+        return Found::Options(options);
+    }
     let pages = Family::ALL.iter().map(|family| family.page());
-    let names: BTreeSet<&str> = all.iter().map(|entry| entry.name.as_str()).chain(pages).collect();
+    let names: BTreeSet<&str> =
+        all.iter().map(|entry| entry.name.as_str()).chain(pages).chain(owners::names(all)).collect();
     Found::Nothing(nearest(name, names))
 }
 
@@ -146,6 +157,15 @@ mod tests {
     }
 
     #[test]
+    fn kinds_that_have_entries_of_their_own_are_only_named() {
+        let all = collect::collect(&REGISTRY);
+        let Found::One(alert) = find(&all, "alert") else { panic!("it is known") };
+        let text = terminal::entries(&alert, None);
+        assert!(text.contains("`pagerduty`") && text.contains("`millstream reference KIND` shows them"), "{text}");
+        assert!(!text.contains("idempotency_header") && text.lines().count() < 150, "{text}");
+    }
+
+    #[test]
     fn names_are_found_or_the_nearest_is_suggested() {
         let all = collect::collect(&REGISTRY);
         let families = |name: &str| match find(&all, name) {
@@ -158,6 +178,17 @@ mod tests {
         assert_eq!(families("130"), [Family::Exit]);
         assert!(matches!(find(&all, "steps"), Found::Several(entries) if entries.len() > 5));
         assert!(matches!(find(&all, "text"), Found::Several(_) | Found::One(_)));
+        let owners = |name: &str| match find(&all, name) {
+            Found::Options(options) => options.iter().map(Owned::sentence).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(owners("idle_after"), ["`idle_after` is an option of `time`, which sources have"]);
+        assert_eq!(owners("notify_max_age"), ["`notify_max_age` is an option of the sink `alert`"]);
+        assert_eq!(
+            owners("for"),
+            ["`for` is an option of the sink `alert`", "`for` is an option of `levels` in the sink `alert`"]
+        );
+        assert!(matches!(find(&all, "idle_aftr"), Found::Nothing(Some("idle_after"))));
         assert!(matches!(find(&all, "windw"), Found::Nothing(Some("window"))));
         assert!(matches!(find(&all, "qqqqqq"), Found::Nothing(None)));
     }

@@ -90,6 +90,9 @@ impl Schemas {
             if within.contains(&name) || is_plain(definition) {
                 return Shape::kind(spelled);
             }
+            if let Some(kinds) = kinds_of(definition) {
+                return Shape::of_kinds(&kinds);
+            }
             within.push(name);
             let shape = self.shape(definition, within);
             within.pop();
@@ -175,6 +178,17 @@ impl Shape {
         Shape { kinds: vec![kind], inner: Vec::new() }
     }
 
+    /// A map with one of these kinds as a key: each has an entry of its own, which says what it takes.
+    fn of_kinds(kinds: &[&str]) -> Self {
+        let names: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+        let about = format!(
+            "One by its kind, with the options of that kind: {}. `millstream reference KIND` shows them.",
+            names.join(", ")
+        );
+        let choice = Choice { name: "KIND".to_owned(), kind: "map".to_owned(), about, ..Choice::default() };
+        Shape { kinds: vec!["map".to_owned()], inner: vec![choice] }
+    }
+
     fn add(&mut self, kind: String) {
         if !self.kinds.contains(&kind) {
             self.kinds.push(kind);
@@ -210,6 +224,19 @@ fn led(schema: &Value) -> Option<&str> {
         _ => None,
     };
     schema.get("$ref").or_else(wrapped)?.as_str()?.strip_prefix("#/definitions/")
+}
+
+/// The kinds of a definition whose forms are each named after one, as those of a section's entries are.
+fn kinds_of(definition: &Value) -> Option<Vec<&str>> {
+    let forms = definition.get("oneOf")?.as_array()?;
+    let kind = |form: &'_ Value| {
+        let title = form.get("title")?.as_str()?;
+        form.get("properties")?.get(title).map(|_| ())
+    };
+    if forms.is_empty() || forms.iter().any(|form| kind(form).is_none()) {
+        return None;
+    }
+    Some(forms.iter().filter_map(|form| form.get("title")?.as_str()).collect())
 }
 
 /// Whether a definition is that of a plain value, which is best known by its name.

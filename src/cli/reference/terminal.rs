@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::entry::{Choice, Entry, Family, code};
+use super::owners::Owned;
 
 /// Bold, and back.
 const STRONG: (&str, &str) = ("\x1b[1m", "\x1b[0m");
@@ -69,6 +70,17 @@ fn one(entry: &Entry, width: Width) -> String {
         options.iter().for_each(|option| choice(&mut out, option, 4, width));
     }
     out
+}
+
+/// Options, each below a sentence that says of what it is one.
+pub fn options(options: &[Owned<'_>], width: Width) -> String {
+    let one = |owned: &Owned<'_>| {
+        let mut out = String::new();
+        paragraph(&mut out, &format!("{}:", owned.sentence()), 0, 2, width);
+        choice(&mut out, owned.choice, 2, width);
+        out
+    };
+    options.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 /// An option with what is inside it.
