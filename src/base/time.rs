@@ -202,8 +202,11 @@ impl TimeSpan {
 
     /// Reads `10s`, `1h30m`, `-5m`. The error says what a span looks like.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| {
-            format!("`{text}` is not a duration: {why}; write it like `500ms`, `10s`, `1m`, `2h`, `1d` or `1h30m`")
+        let wrong = |why: &str| match TimeSpan::worded(text) {
+            Some(right) => format!("`{text}` is not how a duration is written; write `{right}`"),
+            None => {
+                format!("`{text}` is not a duration: {why}; write it like `500ms`, `10s`, `1m`, `2h`, `1d` or `1h30m`")
+            }
         };
         let (negative, mut rest) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -236,6 +239,37 @@ impl TimeSpan {
             rest = tail;
         }
         Ok(TimeSpan(if negative { -total } else { total }))
+    }
+}
+
+/// What units are called in words, with how they are written and how many of that they are.
+const WORDS: [(&[&str], &str, u64); 7] = [
+    (&["w", "week", "weeks"], "d", 7),
+    (&["d", "day", "days"], "d", 1),
+    (&["h", "hr", "hrs", "hour", "hours"], "h", 1),
+    (&["m", "min", "mins", "minute", "minutes"], "m", 1),
+    (&["s", "sec", "secs", "second", "seconds"], "s", 1),
+    (&["ms", "msec", "msecs", "milli", "millis", "millisecond", "milliseconds"], "ms", 1),
+    (&["us", "usec", "usecs", "micro", "micros", "microsecond", "microseconds"], "us", 1),
+];
+
+impl TimeSpan {
+    /// How a duration in words is written: `10s` for `10 seconds`, `1h30m` for `1 hour and 30 min`.
+    pub fn worded(text: &str) -> Option<String> {
+        let folded = text.to_lowercase().replace(',', " ").replace(" and ", " ");
+        let (mut rest, mut right) = (folded.trim(), String::new());
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+            let (number, tail) = rest.split_at(digits);
+            let tail = tail.trim_start();
+            let letters = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
+            let (word, tail) = tail.split_at(letters);
+            let (_, unit, many) = WORDS.iter().find(|(words, ..)| words.contains(&word))?;
+            right += &format!("{}{unit}", number.parse::<u64>().ok()?.checked_mul(*many)?);
+            rest = tail.trim_start();
+        }
+        // What is too long either way is not helped by another spelling.
+        (right != text && TimeSpan::parse(&right).is_ok()).then_some(right)
     }
 }
 
@@ -311,6 +345,24 @@ mod tests {
         assert_eq!(TimeSpan::parse("-5m").map(|s| s.0), Ok(-300_000_000));
         for bad in ["", "10", "s", "10x", "99999999999d", "1h 30m", "1.5h"] {
             assert!(TimeSpan::parse(bad).is_err(), "{bad}");
+        }
+        for (worded, right) in [
+            ("10 seconds", Some("10s")),
+            ("5 min", Some("5m")),
+            ("2 Hours", Some("2h")),
+            ("1 hour and 30 minutes", Some("1h30m")),
+            ("2weeks, 1 day", Some("14d1d")),
+            ("1h 30m", Some("1h30m")),
+            ("10s", None),
+            ("5 windows", None),
+            ("2 of 3 windows", None),
+            ("seconds", None),
+            ("10", None),
+            ("", None),
+            ("99999999999999999999 s", None),
+            ("999999999999999999 weeks", None),
+        ] {
+            assert_eq!(TimeSpan::worded(worded).as_deref(), right, "{worded}");
         }
         assert_eq!(parse_size("64KiB"), Ok(65_536));
         assert!(parse_size("64 Kb").is_err());

@@ -244,6 +244,8 @@ pub struct Kinds<'a> {
     pub later: &'a [&'a str],
     /// Keys beside the kind.
     pub shared: &'a [&'a str],
+    /// What kinds are called elsewhere, each with the kinds here that do it.
+    pub elsewhere: &'a [(&'a str, &'a [&'a str])],
 }
 
 /// Opens an entry and finds its one kind key. Reports an entry without a kind, with two, or with an unknown one; its keys
@@ -288,11 +290,23 @@ fn no_kind(entry: &Entry, keys: &Keys<'_>, family: Family, kinds: &Kinds<'_>, co
     let what =
         Unknown { code: "unknown-kind", noun: &noun, place: "", listing: &format!("a {} is one of", family.noun()) };
     let strange: Vec<&Entry> = keys.entries().iter().filter(|e| !kinds.shared.contains(&e.key.as_str())).collect();
-    let meant =
-        |e: &&&Entry| kinds.later.contains(&e.key.as_str()) || nearest(&e.key, kinds.kinds.iter().copied()).is_some();
+    let elsewhere =
+        |e: &Entry| kinds.elsewhere.iter().find(|(name, _)| *name == e.key.to_lowercase()).map(|(_, here)| here);
+    let meant = |e: &&&Entry| {
+        let known = kinds.later.contains(&e.key.as_str()) || elsewhere(e).is_some();
+        known || nearest(&e.key, kinds.kinds.iter().copied()).is_some()
+    };
     let kind = strange.iter().find(meant).or_else(|| strange.first());
     match kind {
-        Some(kind) => context.unknown(&what, &kind.key, &kind.key_span, kinds.kinds, kinds.later),
+        Some(kind) => match elsewhere(kind) {
+            Some(here) => {
+                let names: Vec<String> = here.iter().map(|name| format!("`{name}`")).collect();
+                let message = format!("unknown {noun} `{}`", kind.key);
+                let help = format!("did you mean {}?", names.join(" or "));
+                context.error("unknown-kind", message, &kind.key_span).help(help);
+            }
+            None => context.unknown(&what, &kind.key, &kind.key_span, kinds.kinds, kinds.later),
+        },
         None => {
             let message = format!("the {} `{}` has no kind", family.noun(), entry.key);
             context.error("no-kind", message, &entry.key_span).help(listed("it needs one of", kinds.kinds));

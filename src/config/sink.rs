@@ -32,7 +32,7 @@ pub fn read_as(entry: &Entry, latency: Option<&str>, context: &mut Context<'_>) 
     let alert = std::iter::once("alert").filter(|_| latency.is_none());
     let names: Vec<&str> = alert.chain(context.registry.sinks.iter().map(|kind| kind.name)).collect();
     let later: Vec<&str> = LATER.into_iter().filter(|name| !names.contains(name)).collect();
-    let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED };
+    let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED, elsewhere: &[] };
     draft.from = graph::from(entry, context);
     let Some((mut keys, kind)) = document::open(entry, Family::Sink, &kinds, context) else { return draft };
     keys.skip("from");

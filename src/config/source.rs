@@ -24,7 +24,7 @@ pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
     let mut draft = Draft::new(entry, Family::Source, Ports { errors: true, late: false, named: Some(Vec::new()) });
     let names: Vec<&str> = context.registry.sources.iter().map(|kind| kind.name).collect();
     let later: Vec<&str> = LATER.into_iter().filter(|name| !names.contains(name)).collect();
-    let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED };
+    let kinds = Kinds { kinds: &names, later: &later, shared: &SHARED, elsewhere: &[] };
     let Some((mut keys, kind)) = document::open(entry, Family::Source, &kinds, context) else { return draft };
     (draft.description, draft.on_error) = document::shared(&mut keys, context);
     let checked = context.registry.sources.iter().find(|s| s.name == kind.key).and_then(|connector| {

@@ -30,6 +30,35 @@ pub const KINDS: [&str; 16] = [
 ];
 /// Kinds of later versions.
 const LATER: [&str; 3] = ["top", "pattern", "anomaly"];
+/// What steps are called elsewhere.
+const ELSEWHERE: [(&str, &[&str]); 26] = [
+    ("map", &["set", "script"]),
+    ("transform", &["set", "script"]),
+    ("mutate", &["set", "script"]),
+    ("add", &["set"]),
+    ("assign", &["set"]),
+    ("select", &["keep"]),
+    ("project", &["keep"]),
+    ("remove", &["drop"]),
+    ("omit", &["drop"]),
+    ("where", &["filter"]),
+    ("group_by", &["window"]),
+    ("groupby", &["window"]),
+    ("group", &["window"]),
+    ("aggregate", &["window"]),
+    ("reduce", &["window"]),
+    ("flatten", &["explode"]),
+    ("unnest", &["explode"]),
+    ("unwind", &["explode"]),
+    ("flat_map", &["explode", "script"]),
+    ("deduplicate", &["dedupe"]),
+    ("distinct", &["dedupe"]),
+    ("unique", &["dedupe"]),
+    ("enrich", &["lookup"]),
+    ("branch", &["route"]),
+    ("switch", &["route"]),
+    ("rate_limit", &["throttle"]),
+];
 /// Keys beside the kind of a step.
 pub const SHARED: [&str; 3] = ["from", "description", "on_error"];
 /// Keys beside `script`.
@@ -38,7 +67,8 @@ const BESIDE_SCRIPT: [&str; 3] = ["by", "state_ttl", "ports"];
 /// Reads an entry.
 pub fn read(entry: &Entry, context: &mut Context<'_>) -> Draft {
     let mut draft = Draft::new(entry, Family::Step, Ports { errors: true, late: false, named: None });
-    let kinds = Kinds { kinds: &KINDS, later: &LATER, shared: &[&SHARED[..], &BESIDE_SCRIPT[..]].concat() };
+    let shared = [&SHARED[..], &BESIDE_SCRIPT[..]].concat();
+    let kinds = Kinds { kinds: &KINDS, later: &LATER, shared: &shared, elsewhere: &ELSEWHERE };
     draft.from = graph::from(entry, context);
     let Some((mut keys, kind)) = document::open(entry, Family::Step, &kinds, context) else { return draft };
     keys.skip("from");

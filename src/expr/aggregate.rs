@@ -160,6 +160,51 @@ fn call_of<'a>(node: &ASTNode<'a>) -> Option<(&'a FnCallExpr, Position)> {
     }
 }
 
+/// What aggregates are called elsewhere, with what to write here.
+const ELSEWHERE: [(&str, &str); 30] = [
+    ("mean", "avg(x)"),
+    ("average", "avg(x)"),
+    ("percentile", "quantile(x, 0.95)"),
+    ("percentile_cont", "quantile(x, 0.95)"),
+    ("approx_percentile", "quantile(x, 0.95)"),
+    ("stdev", "stddev(x)"),
+    ("std", "stddev(x)"),
+    ("stddev_samp", "stddev(x)"),
+    ("stdevp", "stddev_pop(x)"),
+    ("var_samp", "variance(x)"),
+    ("var_pop", "variance_pop(x)"),
+    ("total", "sum(x)"),
+    ("cnt", "count()"),
+    ("size", "count()"),
+    ("uniq", "distinct(x)"),
+    ("unique", "distinct(x)"),
+    ("nunique", "distinct(x)"),
+    ("count_distinct", "distinct(x)"),
+    ("distinct_count", "distinct(x)"),
+    ("approx_count_distinct", "approx_distinct(x)"),
+    ("countif", "count_if(x > 20)"),
+    ("count_where", "count_if(x > 20)"),
+    ("mode", "top(x, 1)"),
+    ("array_agg", "collect(x, 100)"),
+    ("to_list", "collect(x, 100)"),
+    ("list", "collect(x, 100)"),
+    ("earliest", "first(x)"),
+    ("latest", "last(x)"),
+    ("every", "all(x > 20)"),
+    ("some", "any(x > 20)"),
+];
+
+/// How to write an aggregate that has this name elsewhere: `avg(x)` for `mean`, `quantile(x, 0.99)` for `p99`.
+fn elsewhere(name: &str) -> Option<String> {
+    let folded = name.to_lowercase();
+    if let Some(digits) = folded.strip_prefix('p').filter(|digits| !digits.is_empty() && digits.len() < 6) {
+        let share = digits.trim_end_matches('0');
+        let is_share = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0') && digits.len() > 1;
+        return is_share.then(|| format!("quantile(x, 0.{share})")).filter(|_| digits != "100");
+    }
+    ELSEWHERE.iter().find(|(other, _)| *other == folded).map(|(_, here)| (*here).to_owned())
+}
+
 /// Reports a call of no function at all; the suggestion knows aggregates and plain functions.
 fn unknown(call: &FnCallExpr, span: Option<Span>, functions: &[&str], found: &mut Diagnostics) {
     let name = call.name.as_str();
@@ -170,9 +215,10 @@ fn unknown(call: &FnCallExpr, span: Option<Span>, functions: &[&str], found: &mu
     let (words, help) = if known::is_aggregate(name) && !functions.contains(&name) {
         (format!("the aggregate `{name}` is not in this version"), format!("there are {}", functions.join(", ")))
     } else {
-        let help = match nearest(name, candidates) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the aggregates are {}", functions.join(", ")),
+        let help = match (elsewhere(name), nearest(name, candidates)) {
+            (Some(here), _) => format!("write `{here}`"),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
+            (None, None) => format!("the aggregates are {}", functions.join(", ")),
         };
         (format!("there is no function `{name}`"), help)
     };
@@ -225,4 +271,20 @@ fn bare_fields(
         clean = None;
     }
     clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elsewhere;
+
+    #[test]
+    fn aggregates_are_known_by_their_names_elsewhere() {
+        let here = |name| elsewhere(name).unwrap_or_default();
+        assert_eq!(["mean", "AVERAGE", "nunique"].map(here), ["avg(x)", "avg(x)", "distinct(x)"]);
+        assert_eq!(
+            ["p50", "p95", "p99", "p999"].map(here),
+            [0.5, 0.95, 0.99, 0.999].map(|q| format!("quantile(x, {q})"))
+        );
+        assert_eq!(["p", "p5", "p05", "p100", "path", "averag"].map(here), [""; 6]);
+    }
 }

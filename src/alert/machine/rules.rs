@@ -116,6 +116,9 @@ impl Hold {
             Ok(_) => Err(wrong(format!("at most {ALERT_SLOTS} are remembered"))),
             Err(_) => Err(wrong(format!("`{word}` is not a whole number"))),
         };
+        if let Some(right) = TimeSpan::worded(text) {
+            return Err(format!("`{text}` is not how a duration is written; write `{right}`"));
+        }
         let words: Vec<&str> = text.split_whitespace().collect();
         let (wanted, of, unit) = match words[..] {
             [] => return Err(wrong("it is empty".to_owned())),
