@@ -362,6 +362,23 @@ fn only_who_may_is_let_in() {
 }
 
 #[test]
+fn what_connectors_tell_is_told_of_their_pipeline() {
+    let sends = "sources:\n  gen: { generate: { rate: 10, fields: { n: { sequence: {} } } } }\nsinks:\n  out: { http: { url: \"http://127.0.0.1:9/\" } }\n";
+    let home = with_texts(&[("one.yaml", sends), ("other.yaml", sends)]);
+    let daemon = Daemon::start(home.path(), &[]);
+    daemon.until("what sinks tell of both", |daemon| {
+        let said = daemon.said();
+        let lines =
+            said.lines().filter(|line| line.contains("cannot be reached") || line.contains("a delivery failed"));
+        let of = |line| {
+            serde_json::from_str::<serde_json::Value>(line).ok()?["span"]["pipeline"].as_str().map(str::to_owned)
+        };
+        let of: std::collections::BTreeSet<String> = lines.filter_map(of).collect();
+        (of.len() == 2).then_some(())
+    });
+}
+
+#[test]
 fn the_log_tells_and_its_levels_change_while_it_runs() {
     let late = "sources:\n  in: { file: { path: in.ndjson, follow: true }, time: { field: t } }\nsteps:\n  per: { window: { tumbling: 1s, aggregate: { rows: count() } } }\nsinks:\n  out: { file: { path: out.ndjson } }\n";
     let rows = "{\"t\":\"2026-01-01T00:00:00Z\"}\n{\"t\":\"2026-01-01T00:01:00Z\"}\n{\"t\":\"2026-01-01T00:00:00Z\"}\nnonsense\n";

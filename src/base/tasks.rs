@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::runtime::{EnterGuard, Handle};
 use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span};
 
 /// How long a thread without work is kept.
 const KEPT: Duration = Duration::from_secs(2);
@@ -52,7 +53,9 @@ static THREADS: Mutex<Threads> = Mutex::new(Threads { idle: Vec::new(), late: Ve
 /// # Errors
 /// There is no thread, nor can one be begun.
 pub fn run(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let work: Work = Box::new(work);
+    // What is told there is told of the same pipeline as here.
+    let span = Span::current();
+    let work: Work = Box::new(move || span.in_scope(work));
     let seat = {
         let mut threads = lock(&THREADS);
         let Some(seat) = threads.idle.pop() else {
@@ -279,11 +282,12 @@ where
 {
     let ((tell, result), ending) = (oneshot::channel(), Arc::new(Ending::default()));
     let tells = Tells(Arc::clone(&ending));
-    let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+    let future = async move {
         let _tells = tells;
         // Perhaps nobody waits for it.
         let _ = tell.send(future.await);
-    });
+    };
+    let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future.in_current_span());
     let task = Arc::new(Task { state: AtomicU8::new(RUNS), future: Mutex::new(Some(future)), watcher: watcher()? });
     run(move || task.poll()).map_err(|e| format!("no thread for a task: {e}"))?;
     Ok(Begun { result, ending })

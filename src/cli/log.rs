@@ -32,7 +32,8 @@ pub fn begin(serves: bool) -> Log {
     let (filter, handle) = reload::Layer::new(EnvFilter::new(&levels));
     let terminal = std::io::stderr().is_terminal();
     let told = tracing_subscriber::fmt::layer().with_ansi(terminal).with_writer(std::io::stderr);
-    let told = if serves && !terminal { told.json().flatten_event(true).boxed() } else { told.boxed() };
+    let told =
+        if serves && !terminal { told.json().flatten_event(true).with_span_list(false).boxed() } else { told.boxed() };
     tracing_subscriber::registry().with(filter).with(told).init();
     Log { handle, now: Mutex::new(levels) }
 }

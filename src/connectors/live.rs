@@ -26,7 +26,9 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| format!("no runtime for a connection: {e}"))?;
         let (stop, stopped) = oneshot::channel();
+        let span = tracing::Span::current();
         let work = move || {
+            let _told_of = span.entered();
             runtime.block_on(work(stopped));
             // A name that is being looked up is not waited for.
             runtime.shutdown_background();

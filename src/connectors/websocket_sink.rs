@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
+use tracing::Instrument as _;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -136,7 +137,7 @@ impl Speaker {
             asked,
             tell,
         };
-        network()?.spawn(speaking.speak());
+        network()?.spawn(speaking.speak().in_current_span());
         Ok(Speaker { asks, down })
     }
 }

@@ -106,7 +106,8 @@ impl Shared {
         while let Some((slice, lines, barrier, written)) = slot.waiting.remove(&slot.next) {
             let (sequence, _) = slot.next;
             let (behind, bytes) = (&slot.behind, lines.text.len());
-            let waits = behind.checkpoint.load(Ordering::Acquire);
+            // One that has no room holds back what feeds it, also then: checkpoints may follow one another without end.
+            let waits = behind.checkpoint.load(Ordering::Acquire) && !behind.full.load(Ordering::Relaxed);
             let told = waits && !barrier && behind.bytes.load(Ordering::Acquire) + bytes <= SINK_BYTES;
             if told {
                 behind.bytes.fetch_add(bytes, Ordering::AcqRel);

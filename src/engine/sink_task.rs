@@ -150,12 +150,22 @@ impl SinkTask {
         match &result {
             // The tick is through with its last slice.
             _ if rows.more => {}
-            Ok(()) if !rows.told && !rows.barrier && !self.has_room() => {
+            Ok(()) if !rows.barrier && !self.has_room() => {
+                // Those that were told already are the sink's all the same; no more are, whatever checkpoint is under way.
                 self.behind.full.store(true, Ordering::Relaxed);
-                self.held_back.push(rows.sequence);
+                if !rows.told {
+                    self.held_back.push(rows.sequence);
+                }
             }
-            Ok(()) | Err(SinkError::Gone) if !rows.told => self.shared.done(rows.sequence),
-            _ => {}
+            Ok(()) | Err(SinkError::Gone) => {
+                if !rows.barrier {
+                    self.behind.full.store(false, Ordering::Relaxed);
+                }
+                if !rows.told {
+                    self.shared.done(rows.sequence);
+                }
+            }
+            Err(SinkError::Fatal(_)) => {}
         }
         result
     }

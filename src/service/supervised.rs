@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use tracing::Instrument as _;
+
 use crate::base::tasks::{self, Begun};
 use crate::base::time::Timestamp;
 use crate::config::Pipeline;
@@ -129,7 +131,9 @@ impl Supervised {
     /// The task that runs it, until it is to go.
     pub fn begin(self: &Arc<Self>) -> Result<Begun<()>, String> {
         let of_task = Arc::clone(self);
-        tasks::begin(async move { of_task.drive().await })
+        // What connectors tell is told of this pipeline.
+        let span = tracing::error_span!("run", pipeline = self.id);
+        tasks::begin(async move { of_task.drive().await }.instrument(span))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::written::{Duration, Size};
 use crate::base::diag::{Diagnostic, Diagnostics};
@@ -290,7 +291,8 @@ impl Sent {
         let spool = spooled.then(|| Spool::open(&context.journal)).transpose().map_err(SinkError::Fatal)?;
         let shared = Shared::new(sending, (&context.name, &context.link), marks, spool).map_err(SinkError::Fatal)?;
         let shared = Arc::new(shared);
-        let pump = network().map_err(SinkError::Fatal)?.spawn(pump::pump(Arc::clone(&shared), sender));
+        let pump =
+            network().map_err(SinkError::Fatal)?.spawn(pump::pump(Arc::clone(&shared), sender).in_current_span());
         Ok(Sent { shared, pump, exact, json: context.json, seed: context.seed, prepared_to: 0 })
     }
 
