@@ -5,6 +5,7 @@
 //! decodes what is left, until nothing is wrong or nothing is left to take out.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
@@ -17,29 +18,109 @@ use super::tree::{Data, Entry, Node};
 /// mistake, which has been reported.
 pub fn decode<T: DeserializeOwned>(node: &Node, name: &str, found: &mut Diagnostics) -> Option<T> {
     let mut left = node.clone();
-    let mut removed: Vec<String> = Vec::new();
+    let (mut removed, mut missing): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut stands_in = false;
     loop {
         let mistake = match T::deserialize(Place { node: &left }) {
-            Ok(value) => return removed.is_empty().then_some(value),
+            Ok(value) if removed.is_empty() && missing.is_empty() => return Some(value),
+            Ok(_) => break,
             Err(mistake) => mistake,
         };
+        let whole = mistake.span.as_ref().is_none_or(|span| *span == node.span);
+        if let (What::Missing(field), true) = (&mistake.what, whole) {
+            // What is missing because it was misspelt, or taken out, is no second mistake.
+            if !removed.contains(field) {
+                missing.push(field.clone());
+            }
+            let Some(with) = with_stand_in::<T>(&left, field) else { break };
+            (left, stands_in) = (with, true);
+            continue;
+        }
+        // What does not go together with a value that only stands in is no mistake of the author's.
+        if whole && stands_in {
+            break;
+        }
         if let What::UnknownKey { name, known } = &mistake.what {
             removed.extend(nearest(name, known.iter().copied()).map(str::to_owned));
         }
-        // What is missing because it was misspelt, or taken out, is no second mistake.
-        let follows = matches!(&mistake.what, What::Missing(field) if removed.iter().any(|r| r == field));
-        if !follows {
-            found.push(mistake.diagnostic(node, name));
+        let mut diagnostic = mistake.diagnostic(node, name);
+        if let (What::WrongType { .. }, true, Data::Text(_)) = (&mistake.what, whole, &node.data) {
+            diagnostic = diagnostic.help(as_map::<T>(node, name));
         }
+        found.push(diagnostic);
         let place = mistake.span.map(|span| span.range);
-        let Data::Map(entries) = &mut left.data else { return None };
+        let Data::Map(entries) = &mut left.data else { break };
         let wrong = |e: &Entry| {
             let inside =
                 e.value.span.range.start.min(e.key_span.range.start)..e.value.span.range.end.max(e.key_span.range.end);
             place.as_ref().is_some_and(|p| inside.start <= p.start && p.end <= inside.end)
         };
-        let at = entries.iter().position(wrong)?;
+        let Some(at) = entries.iter().position(wrong) else { break };
         removed.push(entries.remove(at).key);
+    }
+    if !missing.is_empty() {
+        let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+        let (keys, are) = (names(&missing), if missing.len() == 1 { "is" } else { "are" });
+        let diagnostic = Diagnostic::error("missing-key", format!("`{name}` needs {keys}"), Some(node.span.clone()));
+        found.push(diagnostic.label(format!("{keys} {are} missing")));
+    }
+    None
+}
+
+/// The options with a value for one that is missing, so that `serde` goes on to the next: the first of some values that
+/// the option takes.
+fn with_stand_in<T: DeserializeOwned>(options: &Node, field: &str) -> Option<Node> {
+    let entries = match &options.data {
+        Data::Map(entries) if entries.iter().all(|entry| entry.key != field) => entries.as_slice(),
+        Data::Null => &[],
+        _ => return None,
+    };
+    let texts = ["x", "10s", "http://localhost"].map(|text| Data::Text(text.into()));
+    let others = [Data::Int(1), Data::Bool(true), Data::List(Vec::new()), Data::Map(Vec::new())];
+    let nowhere = Span { range: usize::MAX..usize::MAX, ..options.span.clone() };
+    texts.into_iter().chain(others).find_map(|data| {
+        let value = Node { span: nowhere.clone(), data, lines: Arc::clone(&options.lines) };
+        let stand_in = Entry { key: field.to_owned(), key_span: nowhere.clone(), value };
+        let with = Data::Map(entries.iter().cloned().chain([stand_in]).collect());
+        let with = Node { data: with, ..options.clone() };
+        let refused =
+            T::deserialize(Place { node: &with }).is_err_and(|mistake| mistake.span.as_ref() == Some(&nowhere));
+        (!refused).then_some(with)
+    })
+}
+
+/// How options are written as a map, where a text stands in their place: it is mostly the one that has to be there.
+fn as_map<T: DeserializeOwned>(node: &Node, name: &str) -> String {
+    let mut options = Node { data: Data::Map(Vec::new()), ..node.clone() };
+    let mut needed: Vec<String> = Vec::new();
+    while let Err(Mistake { what: What::Missing(field), .. }) = T::deserialize(Place { node: &options }) {
+        let with = with_stand_in::<T>(&options, &field);
+        needed.push(field);
+        let Some(with) = with else { break };
+        options = with;
+    }
+    let takes_text = |entry: &Entry| matches!(entry.value.data, Data::Text(_));
+    match (needed.as_slice(), &options.data) {
+        ([], _) => format!("no option has to be there: write `{name}: {{}}`"),
+        ([only], Data::Map(entries)) if entries.iter().any(takes_text) => {
+            format!("write `{name}: {{ {only}: {} }}`", written(node))
+        }
+        (several, _) => {
+            let options: Vec<String> = several.iter().map(|field| format!("{field}: …")).collect();
+            format!("write `{name}: {{ {} }}`", options.join(", "))
+        }
+    }
+}
+
+/// A text as it stands in the file, so that it can stand in a map on one line. Never its value, which may be a secret
+/// that a variable stands for.
+fn written(node: &Node) -> String {
+    let text = node.span.file.text.get(node.span.range.clone()).unwrap_or_default();
+    let quoted = text.starts_with(['"', '\'']);
+    match text {
+        _ if text.is_empty() || text.contains('\n') => "…".to_owned(),
+        _ if !quoted && text.contains([',', '{', '}', '[', ']']) => format!("'{}'", text.replace('\'', "''")),
+        _ => text.to_owned(),
     }
 }
 
@@ -336,8 +417,6 @@ impl<'de> de::VariantAccess<'de> for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde::Deserialize;
 
     use super::*;
