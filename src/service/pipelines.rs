@@ -57,7 +57,12 @@ struct Known {
     seen: Vec<(PathBuf, Print)>,
     /// As they were when they were last looked at: one that is just being written is not read.
     looked: Vec<(PathBuf, Print)>,
+    /// One of them could not be read, which may be otherwise in a moment without any change of it.
+    unread: bool,
 }
+
+/// What is said of files that cannot be read.
+const UNREAD: [&str; 3] = ["unreadable-file", "missing-secret", "schema-file"];
 
 /// What tells a file from what it was before, without reading it: when it was written, its length and its number. `None` if it
 /// is not there.
@@ -136,7 +141,7 @@ impl Pipelines {
     /// Looks at the directory: new files begin to run, those that are gone stop, those that changed are read again. The error
     /// is a sentence; what is known goes on.
     pub fn look(&self) -> Result<(), String> {
-        let files = self.files()?;
+        let (files, stopped) = (self.files()?, self.stopped()?);
         let gone: Vec<String> = self.known().keys().filter(|id| !files.contains_key(*id)).cloned().collect();
         for id in gone {
             tracing::info!(pipeline = id, "its file is gone: it stops");
@@ -147,11 +152,12 @@ impl Pipelines {
         self.leaving().retain(|task| !task.is_finished());
         for (id, file) in files {
             let Some(before) = self.changed(&id) else {
-                let wanted = if self.stopped().contains(&id) { Wanted::Stop } else { Wanted::Run };
+                let wanted = if stopped.contains(&id) { Wanted::Stop } else { Wanted::Run };
                 self.add(&id, file, wanted)?;
                 continue;
             };
-            if before {
+            // What cannot be read is told once, and tried quietly.
+            if before || (self.is_unread(&id) && self.load(&id, &file).pipeline.is_some()) {
                 self.reload(&id, Vec::new());
             }
         }
@@ -168,10 +174,14 @@ impl Pipelines {
         Some(still && now != known.seen)
     }
 
+    fn is_unread(&self, id: &str) -> bool {
+        self.known().get(id).is_some_and(|known| known.unread)
+    }
+
     fn add(&self, id: &str, file: PathBuf, wanted: Wanted) -> Result<Option<Reload>, String> {
         let of = Supervised::new(id.to_owned(), file, Arc::clone(&self.settings), wanted);
         let task = of.begin()?;
-        let known = Known { of, task: Some(task), seen: Vec::new(), looked: Vec::new() };
+        let known = Known { of, task: Some(task), seen: Vec::new(), looked: Vec::new(), unread: false };
         self.known().insert(id.to_owned(), known);
         Ok(self.reload(id, Vec::new()))
     }
@@ -187,6 +197,8 @@ impl Pipelines {
         if let Some(known) = self.known().get_mut(id) {
             known.looked.clone_from(&seen);
             known.seen = seen;
+            let unread = |found: &Diagnostic| found.severity == Severity::Error && UNREAD.contains(&found.code);
+            known.unread = loaded.found.list.iter().any(unread);
         }
         let Loaded { pipeline, found, .. } = loaded;
         let reload = match pipeline {
@@ -292,18 +304,22 @@ impl Pipelines {
         self.place.own.join("stopped.json")
     }
 
-    /// The pipelines that somebody has stopped.
-    fn stopped(&self) -> BTreeSet<String> {
+    /// The pipelines that somebody has stopped. What says so and is damaged stops none; one that cannot be read may be readable in
+    /// a moment, and meanwhile nothing is begun that may be meant to stand still. The error is a sentence.
+    fn stopped(&self) -> Result<BTreeSet<String>, String> {
         let path = self.orders();
         let read = match fs::read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return BTreeSet::new(),
-            Err(e) => Err(reason(&e)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(e) => {
+                let path = path.display();
+                return Err(format!("which pipelines were stopped cannot be read from `{path}`: {}", reason(&e)));
+            }
             Ok(text) => serde_json::from_slice(&text).map_err(|e| e.to_string()),
         };
-        read.unwrap_or_else(|why| {
+        Ok(read.unwrap_or_else(|why| {
             tracing::error!("which pipelines were stopped cannot be read from `{}`: {why}", path.display());
             BTreeSet::new()
-        })
+        }))
     }
 
     fn remember(&self, stopped: &BTreeSet<String>) -> Result<(), String> {
