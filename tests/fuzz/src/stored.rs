@@ -9,7 +9,7 @@ use std::time::Duration;
 use millstream::base::limit::KEY_GROUPS;
 use millstream::store::journal::{Journal, Kind, Settings};
 use millstream::store::rows::{
-    Cause, Commit, DeadLetter, HandedRow, LedgerRow, Origin, PartitionRow, StateRow, Status, StepRow,
+    Cause, Commit, DeadLetter, HandedRow, LedgerRow, Origin, PartitionRow, ReturnedRow, StateRow, Status, StepRow,
 };
 use millstream::store::state::{Filter, Holder, StateFile, StateReader};
 use rusqlite::{Connection, params};
@@ -50,6 +50,14 @@ fn commit(n: u64) -> Commit {
         header: (n % 2 == 1).then(|| vec!["a".into()]),
         original: b"{\"n\":".to_vec(),
     };
+    let returned = |n: u64| ReturnedRow {
+        sink: "out".into(),
+        number: n,
+        time: (n % 2 == 0).then_some(7),
+        reason: format!("answer {n}"),
+        json: n % 2 == 0,
+        original: b"{\"n\":1}".to_vec(),
+    };
     Commit {
         status: Status::Running,
         partitions: vec![PartitionRow {
@@ -68,6 +76,8 @@ fn commit(n: u64) -> Commit {
         handed: vec![HandedRow { entry: "w".into(), input: "in".into(), rows: n }],
         dead_letters: (0..n).map(letter).collect(),
         sent_again: Vec::new(),
+        returned: (2 * n..2 * n + 2).map(returned).collect(),
+        taken_in: vec![("out".into(), n)],
         now: 1 + n as i64,
     }
 }
@@ -78,7 +88,7 @@ fn template() -> &'static [u8] {
     MADE.get_or_init(|| {
         let path = directory().join("template.db");
         let mut file = open(&path).expect("a state");
-        file.begin(1).expect("begun");
+        file.begin(1, Vec::new()).expect("begun");
         (1..3).for_each(|n| file.commit(&commit(n)).expect("committed"));
         drop(file);
         fs::read(&path).expect("a file")
@@ -110,7 +120,7 @@ pub fn state_file(data: &[u8]) {
         let _ = file.compact(Duration::from_millis(5));
     }
     drop(file);
-    let _ = open(&path).map(|mut file| file.begin(9));
+    let _ = open(&path).map(|mut file| file.begin(9, Vec::new()));
 }
 
 /// Each four bytes are a place and what to write there, once or often.
