@@ -118,6 +118,11 @@ fn directories_with_pipelines_in_them_cannot_be_allowed() {
         assert_ne!(output.status.code(), Some(0));
         assert!(said.contains(why), "{said}");
     }
+    // What serve keeps is not there before its first start.
+    fs::create_dir_all(home.path().join("kept")).unwrap();
+    let data = ["serve", "--pipelines", ".", "--data", "kept", "--listen", "127.0.0.1:0", "--allow-directory", "kept"];
+    let output = run(home.path(), &data);
+    assert!(said(&output).contains("what `serve` keeps"), "{}", said(&output));
     for (host, why) in [("http://x", "has no port after its colon"), ("a*", "is no host")] {
         let output = run(home.path(), &["serve", "--pipelines", ".", "--allow-host", host]);
         assert!(said(&output).contains(why), "{}", said(&output));

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use sd_notify::NotifyState;
 
+use crate::base::system::{make_private_directory, reason};
 use crate::connector::Allowed;
 use crate::connectors::http_listen::{Address, Listening, address_of};
 use crate::connectors::tls::ServerTls;
@@ -73,7 +74,13 @@ impl Start {
 
     /// Whether pipelines that come over the API could change those of the operator, or what the process keeps.
     fn keeps_apart(&self) -> Result<(), String> {
-        let own = [&self.directory, &self.own()].map(|path| std::fs::canonicalize(path).ok());
+        if self.allowed.directories().is_empty() {
+            return Ok(());
+        }
+        let kept = self.own();
+        // Where it is not there yet, nothing could be said of where it will be.
+        make_private_directory(&kept).map_err(|e| format!("`{}` cannot be made: {}", kept.display(), reason(&e)))?;
+        let own = [&self.directory, &kept].map(|path| std::fs::canonicalize(path).ok());
         let inside = |directory: &&PathBuf| own.iter().flatten().any(|own| own.starts_with(directory));
         match self.allowed.directories().iter().find(inside) {
             None => Ok(()),
