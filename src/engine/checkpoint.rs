@@ -74,6 +74,7 @@ pub(super) async fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Durati
         if let Err(why) = commit(shared, keeper, (epoch, began), Status::Running) {
             return shared.fail(why);
         }
+        shared.is_durable(sequence);
         fault::point("checkpoint.committed");
         shared.tell_sinks(|| ToSink::Committed);
         shared.commits.tell(words);
@@ -120,6 +121,7 @@ pub(super) fn keep_last(shared: &Shared, keeper: &mut dyn Keeper, complete: bool
         lock(&shared.failure).get_or_insert(why);
         return;
     }
+    shared.is_durable(SETTLED);
     fault::point("checkpoint.finishing");
     shared.tell_sinks(|| ToSink::Committed);
     shared.commits.tell(words);

@@ -16,6 +16,7 @@ use super::ledger::Counted;
 use super::parcel::Parcel;
 use super::partition::{Arrival, Mapped, Partition, PartitionSpec, PartitionState};
 use super::reached::Reached;
+use super::said::Said;
 use super::segment::{Join, Segment, join_segments};
 use super::standing::Standing;
 use super::turns::{Point, Turn, Turns};
@@ -45,6 +46,8 @@ pub struct Tick {
     pub now: Option<Timestamp>,
     /// All input was taken but for what comes back to sinks.
     pub only_returns: bool,
+    /// What somebody said, for the step that tells people.
+    pub said: Option<Arc<Said>>,
 }
 
 /// Where a barrier cuts the input.
@@ -97,6 +100,8 @@ pub struct Gate {
     pub(super) ahead: TimeSpan,
     /// Partitions of what comes back to sinks that have not ended.
     pub(super) returning: usize,
+    /// What somebody said, of the tick in the making.
+    pub(super) said: Option<Arc<Said>>,
 }
 
 impl Gate {
@@ -128,6 +133,7 @@ impl Gate {
             rests: false,
             ahead: TimeSpan::ZERO,
             returning,
+            said: None,
         }
     }
 
@@ -466,6 +472,7 @@ impl Gate {
             turns: self.turns.cut(self.clocked || self.partitions.len() > 1),
             now: Some(self.clock),
             only_returns: self.only_returns(),
+            said: self.said.take(),
             ..Tick::default()
         };
         self.sequence += 1;

@@ -27,6 +27,7 @@ use super::map::{MapInput, Mapper};
 use super::parcel::Parcel;
 use super::partition::{Arrival, Mapped, PartitionSpec, PartitionState};
 use super::refused;
+use super::said::Said;
 use super::stage::{Stage, StageInput, Ticked, share};
 use super::state::StateRow;
 use super::turn_log::TurnLog;
@@ -79,6 +80,7 @@ pub struct TickInfo {
     now: Timestamp,
     /// All input was taken but for what comes back to sinks.
     pub only_returns: bool,
+    said: Option<Arc<Said>>,
     /// Pieces of work left.
     left: AtomicUsize,
 }
@@ -417,6 +419,7 @@ impl Job {
                 written: tick.written,
                 now: tick.now.unwrap_or(Timestamp::MIN),
                 only_returns: tick.only_returns,
+                said: tick.said,
                 left: AtomicUsize::new(self.pieces),
             };
             if tick.complete {
@@ -485,6 +488,7 @@ impl Job {
                         rows,
                         watermarks: Arc::clone(&watermarks),
                         now: info.now,
+                        said: info.said.clone(),
                         barrier: info.barrier,
                     };
                     ready.push(Ready::Stage { reader, share: index, input });

@@ -11,6 +11,7 @@
 pub mod action;
 pub mod actions;
 mod arrivals;
+mod barriers;
 mod budget;
 mod checkpoint;
 pub mod clock;
@@ -45,6 +46,7 @@ mod restore;
 pub mod retry;
 mod returned;
 pub mod run;
+pub mod said;
 mod segment;
 mod shared;
 mod silence;

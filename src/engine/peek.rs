@@ -63,8 +63,15 @@ pub fn windows(
     restored.map_err(|e| format!("step `{step}`: {}", e.message))?;
     let mut found = Windows { events: operator.held(), ..Windows::default() };
     let (batch, watermarks) = (Batch::default(), Watermarks { start: watermark, steps: vec![(0, Timestamp::MAX)] });
-    let input =
-        TickInput { batch: &batch, rows: &[], hashes: &[], watermarks: &watermarks, now: Timestamp::MIN, before: 0 };
+    let input = TickInput {
+        batch: &batch,
+        rows: &[],
+        hashes: &[],
+        watermarks: &watermarks,
+        now: Timestamp::MIN,
+        said: None,
+        before: 0,
+    };
     let mut unfinished = true;
     while unfinished && !found.more {
         let mut out = TickOutput::default();

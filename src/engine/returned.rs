@@ -154,8 +154,7 @@ impl Shared {
     /// Asks for a checkpoint if nothing else is left to be read: the end of the run waits for what it says.
     pub(super) fn ask_if_only_returns(&self) {
         if self.job.only_returns() {
-            lock(&self.barriers).asked = true;
-            self.barrier_told.notify_waiters();
+            self.ask_for_checkpoint();
         }
     }
 

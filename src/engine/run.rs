@@ -271,6 +271,7 @@ impl Tasks {
         if lock(&shared.failure).is_none() {
             keep_last(shared, keeper, complete);
         }
+        shared.is_settled();
         shared.commits.close();
         lock(&shared.sinks).iter_mut().for_each(|slot| slot.sender = None);
         // They say now and then how far they are, if they have much to send.

@@ -11,6 +11,7 @@ use crate::base::limit::LETTER_BYTES;
 use crate::base::time::Timestamp;
 use crate::connector::Link;
 
+use super::barriers::Barriers;
 use super::budget::Budget;
 use super::commits::Commits;
 use super::gather::Next;
@@ -106,15 +107,6 @@ impl Queue {
     pub(super) fn is_left(&self) -> bool {
         self.finished && self.workers == 0
     }
-}
-
-/// How far checkpoints are.
-#[derive(Default)]
-pub(super) struct Barriers {
-    /// One is to be made now.
-    pub(super) asked: bool,
-    /// The last tick at which one was asked for that has gone through everything.
-    through: Option<u64>,
 }
 
 /// How a partition is read.
@@ -372,29 +364,6 @@ impl Shared {
         polled.iter().map(since).collect()
     }
 
-    /// Waits until a checkpoint is due or asked for; false if the run is over.
-    pub(super) async fn wait_for_checkpoint(&self, due: Instant) -> bool {
-        let told = until(&self.barrier_told, || {
-            if self.over.load(Ordering::Acquire) {
-                return Some(false);
-            }
-            (Instant::now() >= due || std::mem::take(&mut lock(&self.barriers).asked)).then_some(true)
-        });
-        tokio::time::timeout_at(due.into(), told).await.unwrap_or(true)
-    }
-
-    /// Waits until a barrier has gone through everything and what changed until then is handed in; false if the run is over.
-    pub(super) async fn wait_for_barrier(&self, sequence: u64) -> bool {
-        let through = || lock(&self.barriers).through.is_some_and(|through| through >= sequence);
-        let over = || self.over.load(Ordering::Acquire).then_some(false);
-        until(&self.barrier_told, || if through() && self.job.is_whole(sequence) { Some(true) } else { over() }).await
-    }
-
-    /// A share has handed in what it had set apart.
-    pub(super) fn handed_in(&self) {
-        self.barrier_told.notify_waiters();
-    }
-
     /// A tick took a share so long, from when it could have begun.
     pub(super) fn took(&self, time: Duration) {
         self.longest_tick.fetch_max(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -454,12 +423,10 @@ impl Shared {
         }
         // What is to be kept of letters waits in memory; the end of all input waits for the answers of sinks.
         if self.job.letters() > LETTER_BYTES || (info.only_returns && !self.only_returns.swap(true, Ordering::AcqRel)) {
-            lock(&self.barriers).asked = true;
-            self.barrier_told.notify_waiters();
+            self.ask_for_checkpoint();
         }
         if info.barrier {
-            lock(&self.barriers).through = Some(sequence);
-            self.barrier_told.notify_waiters();
+            self.gone_through(sequence);
         }
         if info.last {
             self.complete.store(info.complete, Ordering::Release);

@@ -15,6 +15,7 @@ use super::gather::Slice;
 use super::ledger::Counted;
 use super::ops::{Operator, Ranks, TickInput, TickOutput};
 use super::parcel::Parcel;
+use super::said::Said;
 use super::state::partition_of;
 
 /// Which rows each of `shares` workers takes.
@@ -91,6 +92,8 @@ pub struct StageInput {
     pub watermarks: Arc<Watermarks>,
     /// What the wall clock said, as it is told.
     pub now: Timestamp,
+    /// What somebody said.
+    pub said: Option<Arc<Said>>,
     /// Whether state is handed out after it.
     pub barrier: bool,
 }
@@ -137,7 +140,8 @@ impl Stage {
         (self.runner.sequence, self.runner.before) = (input.sequence, self.left);
         let mut out = TickOutput::default();
         let StageInput { batch, rows, hashes, watermarks, .. } = input;
-        let taken = TickInput { batch, rows, hashes, watermarks, now: input.now, before: input.slice.before };
+        let (now, said, before) = (input.now, input.said.as_deref(), input.slice.before);
+        let taken = TickInput { batch, rows, hashes, watermarks, now, said, before };
         self.operator.tick(&taken, &mut out);
         let mut ports = std::mem::take(&mut out.ports);
         let late: Vec<u32> = out.late.iter().map(|(row, _)| *row).collect();

@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 
 use super::gate::{Gate, Tick};
 use super::partition::{Arrival, Partition, PartitionState};
+use super::said::Said;
 use super::segment::Join;
 
 /// A partition as it is known in the next run: the index of its source, and its name.
@@ -49,6 +50,8 @@ pub enum Turn {
         #[serde(default)]
         clock: Option<Timestamp>,
     },
+    /// Somebody said something, at a time.
+    Said(String, Timestamp),
 }
 
 /// A point between turns.
@@ -87,8 +90,8 @@ impl Turns {
     }
 
     /// Whether what is repeated next is that the wall clock went on.
-    pub(super) fn clock_is_next(&self) -> bool {
-        matches!(self.repeated.front(), Some((_, Turn::Passed { clock: Some(_), .. })))
+    fn clock_is_next(&self) -> bool {
+        matches!(self.repeated.front(), Some((_, Turn::Passed { clock: Some(_), .. } | Turn::Said(..))))
     }
 
     fn writes(&self) -> bool {
@@ -178,9 +181,10 @@ impl Gate {
         }
     }
 
-    /// Takes what is next, if it is here. A tick has one clock: what was taken before the clock goes on is cut off first.
+    /// Takes what is next, if it is here. A tick has one clock, and one thing that somebody said: what was taken before is cut
+    /// off first.
     pub(super) fn next_of(&mut self, ticks: &mut Vec<Tick>, join: &mut Join<'_>) -> bool {
-        if self.length > 0 && self.turns.clock_is_next() {
+        if self.length > 0 && (self.turns.clock_is_next() || self.said.is_some()) {
             ticks.push(self.cut(join));
         }
         self.next()
@@ -216,6 +220,10 @@ impl Gate {
             Turn::Passed { idle, to, clock } => {
                 self.repeat_silence(&idle, &to);
                 self.clock = clock.unwrap_or(self.clock);
+                Some(true)
+            }
+            Turn::Said(text, at) => {
+                self.hear(Said::new(text, at));
                 Some(true)
             }
         };

@@ -1,5 +1,5 @@
-//! The alerts of a pipeline as its state has them, and what people do about them. What changes something is done in the state,
-//! for which a run pauses.
+//! The alerts of a pipeline as its state has them, and what people do about them. What changes something is said to the run, if
+//! there is one that takes it; otherwise it is done in the state.
 
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use crate::engine::ops::notify::{name_of, state_row};
 use crate::engine::run::wall_clock;
 use crate::plan::alert::NOTIFIER;
 use crate::plan::{NodeKind, Operator, Plan};
+use crate::store::control::tell;
 use crate::store::rows::Item;
 use crate::store::state::{Holder, StateReader};
 
@@ -52,8 +53,13 @@ pub fn read(settings: Settings, reader: &StateReader) -> Result<Policy, String> 
     policy(settings, rows)
 }
 
-/// Does what a person asks for, in the state: the answer. The error is a sentence.
+/// Does what a person asks for: the answer. The error is a sentence.
 pub fn change(settings: Settings, state: &Path, holder: &Holder, command: Command) -> Result<Value, String> {
+    let text = serde_json::to_string(&command).map_err(|e| e.to_string())?;
+    if let Some(line) = tell(state, &text).map_err(|e| e.message)? {
+        let answer: Result<Value, String> = serde_json::from_str(&line).map_err(|e| e.to_string())?;
+        return answer;
+    }
     let Opened { pause: _pause, mut file } = open_to_write(state, holder).map_err(|e| e.message)?;
     let mut rows = Vec::new();
     file.rows(NOTIFIER, 0..KEY_GROUPS, &mut |row| take(row, &mut rows)).map_err(|e| e.message)?;

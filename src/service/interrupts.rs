@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::base::tasks::{self, Begun};
 use crate::engine::run::Handle;
-use crate::store::control::{Control, LINKS, Request};
+use crate::store::control::{Control, LINKS, Request, SAY};
 
 use super::links::{self, Links};
 
@@ -27,6 +27,19 @@ struct Shared {
     asked: Mutex<VecDeque<Request>>,
     /// The connections of its sources and sinks.
     links: Mutex<Links>,
+}
+
+/// Hands on what somebody says; where there is no run that takes it there is no answer.
+async fn answer(request: Request, run: Option<Handle>) {
+    let command = request.why.strip_prefix(SAY).map(serde_json::from_str);
+    let answer = match (command, run) {
+        (Some(Ok(command)), Some(run)) => run.say(&command).await,
+        (Some(Err(e)), _) => Some(Err(format!("the run does not understand this: {e}"))),
+        _ => None,
+    };
+    if let Some(line) = answer.and_then(|answer| serde_json::to_string(&answer).ok()) {
+        request.answer(&line);
+    }
 }
 
 /// Requests are taken until this is dropped.
@@ -74,6 +87,10 @@ impl Interrupts {
                     (None, _) => return,
                     (Some(request), _) if request.why == LINKS => {
                         request.answer(&links::line(&lock(&of_run.0.links)));
+                    }
+                    (Some(request), _) if request.why.starts_with(SAY) => {
+                        // It is answered when it is part of a checkpoint; others are not to wait for that.
+                        let _ = tasks::begin(answer(request, of_run.running()));
                     }
                     (Some(request), Some(why)) => request.refuse(why),
                     (Some(request), None) => {

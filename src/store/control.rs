@@ -5,6 +5,8 @@
 //!
 //! The socket lies in a directory that only its owner may enter. Who connects sends one line, why the state is wanted; the
 //! answer is one line, `paused`, or `refused: ` and a reason.
+//!
+//! Some lines are for the run itself, which goes on: how its connections are, and what somebody says to it.
 
 use std::fs::DirBuilder;
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
@@ -30,13 +32,15 @@ use crate::base::tasks;
 const LINE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a run may take to come to a checkpoint.
 const PAUSED_WITHIN: Duration = Duration::from_secs(60);
-/// More than any line has.
+/// More than any line has that is answered to whoever wants a pause.
 const LINE_BYTES: u64 = 4 << 10;
-/// More than the connections of a pipeline take.
-const LINKS_BYTES: u64 = 4 << 20;
+/// More than what is asked has, and what a run answers of itself.
+const ASKED_BYTES: u64 = 4 << 20;
 const PAUSED: &str = "paused";
 /// What is asked by whoever wants to know how the run's connections are, and changes nothing.
 pub const LINKS: &str = "links";
+/// What comes before something that is said to the run.
+pub const SAY: &str = "say ";
 const REFUSED: &str = "refused: ";
 
 /// Takes requests to pause, until it is dropped.
@@ -48,7 +52,7 @@ pub struct Control {
 /// A request to pause; when it is dropped, its sender learns that nobody will.
 pub struct Request {
     stream: UnixStream,
-    /// Why the state is wanted: the verb.
+    /// Why the state is wanted: the verb; or what the run is asked or told.
     pub why: String,
 }
 
@@ -74,7 +78,7 @@ fn socket_path(state: &Path) -> PathBuf {
 /// What somebody asks who has just connected.
 async fn asked(mut stream: tokio::net::UnixStream) -> io::Result<Request> {
     let mut text = String::new();
-    tokio::io::BufReader::new((&mut stream).take(LINE_BYTES)).read_line(&mut text).await?;
+    tokio::io::BufReader::new((&mut stream).take(ASKED_BYTES)).read_line(&mut text).await?;
     let stream = stream.into_std()?;
     // Whoever answers waits for it to be taken.
     stream.set_nonblocking(false)?;
@@ -186,8 +190,30 @@ pub fn links(state: &Path) -> Option<String> {
     let mut stream = UnixStream::connect(socket_path(state)).ok()?;
     stream.set_read_timeout(Some(LINE_WITHIN)).and_then(|()| writeln!(stream, "{LINKS}")).ok()?;
     let mut text = String::new();
-    BufReader::new(stream.take(LINKS_BYTES)).read_line(&mut text).ok()?;
+    BufReader::new(stream.take(ASKED_BYTES)).read_line(&mut text).ok()?;
     Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Says something to whoever runs with a state: its answer, a line, once it is part of a checkpoint; `None` if nobody answers.
+pub fn tell(state: &Path, text: &str) -> Result<Option<String>, StateError> {
+    let Ok(mut stream) = UnixStream::connect(socket_path(state)) else { return Ok(None) };
+    let mut answer = String::new();
+    let asked = stream
+        .set_read_timeout(Some(PAUSED_WITHIN))
+        .and_then(|()| writeln!(stream, "{SAY}{text}"))
+        .and_then(|()| BufReader::new(stream.take(ASKED_BYTES)).read_line(&mut answer));
+    match asked {
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Err(StateError::new(format!(
+                "the run that has the state `{}` did not come to a checkpoint within {} s; that may still take effect",
+                state.display(),
+                PAUSED_WITHIN.as_secs()
+            )))
+        }
+        // It ended before it answered.
+        Err(_) => Ok(None),
+        Ok(_) => Ok(Some(answer.trim_end().to_owned()).filter(|answer| !answer.is_empty())),
+    }
 }
 
 /// Asks whoever runs with a state to pause; `None` if nobody listens beside it.

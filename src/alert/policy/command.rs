@@ -1,12 +1,13 @@
 //! What people say while a pipeline runs.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::matcher::Matcher;
 use crate::base::time::Timestamp;
 
 /// What a person asks for.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Nobody is told of what fires and matches.
     Silence {

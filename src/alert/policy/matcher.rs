@@ -3,6 +3,7 @@
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
 
 use crate::base::limit;
 
@@ -31,7 +32,8 @@ impl Op {
 }
 
 /// What one label must be. A label that is not there has the empty text as its value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Matcher {
     /// The label.
     pub label: String,
@@ -41,6 +43,20 @@ pub struct Matcher {
     pub value: String,
     /// Of the operators that have one.
     pattern: Option<Regex>,
+}
+
+impl TryFrom<String> for Matcher {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Matcher::parse(&text)
+    }
+}
+
+impl From<Matcher> for String {
+    fn from(matcher: Matcher) -> String {
+        matcher.to_string()
+    }
 }
 
 impl PartialEq for Matcher {

@@ -16,6 +16,7 @@ use crate::data::column::{Column, as_u32};
 use crate::data::value::compare;
 use crate::engine::clock::Watermarks;
 use crate::engine::flow::Failed;
+use crate::engine::said::Said;
 use crate::engine::state::{Load, State};
 use crate::plan::Port;
 
@@ -31,6 +32,8 @@ pub struct TickInput<'a> {
     pub watermarks: &'a Watermarks,
     /// What the wall clock said when the tick was cut, for steps that go by it; in virtual time that.
     pub now: Timestamp,
+    /// What somebody says to the step that tells people.
+    pub said: Option<&'a Said>,
     /// Rows of the step's whole input of the tick that came before these, in slices of their own.
     pub before: u32,
 }

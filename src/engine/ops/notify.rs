@@ -17,6 +17,7 @@ use crate::data::layout::{Demand, Layout};
 use crate::data::value::Val;
 use crate::engine::action::Tools;
 use crate::engine::flow::Failed;
+use crate::engine::said::Said;
 use crate::engine::state::{Decode, Decoded, Decoder, Item, State, StateError, StateRow, StateRows, decode, encode_to};
 use crate::plan::Port;
 use crate::store::rows::Origin;
@@ -212,6 +213,14 @@ impl NotifyStep {
         self.policy.reached(watermark, self.now, made);
     }
 
+    /// Somebody says something.
+    fn hear(&mut self, said: &Said, made: &mut Vec<Notification>) {
+        self.knows = true;
+        said.obey(|command, at| self.policy.command(command, at));
+        // What was kept back may leave now.
+        self.pass(self.now, made);
+    }
+
     /// Takes a row. The error says why it cannot.
     fn take(&mut self, row: &[u8], made: &mut Vec<Notification>) -> Result<(), String> {
         let told = read(row)?;
@@ -229,6 +238,9 @@ impl Operator for NotifyStep {
         let (mut leaving, mut made) = (Leaving::default(), Vec::new());
         let first = Rank { ordinal: 0, turn: 0, at: i64::MIN, end: i64::MIN, key: u32::MAX };
         self.tell(input.now, &mut made);
+        if let Some(said) = input.said {
+            self.hear(said, &mut made);
+        }
         // A run that goes on stands where it stood.
         self.reach(input.watermarks.start, &mut made);
         leaving.add(first, self.now, &mut made, out);
