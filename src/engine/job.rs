@@ -241,6 +241,7 @@ impl Job {
         } else {
             Vec::new()
         };
+        gate.tell_when_it_comes(now);
         gate.arrive(partition, number, arrival, now);
         ready.extend(self.go_on(gate));
         ready

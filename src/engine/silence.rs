@@ -8,14 +8,33 @@ use super::partition::Partition;
 use super::segment::Join;
 use super::turns::{Named, Turn};
 
-/// How often steps are told of the wall clock, in microseconds.
+/// How often steps are told of the wall clock, in microseconds, while nothing comes.
 pub(super) const CLOCK_STEP: i64 = 1_000_000;
+/// How far what they were told may be behind, in microseconds, when something comes: what they do about it is stamped with it.
+const CLOCK_BEHIND: i64 = 20_000;
 
 impl Gate {
     /// A partition was held by others until now: its silence does not count.
     pub fn hold(&mut self, partition: usize, now: Timestamp) {
         if let Some(p) = self.partitions.get_mut(partition).filter(|p| !p.idle) {
             p.last_arrival = p.last_arrival.max(now);
+        }
+    }
+
+    /// Whether steps that go by the wall clock are to be told of it, if they were not for so many microseconds. A clock that
+    /// was set back is waited for.
+    fn tells(&self, now: Timestamp, after: i64) -> bool {
+        let clock = now.plus(self.ahead);
+        self.clocked && clock.0.saturating_sub(self.clock.0) >= after && self.is_live()
+    }
+
+    /// Something comes: steps are told what time it is if they were not just now.
+    pub(super) fn tell_when_it_comes(&mut self, now: Timestamp) {
+        // What is in a tick in the making already goes by what was said before.
+        if self.length == 0 && !self.repeats() && self.tells(now, CLOCK_BEHIND) {
+            self.clock = now.plus(self.ahead);
+            self.turns.push(Turn::Passed { idle: Vec::new(), to: Vec::new(), clock: Some(self.clock) });
+            self.length += 1;
         }
     }
 
@@ -27,8 +46,7 @@ impl Gate {
         let before = self.reached.current.clone();
         let idle = self.fall_silent(now);
         let clock = now.plus(self.ahead);
-        // A clock that was set back is waited for.
-        let ticks = self.clocked && self.is_live() && clock.0.saturating_sub(self.clock.0) >= CLOCK_STEP;
+        let ticks = self.tells(now, CLOCK_STEP);
         let mut changed = ticks || !idle.is_empty();
         for set in 0..self.reached.sets.len() {
             let Some(from) = self.silent_from(set) else {
