@@ -394,6 +394,45 @@ fn receivers_of_another_file_are_shared() {
 }
 
 #[test]
+fn what_no_condition_can_be_asked_of_leaves_an_alert_as_it_is() {
+    let row = |second: u32, temperature: &str| {
+        let at = format!("2026-01-01T00:00:{second:02}Z");
+        format!("{{\"device\":\"d1\",\"ts\":\"{at}\",\"temperature\":{temperature},\"n\":{second}}}\n")
+    };
+    let told = "      notify:\n        - file: { path: told.ndjson }\n";
+    let fires = ["firing 2", "resolved 9"];
+    // However the end is told, and whether the text comes before it fires, while it does or as it should end.
+    for (options, changes) in [
+        ("", fires),
+        ("      clear_when: temperature < 25\n", fires),
+        ("      for: 1 events\n      clear_for: 1 events\n", fires),
+        ("      clear_for: 2 events\n", ["firing 2", "resolved 10"]),
+        (
+            "      levels:\n        critical: { when: temperature > 40 }\n        warning: { when: temperature > 30 }\n",
+            fires,
+        ),
+    ] {
+        let readings = ["20", "\"ERR\"", "35", "\"ERR\"", "true", "[1]", "null", "36", "\"\"", "20", "19"];
+        let rows: String = (0..).zip(readings).map(|(second, reading)| row(second, reading)).collect();
+        let mut yaml = pipeline("", &(options.to_owned() + told));
+        if options.contains("levels") {
+            yaml = yaml.replace("      when: temperature > 30\n", "");
+        }
+        let home = with_texts(&[("t.yaml", yaml.as_str()), ("in.ndjson", rows.as_str())]);
+        let output = run(home.path(), &["run", "t.yaml"]);
+        assert!(output.status.success(), "{}", said(&output));
+        let told = read(home.path(), "told.ndjson");
+        let all = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let alerts = all.flat_map(|row| row["alerts"].as_array().unwrap().clone());
+        let state = |alert: &Value| format!("{} {}", alert["state"].as_str().unwrap(), alert["values"]["n"]);
+        assert_eq!(alerts.map(|alert| state(&alert)).collect::<Vec<_>>(), changes, "{options}: {told}");
+        let letters = run(home.path(), &["dead-letters", "list", "t.yaml", "--format", "ndjson"]);
+        let letters: Vec<Value> = said(&letters).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(letters.len(), 5, "{letters:#?}");
+    }
+}
+
+#[test]
 fn keys_that_are_well_are_forgotten_after_a_day() {
     let row = |day: u32, device: u32, temperature: u32| {
         format!("{{\"device\":\"d{device}\",\"ts\":\"2026-01-{day:02}T00:00:00Z\",\"temperature\":{temperature}}}\n")

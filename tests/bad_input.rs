@@ -435,3 +435,73 @@ fn memory_is_bounded_whatever_comes() {
         assert!(most < 200, "{name}: {most} MiB");
     }
 }
+
+#[test]
+fn text_where_a_number_is_expected() {
+    let directory = TempDir::new().expect("a directory");
+    // What a step is, what it says is the text, against what, and how many rows come of the others.
+    let steps = [
+        ("filtered", "filter: bar > 6", "bar", "the number 6", 1),
+        ("mirrored", "filter: 6 < bar && device != \"none\"", "bar", "the number 6", 1),
+        ("routed", "route: { high: bar >= 6 }", "bar", "the number 6", 2),
+        ("marked", "set: { high: bar > limit }", "bar", "`limit`, the number 6.5", 3),
+        ("written", "script: \"if bar > 6 { high = true; }\"", "bar", "the number 6", 3),
+        ("looped", "script: \"while bar > 6 { bar -= 1; }\"", "bar", "the number 6", 3),
+        ("listed", "filter: \"[bar].some(|b| b > 6)\"", "b", "the number 6", 1),
+        (
+            "counted",
+            "window: { tumbling: 1m, by: device, aggregate: { high: count_if(bar > 6) } }",
+            "bar",
+            "the number 6",
+            3,
+        ),
+        (
+            "folded",
+            "window: { tumbling: 1m, by: device, aggregate: { n: { fold: { init: 0, each: 'if bar > 6 { acc + 1 } else { acc }' } } } }",
+            "bar",
+            "the number 6",
+            3,
+        ),
+        (
+            "closed",
+            "window: { tumbling: 1m, by: device, aggregate: { high: last(bar) > 6 } }",
+            "last(bar)",
+            "the number 6",
+            3,
+        ),
+        (
+            "joined",
+            "join: { left: in, right: { other: in }, on: device, within: 0s, select: { high: other.bar > 6 } }",
+            "other.bar",
+            "the number 6",
+            3,
+        ),
+    ];
+    let mut yaml = "name: p\nsources:\n  in: { file: { path: in }, time: { field: ts } }\nsteps:\n".to_owned();
+    for (name, step, ..) in steps {
+        let from = if name == "joined" { "" } else { "from: in, " };
+        yaml += &format!("  {name}: {{ {from}{step} }}\n");
+    }
+    yaml += "sinks:\n";
+    for (name, ..) in steps {
+        yaml += &format!("  {name}_out: {{ from: {name}, file: {{ path: {name} }} }}\n");
+        yaml += &format!("  {name}_wrong: {{ from: {name}.errors, file: {{ path: {name}.wrong }} }}\n");
+    }
+    let line = |device: &str, bar: &str| {
+        format!("{{\"ts\":\"2026-01-01T00:00:00Z\",\"device\":\"{device}\",\"bar\":{bar},\"limit\":6.5}}\n")
+    };
+    let input = [line("a", "7"), line("b", "\"ERR\""), line("c", "null"), line("d", "5")].concat();
+    std::fs::write(directory.path().join("in"), input).expect("written");
+    std::fs::write(directory.path().join("p.yaml"), yaml).expect("written");
+    let output = millstream(directory.path());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for (number, (name, _, what, other, rows)) in steps.into_iter().enumerate() {
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).expect("a file");
+        assert_eq!(read(name).lines().count(), rows, "{name}: {}", read(name));
+        let wrong: Value = serde_json::from_str(&read(&format!("{name}.wrong"))).expect("one row");
+        let reason = format!("`{what}` is the text \"ERR\": it has no order with {other}");
+        assert_eq!((text(&wrong, "entry"), text(&wrong, "reason")), (name, reason.as_str()));
+        assert!(text(&wrong, "place").starts_with(&format!("p.yaml:{}:", number + 5)), "{wrong}");
+        assert!(text(&wrong, "original").contains("\"device\":\"b\""), "{wrong}");
+    }
+}

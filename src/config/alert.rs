@@ -31,7 +31,8 @@ keys! {
         /// The key: a field, a list of fields, or a map of names to expressions. Without it all rows are one.
         by: Option<By>,
         /// When it is so: `temperature > 30`. A row in which a field that it reads is null or missing leaves the state as it
-        /// is, unless the condition asks for that itself (`temperature == ()`).
+        /// is, unless the condition asks for that itself (`temperature == ()`). So does a row for which it cannot be computed,
+        /// the text of a broken sensor for one: that goes to `.errors`.
         when: Option<Code>,
         /// How long it has to be so: `2m` (fires at the first row that is at least so long after the first row of an unbroken
         /// run), `2 windows` (adjacent ones), `3 events`, `2 of 3 windows`, `2 of 5 events`. Default: at once.

@@ -375,7 +375,8 @@ impl JsonSchema for Code {
         json_schema!({
             "type": ["string", "boolean", "number"],
             "description": "An expression in Rhai in which the event's fields are variables: `status == \"ok\" && temperature > 20`. \
-                Put it in quotes where YAML would take it apart: in `{…}` and `[…]`, before ` #` and `: `, and when it begins with a quote, a bracket or `!`.",
+                Put it in quotes where YAML would take it apart: in `{…}` and `[…]`, before ` #` and `: `, and when it begins with a quote, a bracket or `!`. \
+                To ask which of two values of different kinds is greater, as of the text `\"ERR\"` and the number 6, is an error of the event; `==` and `!=` can be asked of any, and what is missing or null is neither less nor greater.",
         })
     }
 }

@@ -4,10 +4,14 @@
 //! operation and its operands are spelled and where they stand. Both ways of running share the sites of one expression
 //! and so fail with the same words at the same place.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::built_in::BuiltIn;
-use crate::data::value::Val;
+use crate::data::value::{Val, Value};
+
+/// Messages quote at most this many characters of a value.
+const QUOTED: usize = 40;
 
 /// Why an operation has no result. Numbers are positions of operands, from 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +22,8 @@ pub(super) enum Fault {
     Kind(usize, &'static str),
     /// A bool is needed and this is not one; its kind.
     NotBool(&'static str),
+    /// The order of two operands is asked for, and they have none.
+    Unordered(Box<[Side; 2]>),
     /// The integer result does not fit 64 bits.
     Overflow,
     /// The operand divides and is zero.
@@ -53,6 +59,10 @@ impl Fault {
         match self {
             Fault::Missing(_) | Fault::NotBool("null") => "a value is missing or null".into(),
             Fault::Kind(_, kind) | Fault::NotBool(kind) => format!("a value is {kind}, where another is needed"),
+            Fault::Unordered(sides) => match (&sides[0], &sides[1]) {
+                (one, _) | (_, one) if one.value.is_none() => format!("{} has no order", one.kind),
+                (left, right) => format!("{left} has no order with {right}"),
+            },
             Fault::NotOn(kind, function) => {
                 format!("a value is {kind}, and `{}` is for {}", function.name, function.on())
             }
@@ -64,6 +74,48 @@ impl Fault {
             Fault::Unfit(_, why) => format!("a value {why}"),
             Fault::Other(words) => words.clone(),
         }
+    }
+}
+
+/// One of two values that have no order, in words.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Side {
+    /// What it is: "the text", before its spelling; "a list", which has none.
+    pub kind: &'static str,
+    /// As an author would write it.
+    pub value: Option<String>,
+}
+
+impl Side {
+    /// Of an operand.
+    #[cold]
+    pub(super) fn of(value: Val<'_>) -> Side {
+        let (kind, value) = match value {
+            Val::Text(text) => ("the text", format!("{:?}", cut(text))),
+            Val::Int(i) => ("the number", i.to_string()),
+            Val::Float(f) => ("the number", zmij::Buffer::new().format(f).to_owned()),
+            Val::Big(Value::Number(number)) => ("the number", cut(number).into_owned()),
+            Val::Bool(b) => ("the bool", b.to_string()),
+            other => return Side { kind: other.kind(), value: None },
+        };
+        Side { kind, value: Some(value) }
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} {value}", self.kind),
+            None => f.write_str(self.kind),
+        }
+    }
+}
+
+/// A value's text, of a length that a message bears.
+fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(QUOTED) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()).into(),
+        None => text.into(),
     }
 }
 
@@ -103,6 +155,7 @@ impl Site {
             Fault::Kind(i, kind) => format!("`{}` is {kind}, so `{whole}` has no value", operand(*i)),
             Fault::NotBool("null") => format!("`{}` {}, where a bool is needed", operand(0), nothing(0)),
             Fault::NotBool(kind) => format!("`{}` is {kind}, where a bool is needed", operand(0)),
+            Fault::Unordered(sides) => self.unordered(sides),
             Fault::Overflow => format!("the result of `{whole}` does not fit a 64-bit integer"),
             Fault::DivideByZero(i) => format!("`{whole}` divides by zero: `{}` is 0", operand(*i)),
             Fault::Infinite => format!("the result of `{whole}` is too large for a float"),
@@ -117,6 +170,30 @@ impl Site {
                 format!("`{}` {is}, and `{name}` is for {on}: `{call}`", operand(0))
             }
             Fault::Other(words) => words.clone(),
+        }
+    }
+
+    /// The sentence for two operands that have no order: it begins with the one that the author did not write in place.
+    fn unordered(&self, sides: &[Side; 2]) -> String {
+        let named = |i: usize| self.operands.get(i).map(|o| o.text.as_str());
+        let constant = |i: usize| named(i) == sides.get(i).and_then(|side| side.value.as_deref());
+        if let Some(i) = sides.iter().position(|side| side.value.is_none()) {
+            let kind = sides.get(i).map_or("a value", |side| side.kind);
+            return format!(
+                "`{}` is {kind}, which has no order, so `{}` has no value",
+                named(i).unwrap_or(kind),
+                self.text
+            );
+        }
+        let [left, right] = sides;
+        let (subject, is, other, than) = if constant(0) { (1, right, 0, left) } else { (0, left, 1, right) };
+        let other = match named(other) {
+            Some(name) if !constant(other) => format!("`{name}`, {than}"),
+            _ => than.to_string(),
+        };
+        match named(subject) {
+            Some(name) => format!("`{name}` is {is}: it has no order with {other}"),
+            None => format!("{is} has no order with {other}"),
         }
     }
 }

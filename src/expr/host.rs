@@ -14,7 +14,7 @@ use rhai::{
 };
 
 use super::dynamic::{BigNumber, Held, Null, from_val, from_value, to_value};
-use super::fault::Fault;
+use super::fault::{Fault, Side};
 use super::functions::{self, Function, Out};
 use super::ops::{self, Op};
 use crate::base::limit;
@@ -81,6 +81,7 @@ fn build() -> Engine {
     register_operators(&mut engine);
     register_members(&mut engine);
     register_effects(&mut engine);
+    super::sorted::register(&mut engine);
     for function in functions::functions() {
         register_function(&mut engine, function);
     }
@@ -145,6 +146,11 @@ fn register_operators(engine: &mut Engine) {
             }
         }
     }
+    // What is of no type above, such as an iterator, Rhai would find neither less nor greater.
+    let any = TypeId::of::<Dynamic>();
+    for (op, symbol) in Op::ALL.into_iter().filter(|(op, _)| op.is_order()) {
+        engine.register_raw_fn(symbol, [any, any], move |_, args| operate(op, args));
+    }
     register_plain_operators(engine);
     for operand in types() {
         engine.register_raw_fn("-", [operand], |_, args| unary(ops::negate, args));
@@ -202,11 +208,21 @@ fn operate(op: Op, args: &mut [&mut Dynamic]) -> Answer {
     let arena = Bump::new();
     let result = match (left.view(), right.view()) {
         (Ok(left), Ok(right)) => ops::binary(op, left, right, &arena),
-        _ if op.is_comparison() => Ok(Val::Bool(op == Op::Unequal)),
+        _ if op.is_comparison() && !op.is_order() => Ok(Val::Bool(op == Op::Unequal)),
+        (left, right) if op.is_order() => odd_order(left, right),
         (Err(kind), _) => Err(Fault::Kind(0, kind)),
         (_, Err(kind)) => Err(Fault::Kind(1, kind)),
     };
     result.map(from_val).map_err(raise)
+}
+
+/// The order of two values of which no event holds one.
+fn odd_order<'a>(left: Result<Val<'_>, &'static str>, right: Result<Val<'_>, &'static str>) -> Result<Val<'a>, Fault> {
+    if matches!((left, right), (Ok(Val::Unit), _) | (_, Ok(Val::Unit))) {
+        return Ok(Val::Bool(false));
+    }
+    let side = |of: Result<Val<'_>, &'static str>| of.map_or_else(|kind| Side { kind, value: None }, Side::of);
+    Err(Fault::Unordered(Box::new([side(left), side(right)])))
 }
 
 fn unary(apply: fn(Val<'_>) -> Result<Val<'_>, Fault>, args: &mut [&mut Dynamic]) -> Answer {

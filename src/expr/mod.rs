@@ -8,7 +8,7 @@
 //! the `facts`; `subset` lowers what it can to a `node` tree, which `program` runs with `numbers` and `select` doing whole
 //! batches at a time; `scripted` rewrites the `source` of the rest so that fields are variables of the `host`'s Rhai, with
 //! `dynamic` converting values; `run` turns what a script wrote into edits. `ops` and `functions` say what operators and
-//! functions mean (`built_in` what Rhai's own are called on), `fault` and `spell` how a failure reads; both ways of running
+//! functions mean (`built_in` what Rhai's own are called on, `sorted` how lists are put in order), `fault` and `spell` how a failure reads; both ways of running
 //! use them.
 //!
 //! Where the language leaves a choice: a field that a script reads and that ends with the value it had is not touched, so
@@ -38,6 +38,7 @@ mod run;
 mod scripted;
 mod select;
 mod sites;
+mod sorted;
 mod source;
 mod spell;
 mod subset;

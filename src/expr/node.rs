@@ -64,12 +64,16 @@ pub(super) enum Node {
     Compare {
         op: Op,
         sides: Box<(Node, Node)>,
+        site: usize,
     },
     /// A field against a constant.
     CompareColumn {
         op: Op,
         column: usize,
         with: Literal,
+        /// Whether the constant is written first.
+        mirrored: bool,
+        site: usize,
     },
     Negate(Box<Node>, usize),
     Affirm(Box<Node>, usize),
@@ -187,6 +191,14 @@ impl<'r> Context<'r> {
     fn stop(&self, site: usize, fault: &Fault) -> Stop {
         Stop::fault(self.sites, site, fault)
     }
+
+    /// Why a field and a constant could not be compared.
+    #[cold]
+    pub(super) fn unordered(&self, column: usize, with: &Literal, mirrored: bool, site: usize) -> Stop {
+        let (field, with) = (self.column(column), with.val());
+        let fault = if mirrored { ops::unordered(with, field) } else { ops::unordered(field, with) };
+        self.stop(site, &fault)
+    }
 }
 
 impl Node {
@@ -274,9 +286,10 @@ impl Node {
     /// The node's value as a bool; `site` is where it is reported if it is none.
     pub(super) fn test<'r>(&'r self, cx: &Context<'r>, slots: &mut [Slot<'r>], site: usize) -> Result<bool, Stop> {
         match self {
-            Node::CompareColumn { op, column, with } => {
-                let column = cx.columns.get(*column).copied().unwrap_or_default();
-                Ok(super::select::compare(*op, &column, cx.row, with))
+            Node::CompareColumn { op, column, with, mirrored, site } => {
+                let bound = cx.columns.get(*column).copied().unwrap_or_default();
+                super::select::compare(*op, &bound, cx.row, with)
+                    .ok_or_else(|| cx.unordered(*column, with, *mirrored, *site))
             }
             Node::And(items) => {
                 for (item, site) in items {
@@ -294,10 +307,10 @@ impl Node {
                 }
                 Ok(false)
             }
-            Node::Compare { op, sides } => {
+            Node::Compare { op, sides, site } => {
                 let left = sides.0.eval(cx, slots)?;
                 let right = sides.1.eval(cx, slots)?;
-                Ok(ops::holds(*op, left, right))
+                ops::holds(*op, left, right).ok_or_else(|| cx.stop(*site, &ops::unordered(left, right)))
             }
             Node::Not(value, site) => {
                 let value = value.eval(cx, slots)?;
@@ -308,7 +321,7 @@ impl Node {
             }
             Node::In { value, list } => {
                 let value = value.eval(cx, slots)?;
-                Ok(list.iter().any(|item| ops::holds(Op::Equal, item.val(), value)))
+                Ok(list.iter().any(|item| ops::equal(item.val(), value)))
             }
             other => {
                 let value = other.eval(cx, slots)?;

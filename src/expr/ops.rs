@@ -1,12 +1,14 @@
 //! What the operators mean. The compiled path and Rhai both come here, so that they cannot differ.
 //!
 //! Numbers: `/` divides as floats, integers overflow as an error, a result that is no finite number is an error, and
-//! comparisons go by exact value. `()` (missing or null) compares equal to itself only and has no order; computing with
-//! it is an error. Text joins with text, numbers and bools.
+//! comparisons go by exact value. `()` (missing or null) compares equal to itself only and is neither less nor greater than
+//! anything; computing with it is an error. Text joins with text, numbers and bools. Values of different kinds are unequal,
+//! and asking for their order is an error, as is asking for that of a list or a map: a sensor that sends `"ERR"` is not
+//! one below its limit.
 
 use bumpalo::Bump;
 
-use super::fault::Fault;
+use super::fault::{Fault, Side};
 use crate::base::limit;
 use crate::data::value::{Val, Value, compare, compare_int_float};
 
@@ -49,9 +51,14 @@ impl Op {
         Op::ALL.iter().find(|(_, s)| *s == symbol).map(|(op, _)| *op)
     }
 
-    /// Whether it compares and so cannot fail.
+    /// Whether it compares, and so gives a bool.
     pub(super) fn is_comparison(self) -> bool {
         !matches!(self, Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Remainder | Op::Power)
+    }
+
+    /// Whether it asks for the order of its sides, which not all values have.
+    pub(super) fn is_order(self) -> bool {
+        matches!(self, Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual)
     }
 
     /// The operator with its sides exchanged: `a < b` is `b > a`.
@@ -69,53 +76,71 @@ impl Op {
 /// `left op right`; made text lies in the arena.
 #[inline]
 pub(super) fn binary<'a>(op: Op, left: Val<'a>, right: Val<'a>, arena: &'a Bump) -> Result<Val<'a>, Fault> {
-    if op.is_comparison() { Ok(Val::Bool(holds(op, left, right))) } else { arithmetic(op, left, right, arena) }
+    if op.is_comparison() { compared(op, left, right) } else { arithmetic(op, left, right, arena) }
 }
 
-/// Whether a comparison holds. Never fails: what has no order is not less, not greater and not equal.
+/// The outcome of a comparison.
 #[inline]
-pub(super) fn holds(op: Op, left: Val<'_>, right: Val<'_>) -> bool {
+fn compared<'a>(op: Op, left: Val<'_>, right: Val<'_>) -> Result<Val<'a>, Fault> {
+    holds(op, left, right).map(Val::Bool).ok_or_else(|| unordered(left, right))
+}
+
+/// The fault of two values that have no order.
+#[cold]
+pub(super) fn unordered(left: Val<'_>, right: Val<'_>) -> Fault {
+    Fault::Unordered(Box::new([Side::of(left), Side::of(right)]))
+}
+
+/// Whether two values are equal.
+#[inline]
+pub(super) fn equal(left: Val<'_>, right: Val<'_>) -> bool {
+    holds(Op::Equal, left, right) == Some(true)
+}
+
+/// Whether a comparison holds; `None` if the order of two values is asked for that have none ([`unordered`]).
+#[inline]
+pub(super) fn holds(op: Op, left: Val<'_>, right: Val<'_>) -> Option<bool> {
     let order = match (left, right) {
         (Val::Int(a), Val::Int(b)) => a.cmp(&b),
         (Val::Float(a), Val::Float(b)) => match a.partial_cmp(&b) {
             Some(order) => order,
-            None => return op == Op::Unequal,
+            None => return Some(op == Op::Unequal),
         },
         (Val::Int(a), Val::Float(b)) => compare_int_float(a, b),
         (Val::Float(a), Val::Int(b)) => compare_int_float(b, a).reverse(),
         (Val::Text(a), Val::Text(b)) => match op {
-            Op::Equal => return a == b,
-            Op::Unequal => return a != b,
+            Op::Equal => return Some(a == b),
+            Op::Unequal => return Some(a != b),
             _ => a.cmp(b),
         },
         _ => return holds_rarely(op, left, right),
     };
-    match op {
+    Some(match op {
         Op::Equal => order.is_eq(),
         Op::Unequal => order.is_ne(),
         Op::Less => order.is_lt(),
         Op::LessOrEqual => order.is_le(),
         Op::Greater => order.is_gt(),
         _ => order.is_ge(),
-    }
+    })
 }
 
 /// Bools, `()`, lists, maps, numbers beyond 64 bits, and sides of different kinds.
-fn holds_rarely(op: Op, left: Val<'_>, right: Val<'_>) -> bool {
+fn holds_rarely(op: Op, left: Val<'_>, right: Val<'_>) -> Option<bool> {
     let ordered = match (left, right) {
         (Val::Bool(_), Val::Bool(_)) => true,
         (a, b) => is_number(a) && is_number(b),
     };
-    let equal = || compare(left, right).is_eq();
-    match op {
-        Op::Equal => equal(),
-        Op::Unequal => !equal(),
-        _ if !ordered => false,
-        Op::Less => compare(left, right).is_lt(),
-        Op::LessOrEqual => compare(left, right).is_le(),
-        Op::Greater => compare(left, right).is_gt(),
-        _ => compare(left, right).is_ge(),
-    }
+    let order = || compare(left, right);
+    Some(match op {
+        Op::Equal => order().is_eq(),
+        Op::Unequal => order().is_ne(),
+        _ if !ordered => return matches!((left, right), (Val::Unit, _) | (_, Val::Unit)).then_some(false),
+        Op::Less => order().is_lt(),
+        Op::LessOrEqual => order().is_le(),
+        Op::Greater => order().is_gt(),
+        _ => order().is_ge(),
+    })
 }
 
 fn is_number(v: Val<'_>) -> bool {
@@ -135,7 +160,7 @@ fn arithmetic<'a>(op: Op, left: Val<'a>, right: Val<'a>, arena: &'a Bump) -> Res
 #[inline]
 pub(super) fn of_numbers(op: Op, left: Val<'_>, right: Val<'_>) -> Result<Val<'static>, Fault> {
     if op.is_comparison() {
-        return Ok(Val::Bool(holds(op, left, right)));
+        return compared(op, left, right);
     }
     match (left, right) {
         (Val::Int(a), Val::Int(b)) => integers(op, a, b),

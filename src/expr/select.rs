@@ -31,33 +31,44 @@ fn accepts(accepted: [bool; 3], order: Ordering) -> bool {
     }
 }
 
-/// A cell against a constant.
-pub(super) fn compare(op: Op, column: &Bound<'_>, row: usize, with: &Literal) -> bool {
+/// What a comparison of values of different kinds comes to: they are unequal, and have no order.
+fn apart(op: Op) -> Option<bool> {
+    match op {
+        Op::Equal => Some(false),
+        Op::Unequal => Some(true),
+        _ => None,
+    }
+}
+
+/// A cell against a constant; `None` if the order of two is asked for that have none.
+pub(super) fn compare(op: Op, column: &Bound<'_>, row: usize, with: &Literal) -> Option<bool> {
     let cell = column.cells.get(row).copied().unwrap_or(Cell::Missing);
     match with {
         Literal::Int(b) => with_int(op, accepted(op), column, cell, *b),
         Literal::Float(b) => with_float(op, accepted(op), column, cell, *b),
-        Literal::Text(b) if matches!(op, Op::Equal | Op::Unequal) => with_text(op, column, cell, b),
+        Literal::Text(b) if !op.is_order() => Some(with_text(op, column, cell, b)),
         _ => ops::holds(op, column.of(cell), with.val()),
     }
 }
 
 #[inline]
-fn with_int(op: Op, accepted: [bool; 3], column: &Bound<'_>, cell: Cell, b: i64) -> bool {
+fn with_int(op: Op, accepted: [bool; 3], column: &Bound<'_>, cell: Cell, b: i64) -> Option<bool> {
     match cell {
-        Cell::Int(a) => accepts(accepted, a.cmp(&b)),
-        Cell::Float(a) => accepts(accepted, compare_int_float(b, a).reverse()),
-        Cell::Missing | Cell::Null | Cell::Text { .. } | Cell::Bool(_) => op == Op::Unequal,
+        Cell::Int(a) => Some(accepts(accepted, a.cmp(&b))),
+        Cell::Float(a) => Some(accepts(accepted, compare_int_float(b, a).reverse())),
+        Cell::Missing | Cell::Null => Some(op == Op::Unequal),
+        Cell::Text { .. } | Cell::Bool(_) => apart(op),
         Cell::Heap(_) => ops::holds(op, column.of(cell), Val::Int(b)),
     }
 }
 
 #[inline]
-fn with_float(op: Op, accepted: [bool; 3], column: &Bound<'_>, cell: Cell, b: f64) -> bool {
+fn with_float(op: Op, accepted: [bool; 3], column: &Bound<'_>, cell: Cell, b: f64) -> Option<bool> {
     match cell {
-        Cell::Float(a) => a.partial_cmp(&b).map_or(op == Op::Unequal, |order| accepts(accepted, order)),
-        Cell::Int(a) => accepts(accepted, compare_int_float(a, b)),
-        Cell::Missing | Cell::Null | Cell::Text { .. } | Cell::Bool(_) => op == Op::Unequal,
+        Cell::Float(a) => Some(a.partial_cmp(&b).map_or(op == Op::Unequal, |order| accepts(accepted, order))),
+        Cell::Int(a) => Some(accepts(accepted, compare_int_float(a, b))),
+        Cell::Missing | Cell::Null => Some(op == Op::Unequal),
+        Cell::Text { .. } | Cell::Bool(_) => apart(op),
         Cell::Heap(_) => ops::holds(op, column.of(cell), Val::Float(b)),
     }
 }
@@ -91,19 +102,35 @@ pub(super) fn select<'r>(
         one => vec![(one, site)],
     };
     keep.extend((0..rows).map(as_row));
+    // Rows in which a part asks for an order that is none.
+    let mut unordered: Vec<u32> = Vec::new();
     for (part, site) in parts {
         match part {
-            Node::CompareColumn { op, column, with } => {
-                let column = cx.columns.get(*column).copied().unwrap_or_default();
+            Node::CompareColumn { op, column: number, with, mirrored, site } => {
+                let column = cx.columns.get(*number).copied().unwrap_or_default();
                 let (op, accepted) = (*op, accepted(*op));
+                let mut or_note = |row: u32, holds: Option<bool>| {
+                    holds.unwrap_or_else(|| {
+                        note(&mut unordered, row);
+                        false
+                    })
+                };
                 let cell = |row: u32| column.cells.get(row as usize).copied().unwrap_or(Cell::Missing);
                 match with {
-                    Literal::Int(b) => retain(keep, from, |row| with_int(op, accepted, &column, cell(row), *b)),
-                    Literal::Float(b) => retain(keep, from, |row| with_float(op, accepted, &column, cell(row), *b)),
-                    Literal::Text(b) if matches!(op, Op::Equal | Op::Unequal) => {
+                    Literal::Int(b) => {
+                        retain(keep, from, |row| or_note(row, with_int(op, accepted, &column, cell(row), *b)))
+                    }
+                    Literal::Float(b) => {
+                        retain(keep, from, |row| or_note(row, with_float(op, accepted, &column, cell(row), *b)))
+                    }
+                    Literal::Text(b) if !op.is_order() => {
                         retain(keep, from, |row| with_text(op, &column, cell(row), b));
                     }
-                    _ => retain(keep, from, |row| ops::holds(op, column.of(cell(row)), with.val())),
+                    _ => retain(keep, from, |row| or_note(row, ops::holds(op, column.of(cell(row)), with.val()))),
+                }
+                for row in unordered.drain(..) {
+                    cx.row = row as usize;
+                    stopped(cx.row, cx.unordered(*number, with, *mirrored, *site));
                 }
             }
             other => retain(keep, from, |row| {
@@ -115,6 +142,12 @@ pub(super) fn select<'r>(
             }),
         }
     }
+}
+
+/// Out of the loop's way: in most batches it is never called.
+#[cold]
+fn note(rows: &mut Vec<u32>, row: u32) {
+    rows.push(row);
 }
 
 /// Keeps those rows after the first `from` for which `test` holds.

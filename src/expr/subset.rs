@@ -327,11 +327,13 @@ impl Lower<'_> {
             (left, right) = (self.apart(left), self.apart(right));
         }
         Ok(match (op.is_comparison(), left, right) {
-            (true, Node::Column(column), Node::Literal(with)) => Node::CompareColumn { op, column, with },
-            (true, Node::Literal(with), Node::Column(column)) => {
-                Node::CompareColumn { op: op.mirrored(), column, with }
+            (true, Node::Column(column), Node::Literal(with)) => {
+                Node::CompareColumn { op, column, with, mirrored: false, site }
             }
-            (true, left, right) => Node::Compare { op, sides: Box::new((left, right)) },
+            (true, Node::Literal(with), Node::Column(column)) => {
+                Node::CompareColumn { op: op.mirrored(), column, with, mirrored: true, site }
+            }
+            (true, left, right) => Node::Compare { op, sides: Box::new((left, right)), site },
             (false, left, right) => Node::Arithmetic { op, sides: Box::new((left, right)), site },
         })
     }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::harness::{json, scripts, values};
+use super::harness::{conditions, json, scripts, values};
+use crate::data::value::Value;
 
 /// The events that random expressions run over: every kind of value in every field that the generator names.
 pub(super) fn event() -> impl Strategy<Value = String> {
@@ -106,6 +107,61 @@ pub(super) fn expression() -> impl Strategy<Value = String> {
     })
 }
 
+/// Comparisons of values of every kind, written in every way that is computed in one of its own: a field against a
+/// constant or a constant of the pipeline, the other way round, fields, members, arithmetic, what functions give.
+fn comparisons() -> impl Strategy<Value = String> {
+    let operator = || {
+        proptest::sample::select(vec!["<", "<=", ">", ">=", "<", "<=", ">", ">=", "==", "!="]).prop_map(str::to_string)
+    };
+    let field = || proptest::sample::select(vec!["a", "b", "c", "d", "site.floor", "event[\"a\"]", "b.floor", "gone"]);
+    let constant = || {
+        proptest::sample::select(vec![
+            "7",
+            "-3",
+            "1.5",
+            "\"warm\"",
+            "\"7\"",
+            "'x'",
+            "true",
+            "()",
+            "vars.limit",
+            "vars.word",
+            "vars.big",
+            "vars.list",
+        ])
+    };
+    let made = || {
+        proptest::sample::select(vec![
+            "(a + 1)",
+            "(b * c)",
+            "(\"x\" + a)",
+            "upper(b)",
+            "len(c)",
+            "(a ?? 7)",
+            "-a",
+            "(if b == 7 { a } else { c })",
+            "(a == 7)",
+            "`${a}`",
+        ])
+    };
+    let side = move || prop_oneof![4 => field(), 2 => constant(), 2 => made()].prop_map(str::to_string);
+    let one = prop_oneof![
+        3 => (field(), operator(), constant()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        2 => (constant(), operator(), field()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        3 => (side(), operator(), side()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+    ];
+    let joined = proptest::sample::select(vec![" && ", " && ", " || "]);
+    let several = (proptest::collection::vec((one, 0..6u8), 1..4), joined).prop_map(|(parts, joined)| {
+        let part = |(part, negated): (String, u8)| if negated == 0 { format!("!({part})") } else { part };
+        parts.into_iter().map(part).collect::<Vec<_>>().join(joined)
+    });
+    (several, 0..6u8).prop_map(|(text, list)| match list {
+        // What Rhai alone can run.
+        0 => format!("[a, b, c].filter(|v| v > 5).len() > 1 || {text}"),
+        _ => text,
+    })
+}
+
 fn condition() -> impl Strategy<Value = String> {
     let operator = prop_oneof![Just("=="), Just("!="), Just("<"), Just(">=")];
     prop_oneof![
@@ -147,7 +203,11 @@ pub(super) fn statement() -> impl Strategy<Value = String> {
 
 /// Whether text is refused before it runs: constants that can have no value.
 pub(super) fn refused(text: &str, kind: crate::expr::Kind) -> bool {
-    !super::harness::problems(text, kind, &crate::expr::Scope::default())
+    refused_with(text, kind, &[])
+}
+
+fn refused_with(text: &str, kind: crate::expr::Kind, vars: &[(String, Value)]) -> bool {
+    !super::harness::problems(text, kind, &crate::expr::Scope { vars, ..crate::expr::Scope::default() })
         .iter()
         .all(|(code, ..)| code == "shadowed-field")
 }
@@ -161,6 +221,22 @@ proptest! {
         let events: Vec<_> = events.iter().map(|e| json(e)).collect();
         let (compiled, rhai) = values(&text, &events, &[]);
         prop_assert_eq!(compiled.as_ref(), Some(&rhai), "{}", text);
+    }
+
+    #[test]
+    fn conditions_agree(text in comparisons(), events in proptest::collection::vec(event(), 1..6)) {
+        let vars = [("limit", "6"), ("word", "\"warm\""), ("big", "123456789012345678901234567891"), ("list", "[1]")];
+        let vars = vars.map(|(name, value)| (name.to_string(), json(value)));
+        prop_assume!(!refused_with(&text, crate::expr::Kind::Expression, &vars));
+        let events: Vec<_> = events.iter().map(|e| json(e)).collect();
+        let (by_batch, rhai) = conditions(&text, &events, &vars);
+        if let Some(by_batch) = by_batch {
+            prop_assert_eq!(by_batch, rhai, "{}", text);
+        }
+        let (compiled, rhai) = values(&text, &events, &vars);
+        if let Some(compiled) = compiled {
+            prop_assert_eq!(compiled, rhai, "{}", text);
+        }
     }
 
     #[test]

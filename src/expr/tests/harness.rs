@@ -113,6 +113,22 @@ pub fn values(text: &str, events: &[Value], vars: &[(String, Value)]) -> (Option
     (compiled, one(Program::compile_for_rhai(&expr, &layout, vars).unwrap()))
 }
 
+/// The rows of a batch for which a condition holds, and the errors of others, compiled (if it can be) and in Rhai.
+pub fn conditions(text: &str, events: &[Value], vars: &[(String, Value)]) -> (Option<Vec<String>>, Vec<String>) {
+    let mut layout = Layout::default();
+    let expr = analysed(text, Kind::Expression, &Scope { vars, ..Scope::default() }, &mut layout);
+    let batch = batch(events, &layout);
+    let one = |program: Program| {
+        let (mut keep, mut errors) = (Vec::new(), Vec::new());
+        let mut scratch = Scratch { event_of: Some(event_of(events)), ..Scratch::default() };
+        program.test(&batch, &mut scratch, &mut keep, &mut errors);
+        let kept = keep.iter().map(|row| format!("{row} kept"));
+        kept.chain(errors.iter().map(|e| format!("{} {}", e.row, shown(Err(e))))).collect::<Vec<_>>()
+    };
+    let compiled = (expr.mode == Mode::Compiled).then(|| one(Program::compile(&expr, &layout, vars).unwrap()));
+    (compiled, one(Program::compile_for_rhai(&expr, &layout, vars).unwrap()))
+}
+
 /// The value of an expression for one event; both ways must agree.
 pub fn value(text: &str, event: &str) -> String {
     let (compiled, rhai) = values(text, &[json(event)], &[]);

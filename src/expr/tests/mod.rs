@@ -6,6 +6,7 @@ mod families;
 mod harness;
 mod limits;
 mod misuse;
+mod order;
 mod places;
 mod rules;
 mod speed;

@@ -53,9 +53,11 @@ fn row() -> Type {
 #[test]
 fn what_cannot_be_is_found() {
     let of = |text: &str| said(text, Kind::Expression, &row());
-    assert_eq!(of("t > 5"), ["`t > 5` is always false: `t` is text and `5` is a number"]);
+    assert_eq!(of("t > 5"), ["`t > 5` never has a value: `t` is text and `5` is a number"]);
     assert_eq!(of("5 != maybe"), ["`5 != maybe` is always true: `5` is a number and `maybe` is text"]);
-    assert_eq!(of("l > l"), ["`l > l` is always false: a list has no order"]);
+    assert_eq!(of("l > l"), ["`l > l` never has a value: a list has no order"]);
+    assert_eq!(of("maybe > 5"), ["`maybe > 5` is never true: `maybe` is text and `5` is a number"]);
+    assert_eq!(of("n > ()"), ["`n > ()` is always false: `n` is a number and `()` is null"]);
     assert_eq!(of("t in [1, 2]"), ["`t in [1, 2]` is always false: `t` is text and the list holds a number"]);
     assert_eq!(of("n == ()"), ["warning: `n == ()` is always false: `n` is never missing or null"]);
     assert_eq!(of("maybe * 2"), ["`maybe * 2` never has a value: `maybe` is text"]);
@@ -65,7 +67,7 @@ fn what_cannot_be_is_found() {
     assert_eq!(of("!n"), ["`n` is a number, where a bool is needed"]);
     assert_eq!(of("upper(n)"), ["`upper(n)` never has a value: `n` is a number"]);
     assert_eq!(of("n.upper() == \"A\""), ["`n.upper(…)` never has a value: `n` is a number"]);
-    assert_eq!(of("upper(t) > 5"), ["`upper(t) > 5` is always false: `upper(t)` is text and `5` is a number"]);
+    assert_eq!(of("upper(t) > 5"), ["`upper(t) > 5` never has a value: `upper(t)` is text and `5` is a number"]);
     assert_eq!(of("sight.floor"), ["there is no field `sight` here"]);
     assert_eq!(of("site.flor == 1"), ["`site` has no member `flor`"]);
     assert_eq!(of("t.floor == 1"), ["`t` is text and has no member `floor`"]);
@@ -126,7 +128,7 @@ fn scripts_leave_rows_of_known_types() {
     let of = |text: &str| said(text, Kind::Script, &self::row());
     assert_eq!(of("z = zz;"), ["there is no field `zz` here"]);
     assert_eq!(of("z = 1; if z > \"a\" { y = z; }"), [""; 0]);
-    assert_eq!(of("let q = t; if q > 5 { drop(); }"), ["`q > 5` is always false: `q` is text and `5` is a number"]);
+    assert_eq!(of("let q = t; if q > 5 { drop(); }"), ["`q > 5` never has a value: `q` is text and `5` is a number"]);
     assert_eq!(of("let q = t; q = 7; if q > 5 { drop(); }"), [""; 0]);
     assert_eq!(of("for item in l { if item > nn { z = 1; } }"), ["there is no field `nn` here"]);
 }
@@ -177,6 +179,9 @@ fn holds(message: &str, events: &[Value]) -> Result<(), TestCaseError> {
             }
             (c, Some(value)) if c.starts_with("is always false") => {
                 prop_assert!(matches!(value, Value::Bool(false)), "{}", message);
+            }
+            (c, value) if c.starts_with("is never true") => {
+                prop_assert!(!matches!(value, Some(Value::Bool(true))), "{}", message);
             }
             (c, value) if c.starts_with("never has a value") => prop_assert!(value.is_none(), "{}", message),
             (c, value) if c.ends_with("where a bool is needed") => {

@@ -54,40 +54,42 @@ impl Reader<'_> {
     fn comparison(&mut self, op: Op, call: &FnCallExpr, at: Position, sides: [(&Expr, &Type); 2], told: bool) -> Known {
         let [(left, a), (right, b)] = sides;
         let (a, b) = (a.kinds, b.kinds);
-        let possible = match op {
-            Op::Equal | Op::Unequal => a.meet(b),
-            _ => a.and(b).meet(ORDERED),
-        };
+        let possible = if op.is_order() { a.and(b).meet(ORDERED) } else { a.meet(b) };
         if possible {
             return Known::truth(None);
         }
         let truth = op == Op::Unequal;
+        let equality = !op.is_order();
         let known = Known::truth(Some(truth));
         if told || a == Kinds::NONE || b == Kinds::NONE {
             return known;
         }
         let whole = spell(&Expr::FnCall(Box::new(call.clone()), at));
-        let always = format!("`{whole}` is always {truth}");
+        // An order that is none is an error of the row, but for one in which a side is missing.
+        let always = if equality || a == Kinds::MISSING || b == Kinds::MISSING {
+            format!("`{whole}` is always {truth}")
+        } else if a.meet(Kinds::MISSING) || b.meet(Kinds::MISSING) {
+            format!("`{whole}` is never true")
+        } else {
+            format!("`{whole}` never has a value")
+        };
         let (place, len) = (start(left), whole.len());
         let there = match (a == Kinds::MISSING, b == Kinds::MISSING) {
             (false, true) => Some(left),
             (true, false) => Some(right),
             _ => None,
         };
-        match (there, op) {
+        match there {
             // Asking whether something is there does no harm.
-            (Some(field), Op::Equal | Op::Unequal) => {
+            Some(field) if equality => {
                 let words = format!("{always}: `{}` is never missing or null", spell(field));
                 let help = "if it may be, say so in the source's `schema`: `int?`";
                 self.warning("impossible-comparison", place, len, words, Some(help.into()));
             }
             _ => {
                 let (left_is, right_is) = (said(left, a), said(right, b));
-                let why = if a == b && !matches!(op, Op::Equal | Op::Unequal) {
-                    format!("{a} has no order")
-                } else {
-                    format!("{left_is} and {right_is}")
-                };
+                let why =
+                    if a == b && !equality { format!("{a} has no order") } else { format!("{left_is} and {right_is}") };
                 let help = quoting([(left, a), (right, b)]);
                 self.error("impossible-comparison", place, len, format!("{always}: {why}"), help);
             }
