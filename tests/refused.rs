@@ -511,3 +511,27 @@ fn what_a_receiver_of_alerts_refuses_may_go_elsewhere() {
     let team = tally(home.path(), "team");
     assert_eq!((team["taken"], team["failed"], team["dead"]), (3, 3, 0));
 }
+
+#[test]
+fn what_is_refused_does_not_gather_in_memory_until_the_next_checkpoint() {
+    let to = Receiver::start();
+    to.answers(|came| (400, Vec::new(), format!("{} is wanted by nobody", came.text())));
+    for more in ["", "\n      buffer_on_disk: 1MiB"] {
+        let options = format!("      latency: immediate\n      buffer: 4KiB{more}");
+        let wrong = "  wrong: { from: out.errors, file: { path: wrong.ndjson, mode: append } }\n";
+        let home = home(&to, 2_000, &options, &format!("{wrong}checkpoint: {{ every: 1h }}\n"));
+        let live = read(home.path(), "t.yaml").replace("path: in.ndjson", "path: in.ndjson, follow: true, poll: 5ms");
+        fs::write(home.path().join("t.yaml"), live).unwrap();
+        let child = start(home.path(), &[]);
+        // What is refused takes so much of the buffer that a checkpoint is made for it again and again.
+        until("most come out", || read(home.path(), "wrong.ndjson").lines().count() > 1_800);
+        stop(child, Signal::SIGTERM);
+        // One that makes checkpoints in time takes the rest.
+        let often = read(home.path(), "t.yaml").replace("every: 1h", "every: 20ms");
+        fs::write(home.path().join("t.yaml"), often).unwrap();
+        let child = start(home.path(), &[]);
+        until("all come out", || read(home.path(), "wrong.ndjson").lines().count() == 2_000);
+        stop(child, Signal::SIGTERM);
+        assert_eq!(sorted(&errors(home.path(), "wrong.ndjson")), (0..2_000).collect::<Vec<_>>());
+    }
+}

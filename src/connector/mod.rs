@@ -240,6 +240,11 @@ pub trait Sink: Send {
         None
     }
 
+    /// Waits until a checkpoint would make room for more rows. Cancel-safe.
+    fn wants_checkpoint(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// Waits until it wants more rows. It takes those that come regardless, but what feeds it is held back until then. Cancel-safe.
     fn room(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))

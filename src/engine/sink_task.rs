@@ -36,6 +36,8 @@ struct SinkTask {
     waiting: VecDeque<Rows>,
     /// Ticks that are not told that their rows are through, until there is room.
     held_back: Vec<u64>,
+    /// It asked for a checkpoint that has not come yet.
+    asked: bool,
     behind: Arc<Behind>,
 }
 
@@ -43,7 +45,8 @@ struct SinkTask {
 pub(super) async fn deliver(shared: Arc<Shared>, node: NodeId, sink: Box<dyn Sink>, (inbox, behind): Inbox) {
     let (waiting, held_back) = (VecDeque::new(), Vec::new());
     let of_run = Arc::clone(&shared);
-    let mut task = SinkTask { shared, node, sink: Some(sink), prepared: false, waiting, held_back, behind };
+    let mut task =
+        SinkTask { shared, node, sink: Some(sink), prepared: false, waiting, held_back, asked: false, behind };
     if let Err(e) = task.feed(inbox).await {
         of_run.fail(e.message());
     }
@@ -52,20 +55,26 @@ pub(super) async fn deliver(shared: Arc<Shared>, node: NodeId, sink: Box<dyn Sin
 impl SinkTask {
     async fn feed(&mut self, mut inbox: UnboundedReceiver<ToSink>) -> Result<(), SinkError> {
         loop {
+            let full = !self.held_back.is_empty();
             let message = match &mut self.sink {
-                Some(sink) if !self.held_back.is_empty() => tokio::select! {
+                Some(sink) => tokio::select! {
                     biased;
                     message = inbox.recv() => message,
-                    () = self.shared.until_ending() => {
+                    () = self.shared.until_ending(), if full => {
                         self.let_go();
                         continue;
                     }
-                    () = sink.room() => {
+                    () = sink.wants_checkpoint(), if !self.asked && !self.prepared => {
+                        self.asked = true;
+                        self.shared.ask_for_checkpoint();
+                        continue;
+                    }
+                    () = sink.room(), if full => {
                         self.let_go();
                         continue;
                     }
                 },
-                _ => inbox.recv().await,
+                None => inbox.recv().await,
             };
             let Some(message) = message else { return Ok(()) };
             match self.take(message).await {
@@ -128,7 +137,7 @@ impl SinkTask {
     }
 
     async fn committed(&mut self) -> Result<(), SinkError> {
-        self.prepared = false;
+        (self.prepared, self.asked) = (false, false);
         if let Some(sink) = &mut self.sink {
             sink.committed().await?;
         }

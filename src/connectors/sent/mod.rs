@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::written::{Duration, Size};
@@ -279,6 +280,8 @@ pub struct Sent {
     seed: u64,
     /// Rows before this one are in the checkpoint that is being made.
     prepared_to: u64,
+    /// Until when it sends what is left of a run that was stopped; it is asked again and again.
+    stops: Option<Instant>,
 }
 
 impl Sent {
@@ -293,7 +296,7 @@ impl Sent {
         let shared = Arc::new(shared);
         let pump =
             network().map_err(SinkError::Fatal)?.spawn(pump::pump(Arc::clone(&shared), sender).in_current_span());
-        Ok(Sent { shared, pump, exact, json: context.json, seed: context.seed, prepared_to: 0 })
+        Ok(Sent { shared, pump, exact, json: context.json, seed: context.seed, prepared_to: 0, stops: None })
     }
 
     fn rows(&self, rows: &Encoded) -> Vec<Row> {
@@ -344,9 +347,10 @@ impl Sink for Sent {
             match end {
                 End::Complete => self.shared.until_all_is_sent().await,
                 End::Stopped => {
+                    let by = *self.stops.get_or_insert_with(|| Instant::now() + STOP_WITHIN);
                     let well = self.shared.until_it_goes_badly();
                     // What is not sent by then is sent when the run goes on.
-                    let _ = tokio::time::timeout(STOP_WITHIN, well).await;
+                    let _ = tokio::time::timeout_at(by, well).await;
                 }
             }
             self.hand_out().await
@@ -355,6 +359,11 @@ impl Sink for Sent {
 
     fn latency(&self) -> Option<Latencies> {
         Some(self.shared.latency.clone())
+    }
+
+    fn wants_checkpoint(&self) -> BoxFuture<'static, ()> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.until_many_are_refused().await })
     }
 
     fn room(&mut self) -> BoxFuture<'_, ()> {

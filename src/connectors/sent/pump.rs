@@ -47,6 +47,8 @@ struct State {
     last: bool,
     sent: u64,
     refused: Vec<(Arc<Row>, String)>,
+    /// Bytes of their texts.
+    refused_bytes: u64,
     /// Why the sink cannot go on.
     failed: Option<String>,
 }
@@ -156,6 +158,10 @@ impl Shared {
     /// What changed since this was last asked, and one past the last row that it is about.
     pub(super) fn hand_out(&self, json: bool) -> (Prepared, u64) {
         let mut state = self.state();
+        if std::mem::take(&mut state.refused_bytes) > 0 {
+            self.fewer.notify_waiters();
+            self.more.notify_one();
+        }
         let refused = std::mem::take(&mut state.refused).into_iter().map(|(row, reason)| Refused {
             text: row.text.clone(),
             time: row.time,
@@ -171,13 +177,13 @@ impl Shared {
         (prepared, state.outbox.last())
     }
 
-    /// Waits for something about what is left; `done` may be true at once.
-    async fn until(&self, done: impl Fn(&Outbox) -> bool) {
+    /// Waits for something about what waits; `done` may be true at once.
+    async fn until(&self, done: impl Fn(&State) -> bool) {
         loop {
             let fewer = self.fewer.notified();
             tokio::pin!(fewer);
             fewer.as_mut().enable();
-            if done(&self.state().outbox) {
+            if done(&self.state()) {
                 return;
             }
             fewer.await;
@@ -186,17 +192,25 @@ impl Shared {
 
     pub(super) async fn until_room(&self) {
         let (memory, disk) = (self.sending.buffer.0, self.sending.buffer_on_disk.map_or(0, |size| size.0));
-        let room = |outbox: &Outbox| match outbox.has_spooled() {
+        // Those that are refused wait in memory, too, until a checkpoint takes them.
+        let room = |State { outbox, refused_bytes, .. }: &State| match outbox.has_spooled() {
+            _ if *refused_bytes >= memory => false,
             true => outbox.spooled_bytes() < disk,
-            false => (outbox.bytes as u64) < memory || disk > 0,
+            false => (outbox.bytes as u64).saturating_add(*refused_bytes) < memory || disk > 0,
         };
         self.until(room).await;
+    }
+
+    /// Waits until so much is refused that it takes room from what is to be sent.
+    pub(super) async fn until_many_are_refused(&self) {
+        let most = (self.sending.buffer.0 / 2).max(1);
+        self.until(|state| state.refused_bytes >= most).await;
     }
 
     pub(super) async fn until_all_is_sent(&self) {
         self.release(u64::MAX);
         self.send_all();
-        self.until(|outbox| outbox.left == 0).await;
+        self.until(|state| state.outbox.left == 0).await;
     }
 
     /// No more rows will come.
@@ -207,7 +221,7 @@ impl Shared {
 
     pub(super) async fn until_it_goes_badly(&self) {
         self.send_all();
-        self.until(|outbox| outbox.left == 0 || self.breaker.is_open()).await;
+        self.until(|state| state.outbox.left == 0 || self.breaker.is_open()).await;
     }
 
     /// Puts rows that may be sent into lanes; the deliveries that can begin now, and when there will be more.
@@ -218,6 +232,10 @@ impl Shared {
         let mut later = state.load(self.sending.buffer.0 / 2, self.sending.templates).then(|| now + DISK_WAIT);
         let to = state.released.min(state.outbox.end());
         state.laid = state.laid.max(state.outbox.base());
+        // What more would be refused waits where it is until a checkpoint has taken what was.
+        if state.refused_bytes >= self.sending.buffer.0 {
+            return (Vec::new(), later);
+        }
         while state.laid < to {
             let number = state.laid;
             state.laid += 1;
@@ -289,7 +307,7 @@ impl Shared {
             let Some(row) = state.outbox.remove(number) else { continue };
             match fate {
                 Fate::Taken => state.sent += 1,
-                Fate::Refused(why) => state.refused.push((row, why)),
+                Fate::Refused(why) => state.refuse(row, why),
             }
         }
         drop(state);
@@ -367,6 +385,12 @@ impl Shared {
 }
 
 impl State {
+    /// A row will never be taken.
+    fn refuse(&mut self, row: Arc<Row>, why: String) {
+        self.refused_bytes += (row.text.len() + why.len()) as u64;
+        self.refused.push((row, why));
+    }
+
     /// Takes rows from the disk while memory has fewer bytes than this; whether it has to wait for the disk.
     fn load(&mut self, least: u64, templates: usize) -> bool {
         while self.failed.is_none() && self.outbox.has_spooled() && (self.outbox.bytes as u64) < least {
@@ -385,7 +409,7 @@ impl State {
             if self.outbox.get(number).is_some_and(|row| row.rendered.len() != templates)
                 && let Some(row) = self.outbox.remove(number)
             {
-                self.refused.push((row, "the sink has other templates than when the row was made for it".to_owned()));
+                self.refuse(row, "the sink has other templates than when the row was made for it".to_owned());
             }
         }
     }
