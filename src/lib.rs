@@ -56,6 +56,7 @@
 //! | windows and aggregates | `plan::window`, `engine::ops::window` |
 //! | joins; what is held back | `plan::join`, `plan::pace`, `engine::ops::join`, `engine::ops::pace` |
 //! | how partitions meet, watermarks, idleness | `engine::gate`, `engine::reached`, `engine::silence`; when is looked at the clock: `engine::passing` |
+//! | what people say to a run | `engine::said`; how it comes there: `store::control`, `service::interrupts` |
 //! | how live inputs meet again as they met | `engine::turns`, `engine::arrivals`, `engine::turn_log` |
 //! | threads, which all runs of a process share | `base::tasks` |
 //! | tasks of a run, back-pressure, its end | `engine::run`, workers: `engine::worker`; rows on their way to sinks: `engine::outgoing` |
@@ -74,7 +75,7 @@
 //! | a connector | `connectors`, one file and a line in its list |
 //! | how files are followed and unpacked | `connectors::follow`, `connectors::input_file`, `connectors::unpack` |
 //! | what is durable before its sender is told so | `store::journal`, `connectors::journalled` |
-//! | what is taken by HTTP, and from whom | `connectors::http_server`, `connectors::http_listen` (addresses, TLS), `connectors::http_port` (who shares one), `connectors::http_auth`, `connectors::http_body` |
+//! | what is taken by HTTP, and from whom | `connectors::http_server`, `connectors::http_listen` (addresses, TLS), `connectors::http_port` (who shares one; which stay open while a pipeline pauses), `connectors::http_auth`, `connectors::http_body` |
 //! | what is asked for by HTTP | `connectors::http_client`, `connectors::http_ask` (requests, pages), `connectors::http_poll`, `connectors::http_stream`, `connectors::http_standing` (the cursor) |
 //! | how HTTP servers are called | `connectors::http_call`, `connectors::http_login`; certificates: `connectors::tls` |
 //! | how rows are sent until they are taken | `connectors::sent`: the outbox, what of it waits on the disk (`spool`), batches and lanes (`pump`), the breaker; `connectors::http_sink`, `connectors::http_answer` (what a status means), `connectors::http_reach` (which addresses) |

@@ -1,4 +1,5 @@
 //! What people say to a run is an input of it: the run does not pause for it, and what was answered holds, whoever is killed.
+//! Where a run does pause, or is replaced, whoever sends to it is told to come again.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+#[path = "support/daemon.rs"]
+mod daemon;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/receiver.rs"]
@@ -18,6 +21,7 @@ mod receiver;
 #[path = "support/server.rs"]
 mod server;
 
+use daemon::Daemon;
 use program::{command, read, run, said, text, until, with_texts};
 use receiver::Receiver;
 use server::free_port;
@@ -35,6 +39,16 @@ fn does(home: &Path, arguments: &[&str]) -> String {
     let output = run(home, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     text(&output.stdout)
+}
+
+/// Waits until somebody listens.
+fn connected(port: u16) -> TcpStream {
+    let mut connection = None;
+    until("the port is open", || {
+        connection = TcpStream::connect(("127.0.0.1", port)).ok();
+        connection.is_some()
+    });
+    connection.unwrap()
 }
 
 /// Posts a row on a connection that stays open; the status it is answered with.
@@ -74,12 +88,7 @@ fn a_connection_stays_open_while_people_silence_and_acknowledge() {
     )]);
     let home = home.path();
     let mut child = start(home, None);
-    let mut connection = None;
-    until("the port is open", || {
-        connection = TcpStream::connect(("127.0.0.1", port)).ok();
-        connection.is_some()
-    });
-    let mut connection = connection.unwrap();
+    let mut connection = connected(port);
     assert!(post(&mut connection, "{\"device\":\"a\",\"t\":40}\n").contains("202"));
     until("somebody is told", || home.join("told.ndjson").exists() && read(home, "told.ndjson").contains("firing"));
     let done = AtomicBool::new(false);
@@ -113,6 +122,53 @@ fn a_connection_stays_open_while_people_silence_and_acknowledge() {
     let history = does(home, &["alerts", "t.yaml", "--history", "--format", "ndjson"]);
     let by_people = history.lines().filter(|line| line.contains("\"by\":\"me\"")).count();
     assert_eq!(by_people, 11, "{history}");
+}
+
+#[test]
+fn a_port_stays_open_while_its_pipeline_pauses_and_changes() {
+    let port = free_port();
+    let yaml = |path: &str| {
+        format!(
+            "sources:\n  in: {{ http_server: {{ listen: \"127.0.0.1:{port}\", path: {path} }} }}\nsinks:\n  out: {{ file: {{ path: out.ndjson, mode: \
+             append }} }}\ncheckpoint: {{ every: 50ms }}\n"
+        )
+    };
+    let home = with_texts(&[("t.yaml", &yaml("/in"))]);
+    let home = home.path();
+    let daemon = Daemon::start(home, &[]);
+    let phase = |daemon: &Daemon, wanted: &str| {
+        daemon.until(wanted, |daemon| (daemon.get("/api/v1/pipelines")[0]["phase"] == wanted).then_some(()));
+    };
+    phase(&daemon, "running");
+    let mut connection = connected(port);
+    let done = AtomicBool::new(false);
+    let (taken, later) = std::thread::scope(|threads| {
+        let posts = threads.spawn(|| {
+            let (mut taken, mut later) = (0, 0);
+            while !done.load(Ordering::Acquire) {
+                let status = post(&mut connection, &format!("{{\"n\":{taken}}}\n"));
+                assert!(status.contains("202") || status.contains("503"), "{status}");
+                if status.contains("202") { taken += 1 } else { later += 1 }
+            }
+            (taken, later)
+        });
+        for n in 1..=4 {
+            // What has a journal pauses while it is copied.
+            does(home, &["backup", "t.yaml", "--to", &format!("backup{n}")]);
+            let changed = yaml("/in") + &format!("description: change {n}\n");
+            std::fs::write(home.join("t.yaml"), changed).unwrap();
+            assert_eq!(daemon.post("/api/v1/pipelines/t/reload", "")["result"], "applied");
+            phase(&daemon, "running");
+        }
+        done.store(true, Ordering::Release);
+        posts.join().unwrap()
+    });
+    assert!(taken > 10, "{taken} were taken, {later} were told to come again");
+    // Nobody is there any more when it is stopped, and another address is another port.
+    until("all are there", || read(home, "out.ndjson").lines().count() == taken);
+    daemon.post("/api/v1/pipelines/t/stop", "");
+    phase(&daemon, "stopped");
+    until("the port is closed", || TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 
 /// Points at which a run dies, of which one is taken by chance.

@@ -1,10 +1,11 @@
 //! Addresses that HTTP sources listen on. One is open while somebody has a path on it; sources and pipelines of one process
-//! share it by their paths.
+//! share it by their paths. Where a pipeline lets its paths go and is to have them again in a moment (it pauses, or goes on as
+//! its file says now) its ports stay open, and whoever sends is told to come again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -27,6 +28,8 @@ pub trait Endpoint: Send + Sync {
 static PORTS: Mutex<BTreeMap<SocketAddr, Weak<Port>>> = Mutex::new(BTreeMap::new());
 /// Paths of addresses that a source will answer soon, or did until now.
 static EXPECTED: Mutex<Vec<(SocketAddr, String)>> = Mutex::new(Vec::new());
+/// Pipelines that let paths go and will have them again, and what they let go.
+static GOING_ON: Mutex<GoingOn> = Mutex::new(GoingOn { owners: Vec::new(), left: Vec::new() });
 /// Wakes when a port has closed.
 static CLOSED: Condvar = Condvar::new();
 
@@ -43,6 +46,54 @@ struct Port {
 struct Routes {
     address: SocketAddr,
     paths: RwLock<HashMap<String, Arc<dyn Endpoint>>>,
+}
+
+#[derive(Default)]
+struct GoingOn {
+    /// Each as often as there is a [`GoesOn`] of it.
+    owners: Vec<PathBuf>,
+    left: Vec<Left>,
+}
+
+/// A path that nobody answers for now.
+struct Left {
+    owner: PathBuf,
+    port: Arc<Port>,
+    path: String,
+}
+
+fn going_on() -> MutexGuard<'static, GoingOn> {
+    GOING_ON.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes out what was left and is so: it is for the caller to let it go, without the list's lock, for ports close then.
+fn take_left(is: impl Fn(&GoingOn, &Left) -> bool) -> Vec<Left> {
+    let mut all = going_on();
+    let left = std::mem::take(&mut all.left);
+    let (taken, kept) = left.into_iter().partition(|left| is(&all, left));
+    all.left = kept;
+    taken
+}
+
+/// While it is there, ports stay open that the sources of a pipeline let go.
+pub struct GoesOn(PathBuf);
+
+impl GoesOn {
+    /// Of the pipeline with this journal.
+    pub fn new(journal: &Path) -> GoesOn {
+        going_on().owners.push(journal.to_owned());
+        GoesOn(journal.to_owned())
+    }
+}
+
+impl Drop for GoesOn {
+    fn drop(&mut self) {
+        let mut all = going_on();
+        let own = all.owners.iter().position(|owner| *owner == self.0);
+        own.map(|own| all.owners.swap_remove(own));
+        drop(all);
+        drop(take_left(|all, left| !all.owners.contains(&left.owner)));
+    }
 }
 
 impl Routes {
@@ -65,21 +116,24 @@ impl Routes {
 pub struct Mounted {
     port: Arc<Port>,
     path: String,
+    owner: PathBuf,
 }
 
 impl Mounted {
     /// Answers requests to a path of an address; listens on the address if nobody in this process does. Files of TLS are
-    /// relative to `directory`. The error is a sentence.
+    /// relative to `directory`; `owner` is the journal of its pipeline. The error is a sentence.
     pub fn new(
         address: &Address,
-        directory: &Path,
+        (directory, owner): (&Path, &Path),
         path: &str,
         endpoint: Arc<dyn Endpoint>,
     ) -> Result<Mounted, String> {
         // Which files are meant is told by where they are: the same text may mean others in another directory.
         let tls = address.tls.as_ref().map(|tls| tls.at(directory));
         let port = Port::at(&Address { tls, ..address.clone() }, directory, (path, endpoint))?;
-        Ok(Mounted { port, path: path.to_owned() })
+        // Its own paths are answered again.
+        drop(take_left(|_, left| Arc::ptr_eq(&left.port, &port) && left.path == path));
+        Ok(Mounted { port, path: path.to_owned(), owner: owner.to_owned() })
     }
 }
 
@@ -104,6 +158,12 @@ impl Drop for Expected {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        let mut all = going_on();
+        if all.owners.contains(&self.owner) {
+            let (owner, port, path) = (self.owner.clone(), Arc::clone(&self.port), self.path.clone());
+            all.left.push(Left { owner, port, path });
+        }
+        drop(all);
         self.port.routes.paths.write().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
     }
 }
@@ -124,6 +184,13 @@ impl Port {
                     })?;
                     return Ok(port);
                 }
+                // It is only kept open for who wants it otherwise now.
+                Some(port) if port.is_left() => {
+                    drop(ports);
+                    drop(take_left(|_, left| Arc::ptr_eq(&left.port, &port)));
+                    drop(port);
+                    ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+                }
                 Some(port) => {
                     drop(ports);
                     let key = if port.wanted.tls == wanted.tls { "connections" } else { "tls" };
@@ -138,6 +205,10 @@ impl Port {
         let port = Arc::new(Port::listen(address, wanted, directory, route)?);
         ports.insert(address, Arc::downgrade(&port));
         Ok(port)
+    }
+
+    fn is_left(&self) -> bool {
+        self.routes.paths.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn listen(
@@ -169,8 +240,9 @@ async fn answer(State(routes): State<Arc<Routes>>, request: Request) -> Response
         return endpoint.answer(request).await;
     }
     let expected = EXPECTED.lock().unwrap_or_else(PoisonError::into_inner);
-    if expected.iter().any(|(address, known)| *address == routes.address && known == path) {
-        let why = "the pipeline begins or ends at this moment\n";
+    let expected = expected.iter().any(|(address, known)| *address == routes.address && known == path);
+    if expected || going_on().left.iter().any(|left| left.port.address == routes.address && left.path == path) {
+        let why = "the pipeline begins, pauses or ends at this moment\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], why).into_response();
     }
     (StatusCode::NOT_FOUND, "nothing is received at this path\n").into_response()
@@ -197,7 +269,7 @@ mod tests {
     }
 
     fn mount(address: &Address, directory: &Path, path: &str) -> Result<Mounted, String> {
-        Mounted::new(address, directory, path, Arc::new(Fine))
+        Mounted::new(address, (directory, Path::new("j")), path, Arc::new(Fine))
     }
 
     fn status(listen: &str, path: &str) -> Option<u16> {
@@ -231,6 +303,33 @@ mod tests {
         assert_eq!(status(&listen, "/one"), None, "nobody listens");
         // Who comes then may want it otherwise.
         drop(mount(&fewer, here, "/one").unwrap());
+    }
+
+    #[test]
+    fn a_port_stays_open_for_who_goes_on() {
+        let listen = free_address();
+        let address = Address { listen: listen.clone(), connections: 8, tls: None };
+        let one = mount(&address, Path::new("."), "/one").unwrap();
+        let (goes_on, other) = (GoesOn::new(Path::new("j")), GoesOn::new(Path::new("other")));
+        drop(one);
+        assert_eq!((status(&listen, "/one"), status(&listen, "/two")), (Some(503), Some(404)));
+        let one = mount(&address, Path::new("."), "/one").unwrap();
+        assert_eq!(status(&listen, "/one"), Some(200));
+        drop(one);
+        // It may come again otherwise.
+        let fewer = Address { connections: 7, ..address.clone() };
+        let two = mount(&fewer, Path::new("."), "/two").unwrap();
+        assert_eq!((status(&listen, "/one"), status(&listen, "/two")), (Some(404), Some(200)));
+        drop(goes_on);
+        drop(two);
+        assert_eq!(status(&listen, "/two"), None, "nobody listens, though others go on");
+        let one = mount(&address, Path::new("."), "/one").unwrap();
+        let goes_on = GoesOn::new(Path::new("j"));
+        drop(one);
+        assert_eq!(status(&listen, "/one"), Some(503));
+        drop(goes_on);
+        assert_eq!(status(&listen, "/one"), None);
+        drop(other);
     }
 
     #[test]

@@ -252,7 +252,7 @@ impl SourceConnector for HttpServerSource {
         let address = Address { listen, connections: options.connections, tls: options.tls.clone() };
         let journal = Journal::shared(&context.journal).map_err(|e| failed(e.message().to_owned()))?;
         let (producer, mut partition) = journalled_with_keys(&journal, &context.name, "", options.idempotency.keep.0)?;
-        let directory = context.directory;
+        let (directory, owner) = (context.directory, context.journal);
         let said = Said::of(&options.meta_headers, &context.meta);
         let receiver = Arc::new(Receiver::new(options, producer, context.json, said));
         // Nobody is answered before the partition is read, and after it is dropped.
@@ -262,7 +262,7 @@ impl SourceConnector for HttpServerSource {
             let source = (partition.open)(place)?;
             if mounted.is_none() {
                 let endpoint = Arc::clone(&receiver) as Arc<dyn Endpoint>;
-                mounted = Some(Mounted::new(&address, &directory, &path, endpoint).map_err(failed)?);
+                mounted = Some(Mounted::new(&address, (&directory, &owner), &path, endpoint).map_err(failed)?);
             }
             Ok(source)
         };

@@ -25,7 +25,7 @@ pub mod http_client;
 pub mod http_listen;
 pub mod http_login;
 mod http_poll;
-mod http_port;
+pub mod http_port;
 mod http_post;
 mod http_reach;
 mod http_reply;

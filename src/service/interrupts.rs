@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::base::tasks::{self, Begun};
+use crate::connectors::http_port::GoesOn;
 use crate::engine::run::Handle;
 use crate::store::control::{Control, LINKS, Request, SAY};
 
 use super::links::{self, Links};
+use super::open::journal_of;
 
 /// What interrupts a run, from before it begins until nobody wants it to go on.
 #[derive(Clone, Default)]
@@ -25,6 +28,8 @@ struct Shared {
     stopped: AtomicBool,
     /// Requests that wait for the state. One may come when there is no run to stop.
     asked: Mutex<VecDeque<Request>>,
+    /// It pauses, and is there again in a moment.
+    goes_on: Mutex<Option<GoesOn>>,
     /// The connections of its sources and sinks.
     links: Mutex<Links>,
 }
@@ -42,8 +47,21 @@ async fn answer(request: Request, run: Option<Handle>) {
     }
 }
 
+/// How long after a run has begun its sources may take to be there again.
+const AGAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A run has begun: its sources are there again in a moment.
+pub fn linger(goes_on: GoesOn) {
+    // If nothing can wait for it, its ports close now.
+    let _ = tasks::begin(async move {
+        tokio::time::sleep(AGAIN_WITHIN).await;
+        drop(goes_on);
+    });
+}
+
 /// Requests are taken until this is dropped.
 pub struct Requests {
+    of_run: Interrupts,
     stop: Option<oneshot::Sender<()>>,
     task: Begun<()>,
 }
@@ -52,6 +70,8 @@ impl Drop for Requests {
     fn drop(&mut self) {
         self.stop = None;
         self.task.wait();
+        // It does not go on.
+        drop(lock(&self.of_run.0.goes_on).take());
     }
 }
 
@@ -75,7 +95,7 @@ impl Interrupts {
     /// Takes requests for a state, which this process holds; if its run `cannot_pause` they are refused, and that says why. The
     /// error is a sentence; a run can do without.
     pub fn take_requests(&self, state: &Path, cannot_pause: Option<&'static str>) -> Result<Requests, String> {
-        let (control, of_run) = (Control::listen(state)?, self.clone());
+        let (control, of_run, journal) = (Control::listen(state)?, self.clone(), journal_of(state));
         let (stop, mut stopped) = oneshot::channel();
         let task = tasks::begin(async move {
             loop {
@@ -95,6 +115,7 @@ impl Interrupts {
                     (Some(request), Some(why)) => request.refuse(why),
                     (Some(request), None) => {
                         // The run takes it when it has stopped for it, not before: it would be stopped for nothing then.
+                        lock(&of_run.0.goes_on).get_or_insert_with(|| GoesOn::new(&journal));
                         let mut asked = lock(&of_run.0.asked);
                         asked.push_back(request);
                         of_run.interrupt();
@@ -102,7 +123,7 @@ impl Interrupts {
                 }
             }
         });
-        Ok(Requests { stop: Some(stop), task: task? })
+        Ok(Requests { of_run: self.clone(), stop: Some(stop), task: task? })
     }
 
     /// These are the connections of the run that begins.
@@ -120,6 +141,8 @@ impl Interrupts {
         *lock(&self.0.handle) = Some(handle);
         if self.stopped() || !lock(&self.0.asked).is_empty() {
             self.interrupt();
+        } else if let Some(goes_on) = lock(&self.0.goes_on).take() {
+            linger(goes_on);
         }
     }
 

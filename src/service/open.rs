@@ -78,9 +78,7 @@ pub fn open_to_write(path: &Path, holder: &Holder) -> Result<Opened, StateError>
 /// Opens the sources of a pipeline, in the order written; `stood` is where they stood if a run goes on, and their journal is
 /// beside the state.
 pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>, state: &Path) -> Result<Vec<Input>, String> {
-    let mut inputs = Vec::new();
-    let mut journal = state.as_os_str().to_owned();
-    journal.push(".journal");
+    let (mut inputs, journal) = (Vec::new(), journal_of(state));
     let demands = demand(&pipeline.plan);
     for (node, id) in pipeline.plan.nodes.iter().zip(0..) {
         let NodeKind::Source(source) = &node.kind else { continue };
@@ -92,7 +90,7 @@ pub fn open_sources(pipeline: &Pipeline, stood: Option<&Stood>, state: &Path) ->
         let read = demands.of(NodeId(id), &Port::Main).values.into_iter().filter_map(|f| pipeline.plan.layout.path(f));
         let meta = read.filter(|path| path.root == Root::Meta).filter_map(|path| path.names.first());
         let meta = meta.map(ToString::to_string).collect();
-        let own = OpenContext { stood, meta, journal: journal.clone().into(), ..context(pipeline, node, None) };
+        let own = OpenContext { stood, meta, journal: journal.clone(), ..context(pipeline, node, None) };
         let opened = (kind.open)(&source.options, own);
         let mut opened = opened.map_err(|e| format!("source `{}`: {}", node.name, e.message))?;
         opened.partitions.sort_by(|a, b| a.name.cmp(&b.name));
@@ -168,6 +166,13 @@ pub fn open_sinks(
         sinks.push(opened.map_err(|e| format!("sink `{}`: {}", node.name, e.message()))?);
     }
     Ok(sinks)
+}
+
+/// Where the sources of a pipeline keep what is not part of a checkpoint yet.
+pub fn journal_of(state: &Path) -> PathBuf {
+    let mut journal = state.as_os_str().to_owned();
+    journal.push(".journal");
+    journal.into()
 }
 
 /// Where a sink may keep rows that wait.

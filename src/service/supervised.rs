@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use crate::base::tasks::{self, Begun};
 use crate::base::time::Timestamp;
 use crate::config::Pipeline;
+use crate::connectors::http_port::GoesOn;
 use crate::engine::ledger::Entry;
 use crate::engine::run::{Handle, wall_clock};
 use crate::plan::Plan;
@@ -24,7 +25,7 @@ use crate::store::state::{Lock, StateReader};
 
 use self::driven::Next;
 use super::interrupts::Interrupts;
-use super::open::state_path;
+use super::open::{journal_of, state_path};
 use super::run::{Start, gone, lost};
 use super::seen::{Phase, Reload, Reloaded, Seen};
 
@@ -89,6 +90,8 @@ struct Inner {
     swapped: bool,
     /// Its sources are to read nothing for now.
     paused: bool,
+    /// What runs now is replaced in a moment.
+    goes_on: Option<GoesOn>,
     /// Steps whose state the next start forgets.
     reset: Vec<String>,
     interrupts: Interrupts,
@@ -116,6 +119,7 @@ impl Supervised {
             ran: false,
             swapped: false,
             paused: false,
+            goes_on: None,
             reset: Vec::new(),
             interrupts: Interrupts::default(),
             restarts: 0,
@@ -271,6 +275,8 @@ impl Supervised {
         inner.again_at = None;
         if matches!(inner.phase, Phase::Running | Phase::Paused | Phase::Starting | Phase::Stopping) {
             inner.next = Some((pipeline, reset));
+            let journal = journal_of(&self.state_of(&current));
+            inner.goes_on.get_or_insert_with(|| GoesOn::new(&journal));
             inner.interrupts.stop();
             // What comes of it is noted when it has begun.
             return Reload { at: wall_clock().to_string(), result: Reloaded::Applied, why: None };

@@ -52,7 +52,12 @@ impl Supervised {
     pub(super) async fn drive(&self) {
         let mut held = None;
         loop {
-            match self.next(&mut held) {
+            let next = self.next(&mut held);
+            if !matches!(next, Next::Run { .. }) {
+                let goes_on = self.lock().goes_on.take();
+                drop(goes_on);
+            }
+            match next {
                 Next::Leave => return,
                 Next::Wait(None) => self.changed.notified().await,
                 Next::Wait(Some(wait)) => {

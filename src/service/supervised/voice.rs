@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
+use super::super::interrupts::linger;
 use super::super::run::{Ended, Voice};
 use super::super::seen::{Phase, Reloaded};
 use super::{Supervised, warn};
@@ -30,6 +31,7 @@ impl Voice for Told<'_> {
     fn begun(&mut self, handle: &Handle) {
         self.opening = None;
         let mut inner = self.of.lock();
+        inner.goes_on.take().map(linger);
         if std::mem::take(&mut inner.swapped) {
             inner.note(Reloaded::Applied, None);
         }
