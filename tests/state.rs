@@ -173,7 +173,7 @@ fn nobody_else_can_read_what_is_kept() {
     printed(&directory, &["run", "p.yaml"]);
     let kept = directory.path().join("data");
     let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!((mode(&kept), mode(&kept.join("p.db"))), (0o700, 0o600));
+    assert_eq!((mode(&kept), mode(&kept.join("p.db")), mode(&kept.join("p.db.lock"))), (0o700, 0o600, 0o600));
     printed(&directory, &["backup", "p.yaml", "--to", "copies/new"]);
     let copies = directory.path().join("copies/new");
     assert_eq!((mode(&copies), mode(&copies.join("p.db"))), (0o700, 0o600));
