@@ -1,26 +1,25 @@
-//! What alerts do: `alerts`, `silence`, `ack` and `why-not`; `why alert` is in [`super::why`]. What changes something does so in
-//! the state, for which a run pauses.
+//! What alerts do: `alerts`, `silence`, `ack` and `why-not`; `why alert` is in [`super::why`]. Each verb is the same beside a
+//! run, where it reads and changes the state, and as one of `ctl`, where a `serve` is asked.
 
+mod beside;
 pub mod shown;
 
 use serde_json::Value;
 
-use crate::alert::policy::{Command, Matcher, Policy, Settings};
+use crate::alert::policy::Matcher;
 use crate::base::time::{TimeSpan, Timestamp, parse_rfc3339};
-use crate::config::Pipeline;
 use crate::engine::run::wall_clock;
-use crate::service::alerts;
-use crate::store::state::Holder;
+use crate::service::alerts::known::{Way, key_of};
 
-use super::exit;
-use super::load::print;
-use super::state_path::{Target, failed};
+use super::load::{print, say};
+use super::output::Format;
+use super::state_path::failed;
 
 /// Options of `alerts`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub struct Args<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    of: Of,
     /// Show what happened, the newest last, instead of what fires.
     #[arg(long)]
     history: bool,
@@ -35,97 +34,98 @@ pub struct Args {
     format: Format,
 }
 
-/// How answers are written.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// For people.
-    Text,
-    /// A JSON object a line.
-    Ndjson,
-}
-
 /// Options of `silence`.
 #[derive(clap::Args, Debug)]
-pub struct SilenceArgs {
+pub struct SilenceArgs<Of: clap::Args> {
     #[command(subcommand)]
-    verb: SilenceVerb,
+    verb: SilenceVerb<Of>,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum SilenceVerb {
+enum SilenceVerb<Of: clap::Args> {
     /// Tell nobody of what fires and has these labels.
-    Add(Add),
+    Add(Add<Of>),
     /// Show the silences that hold.
-    List(List),
+    List(List<Of>),
     /// End a silence: what it kept back and still fires is told.
-    Expire(Expire),
+    Expire(Expire<Of>),
 }
 
+/// Options of `silence add`.
 #[derive(clap::Args, Debug)]
-struct Add {
+pub struct Add<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    pub(super) of: Of,
     /// What labels must be: `alertname=overheating`, `device_id=~"a.*"`, `severity!=critical`.
     #[arg(value_name = "MATCHER", required = true, value_parser = Matcher::parse)]
-    matchers: Vec<Matcher>,
+    pub(super) matchers: Vec<Matcher>,
     /// For how long.
     #[arg(long = "for", value_name = "SPAN", default_value = "2h", value_parser = TimeSpan::parse)]
-    span: TimeSpan,
+    pub(super) span: TimeSpan,
     /// Until when, instead.
     #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
     #[command(flatten)]
-    said: Said,
+    pub(super) by: By,
+    #[command(flatten)]
+    pub(super) why: Why,
 }
 
 #[derive(clap::Args, Debug)]
-struct List {
+struct List<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    of: Of,
     /// How they are written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(clap::Args, Debug)]
-struct Expire {
+struct Expire<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    of: Of,
     /// As `silence list` names it.
     #[arg(value_name = "SILENCE")]
     id: String,
     #[command(flatten)]
-    said: Said,
+    by: By,
 }
 
-/// Who says it and why.
+/// Who says it.
 #[derive(clap::Args, Debug)]
-struct Said {
-    /// Who says so.
-    #[arg(long, value_name = "NAME", env = "USER", default_value = "somebody", hide_env_values = true)]
-    by: String,
+pub struct By {
+    /// Who says so [default: you; to a `serve` with a token, whose token it is].
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+/// Why it is said.
+#[derive(clap::Args, Debug)]
+pub struct Why {
     /// Why.
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    comment: String,
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(super) comment: String,
 }
 
 /// Options of `ack`.
 #[derive(clap::Args, Debug)]
-pub struct AckArgs {
+pub struct AckArgs<Of: clap::Args> {
     #[command(flatten)]
-    which: Which,
+    pub(super) which: Which<Of>,
     /// Tell it again after so long nevertheless.
     #[arg(long = "for", value_name = "SPAN", value_parser = TimeSpan::parse)]
-    span: Option<TimeSpan>,
+    pub(super) span: Option<TimeSpan>,
     #[command(flatten)]
-    said: Said,
+    pub(super) by: By,
+    #[command(flatten)]
+    pub(super) why: Why,
 }
 
 /// An alert and a key.
 #[derive(clap::Args, Debug)]
-pub(super) struct Which {
+pub struct Which<Of: clap::Args> {
     #[command(flatten)]
-    pub(super) target: Target,
+    pub(super) of: Of,
     /// The alert.
     #[arg(value_name = "NAME")]
     pub(super) alert: String,
@@ -136,9 +136,9 @@ pub(super) struct Which {
 
 /// Options of `why-not`.
 #[derive(clap::Args, Debug)]
-pub struct WhyNotArgs {
+pub struct WhyNotArgs<Of: clap::Args> {
     #[command(flatten)]
-    which: Which,
+    which: Which<Of>,
     /// How it is written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -148,120 +148,115 @@ fn time(text: &str) -> Result<Timestamp, String> {
     parse_rfc3339(text.as_bytes()).ok_or_else(|| "write a time as 2026-01-31T12:00:00Z".into())
 }
 
-impl Which {
-    /// The key as people write it.
-    pub(super) fn key(&self) -> Value {
-        let text = self.key.as_deref().unwrap_or("{}");
-        serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+impl By {
+    /// Who is named, if anybody is.
+    pub(super) fn named(&self) -> Option<String> {
+        self.by.clone()
+    }
+
+    /// Who is named, or whoever uses this machine.
+    pub(super) fn name(&self) -> String {
+        let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+        self.named().or_else(user).unwrap_or_else(|| "somebody".to_owned())
     }
 }
 
-/// What the authors of a pipeline's alerts say. That it has none is said.
-fn settings(pipeline: &Pipeline) -> Result<Settings, u8> {
-    let found = alerts::settings(&pipeline.plan);
-    found.ok_or_else(|| failed(&format!("`{}` has no alert", pipeline.plan.file)))
+impl<Of: clap::Args> Which<Of> {
+    /// The key, if one is named.
+    pub(super) fn key(&self) -> Option<Value> {
+        self.key.as_deref().map(|key| key_of(Some(key)))
+    }
 }
 
-/// The policy of a pipeline as its last checkpoint has it.
-pub(super) fn read(target: &Target) -> Result<(Pipeline, Policy), u8> {
-    let (pipeline, reader) = target.read()?;
-    let policy = alerts::read(settings(&pipeline)?, &reader).map_err(|why| failed(&why))?;
-    Ok((pipeline, policy))
+/// Rows, and when the checkpoint was made that they are of; before the first one they are of none.
+pub struct Seen {
+    /// The rows.
+    pub rows: Vec<Value>,
+    /// When.
+    pub as_of: Option<Timestamp>,
 }
 
-/// Does what a person asks for, in the state: the answer.
-fn change(target: &Target, verb: &str, command: Command) -> Result<Value, u8> {
-    let (pipeline, path) = target.load()?;
-    let settings = settings(&pipeline)?;
-    target.exists(&path)?;
-    let holder = Holder { pipeline: target.file.display().to_string(), command: verb.to_owned() };
-    alerts::change(settings, &path, &holder, command).map_err(|why| failed(&why))
+impl Seen {
+    /// Writes them. People are told of when they are, beside what can be read on.
+    pub(super) fn write(&self, format: Format, text: impl FnOnce(&[Value]) -> String) -> u8 {
+        let code = print(&format.rows(&self.rows, text));
+        if format == Format::Text {
+            say(&match self.as_of {
+                Some(at) => {
+                    let seconds = wall_clock().0.saturating_sub(at.0).max(0) / 1_000_000;
+                    format!("as of the checkpoint of {at}, {} ago", TimeSpan::seconds(seconds))
+                }
+                None => "no checkpoint has been made yet: nothing is known".to_owned(),
+            });
+        }
+        code
+    }
 }
 
-pub(super) fn lines(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
+/// Who knows of the alerts of a pipeline, and can change what is told of them. Errors were said: they are exit codes.
+pub trait Alerts<Of: clap::Args> {
+    /// What is pending and fires.
+    fn active(&self, of: &Of, alert: Option<&str>) -> Result<Seen, u8>;
+    /// The newest of what happened, the newest last.
+    fn history(&self, of: &Of, alert: Option<&str>, most: usize) -> Result<Seen, u8>;
+    /// The silences that hold.
+    fn silences(&self, of: &Of) -> Result<Seen, u8>;
+    /// What led to an alert.
+    fn why(&self, which: &Which<Of>) -> Result<Seen, u8>;
+    /// How it comes about.
+    fn way(&self, which: &Which<Of>) -> Result<Way, u8>;
+    /// Why nobody was told.
+    fn why_not(&self, which: &Which<Of>) -> Result<Seen, u8>;
+    /// Adds a silence: its name as `silence`, `until` when it holds, and how much that fires `matched`.
+    fn silence(&self, add: &Add<Of>) -> Result<Value, u8>;
+    /// Ends one.
+    fn expire(&self, of: &Of, id: &str, by: &By) -> Result<(), u8>;
+    /// Notes that somebody knows: `alert`, `keys`, and `by` whom.
+    fn acknowledge(&self, ack: &AckArgs<Of>) -> Result<Value, u8>;
 }
 
 /// Shows what fires, or what happened.
-pub fn run(args: &Args) -> u8 {
-    let shown = || -> Result<u8, u8> {
-        let (_, policy) = read(&args.target)?;
-        let mut rows = if args.history { policy.history() } else { policy.active(wall_clock()) };
-        if let Some(alert) = &args.alert {
-            rows.retain(|row| shown::is_of(row, alert));
-        }
-        if args.history {
-            rows.drain(..rows.len().saturating_sub(args.limit));
-        }
-        Ok(print(&match (args.format, args.history) {
-            (Format::Ndjson, _) => lines(&rows),
-            (Format::Text, true) => shown::history(&rows),
-            (Format::Text, false) => shown::active(&rows),
-        }))
+pub fn run<Of: clap::Args>(args: &Args<Of>, alerts: &dyn Alerts<Of>) -> u8 {
+    let alert = args.alert.as_deref();
+    let shown = || match args.history {
+        true => Ok(alerts.history(&args.of, alert, args.limit)?.write(args.format, shown::history)),
+        false => Ok(alerts.active(&args.of, alert)?.write(args.format, shown::active)),
     };
     shown().unwrap_or_else(|code| code)
 }
 
 /// Adds, lists and ends silences.
-pub fn silence(args: &SilenceArgs) -> u8 {
-    let done = || -> Result<u8, u8> {
-        match &args.verb {
-            SilenceVerb::List(list) => {
-                let (_, policy) = read(&list.target)?;
-                let rows = policy.silences(wall_clock());
-                Ok(print(&if list.format == Format::Ndjson { lines(&rows) } else { shown::silences(&rows) }))
-            }
-            SilenceVerb::Add(add) => {
-                let until = add.until.unwrap_or_else(|| wall_clock().plus(add.span));
-                let (matchers, comment, by) = (add.matchers.clone(), add.said.comment.clone(), add.said.by.clone());
-                let answer = change(&add.target, "silence add", Command::Silence { matchers, until, comment, by })?;
-                let (id, matched) = (shown::text(&answer, "silence"), answer.get("matched").and_then(Value::as_u64));
-                let matched = crate::inspect::spelling::counted(matched.unwrap_or(0), "alert");
-                Ok(print(&format!("silence {id} holds until {until}; of what fires now it silences {matched}\n")))
-            }
-            SilenceVerb::Expire(expire) => {
-                let (id, by) = (expire.id.clone(), expire.said.by.clone());
-                change(&expire.target, "silence expire", Command::Expire { id, by })?;
-                Ok(print(&format!("silence {} has ended\n", expire.id)))
-            }
+pub fn silence<Of: clap::Args>(args: &SilenceArgs<Of>, alerts: &dyn Alerts<Of>) -> u8 {
+    let done = || match &args.verb {
+        SilenceVerb::List(list) => Ok(alerts.silences(&list.of)?.write(list.format, shown::silences)),
+        SilenceVerb::Add(add) => Ok(print(&shown::silenced(&alerts.silence(add)?))),
+        SilenceVerb::Expire(expire) => {
+            alerts.expire(&expire.of, &expire.id, &expire.by)?;
+            Ok(print(&format!("silence {} has ended\n", expire.id)))
         }
     };
     done().unwrap_or_else(|code| code)
 }
 
 /// Notes that somebody knows of an alert.
-pub fn ack(args: &AckArgs) -> u8 {
-    let done = || -> Result<u8, u8> {
-        let until = args.span.map(|span| wall_clock().plus(span));
-        let key = args.which.key.as_ref().map(|_| args.which.key());
-        let (by, comment) = (args.said.by.clone(), args.said.comment.clone());
-        let alert = args.which.alert.clone();
-        let command = Command::Acknowledge { alert, key, matchers: Vec::new(), by, comment, until };
-        let answer = change(&args.which.target, "ack", command)?;
-        Ok(print(&format!("{}\n", shown::acknowledged(&answer, &args.said.by))))
-    };
-    done().unwrap_or_else(|code| code)
+pub fn ack<Of: clap::Args>(args: &AckArgs<Of>, alerts: &dyn Alerts<Of>) -> u8 {
+    let done = alerts.acknowledge(args);
+    done.map_or_else(|code| code, |answer| print(&shown::acknowledged(&answer)))
 }
 
 /// Says why nobody was told.
-pub fn why_not(args: &WhyNotArgs) -> u8 {
-    let said = || -> Result<u8, u8> {
-        let (pipeline, policy) = read(&args.which.target)?;
-        known(&pipeline, &args.which.alert)?;
-        let rows = policy.why_not(&args.which.alert, &args.which.key(), wall_clock());
-        Ok(print(&if args.format == Format::Ndjson { lines(&rows) } else { shown::reasons(&rows) }))
-    };
-    said().unwrap_or_else(|code| code)
+pub fn why_not<Of: clap::Args>(args: &WhyNotArgs<Of>, alerts: &dyn Alerts<Of>) -> u8 {
+    let said = alerts.why_not(&args.which);
+    said.map_or_else(|code| code, |seen| seen.write(args.format, shown::reasons))
 }
 
-/// Whether there is such an alert; that there is none is said.
-pub(super) fn known(pipeline: &Pipeline, alert: &str) -> Result<(), u8> {
-    let names = alerts::names(&pipeline.plan);
-    if names.contains(&alert) {
-        return Ok(());
+/// Says what led to an alert.
+pub(super) fn why<Of: clap::Args>(which: &Which<Of>, format: Format, alerts: &dyn Alerts<Of>) -> Result<u8, u8> {
+    let seen = alerts.why(which)?;
+    if seen.rows.is_empty() {
+        let key = which.key.as_deref().unwrap_or("no key");
+        return Err(failed(&format!("nothing is known of `{}` for `{key}`", which.alert)));
     }
-    let near = crate::base::suggest::nearest(alert, names.iter().copied());
-    let help = near.map_or_else(|| format!("the alerts are {}", names.join(", ")), |near| format!("is it `{near}`?"));
-    failed(&format!("there is no alert `{alert}`; {help}"));
-    Err(exit::USAGE)
+    let way = if format == Format::Text { shown::way(&alerts.way(which)?) } else { String::new() };
+    Ok(seen.write(format, |rows| format!("{way}{}", shown::history(rows))))
 }

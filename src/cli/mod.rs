@@ -44,6 +44,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::state_path::{Beside, Target};
+
 /// A declarative stream processor in one binary.
 #[derive(Parser, Debug)]
 #[command(name = "millstream", version, about, arg_required_else_help = true, after_help = exit_codes())]
@@ -72,15 +74,15 @@ enum Verb {
     /// Show what the steps of a pipeline keep by key.
     State(state::Args),
     /// Show what alerts fire, and what they did.
-    Alerts(alerts::Args),
+    Alerts(alerts::Args<Target>),
     /// Keep alerts from being told.
-    Silence(alerts::SilenceArgs),
+    Silence(alerts::SilenceArgs<Target>),
     /// Say that somebody knows of an alert: it is not told again until it is worse or over.
-    Ack(alerts::AckArgs),
+    Ack(alerts::AckArgs<Target>),
     /// Say why something is as it is.
-    Why(why::Args),
+    Why(why::Args<Target>),
     /// Say why nobody was told of an alert.
-    WhyNot(alerts::WhyNotArgs),
+    WhyNot(alerts::WhyNotArgs<Target>),
     /// Try the receivers of alerts.
     Notify(notify::Args),
     /// Look at the rows that nobody could take.
@@ -162,11 +164,11 @@ pub fn main() -> ExitCode {
         Verb::Token(args) => token::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::State(args) => state::run(&args),
-        Verb::Alerts(args) => alerts::run(&args),
-        Verb::Silence(args) => alerts::silence(&args),
-        Verb::Ack(args) => alerts::ack(&args),
-        Verb::Why(args) => why::run(&args),
-        Verb::WhyNot(args) => alerts::why_not(&args),
+        Verb::Alerts(args) => alerts::run(&args, &Beside),
+        Verb::Silence(args) => alerts::silence(&args, &Beside),
+        Verb::Ack(args) => alerts::ack(&args, &Beside),
+        Verb::Why(args) => why::run(&args, &Beside),
+        Verb::WhyNot(args) => alerts::why_not(&args, &Beside),
         Verb::Notify(args) => notify::run(&args),
         Verb::DeadLetters(args) => dead_letters::run(&args),
         Verb::Doctor(args) => doctor::run(&args),

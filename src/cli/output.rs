@@ -1,12 +1,51 @@
-//! Where a verb writes lines as they come: standard output or a file.
+//! How verbs write their answers, and where they write lines as they come: standard output or a file.
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
+use serde::Serialize;
+use serde_json::Value;
+
 use super::exit;
 use super::load::say;
 use crate::base::system::reason;
+
+/// How answers are written.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Ndjson,
+    /// One JSON text: a list, where there may be several.
+    Json,
+}
+
+impl Format {
+    /// Rows; for people as `text` says them.
+    pub fn rows(self, rows: &[Value], text: impl FnOnce(&[Value]) -> String) -> String {
+        match self {
+            Format::Text => text(rows),
+            Format::Ndjson => rows.iter().map(|row| format!("{row}\n")).collect(),
+            Format::Json => pretty(rows),
+        }
+    }
+
+    /// A single answer.
+    pub fn one<T: Serialize>(self, answer: &T, text: impl FnOnce(&T) -> String) -> String {
+        match self {
+            Format::Text => text(answer),
+            // Texts, numbers and lists of them: this cannot fail.
+            Format::Ndjson => format!("{}\n", serde_json::to_string(answer).unwrap_or_default()),
+            Format::Json => pretty(answer),
+        }
+    }
+}
+
+fn pretty<T: Serialize + ?Sized>(answer: &T) -> String {
+    format!("{}\n", serde_json::to_string_pretty(answer).unwrap_or_default())
+}
 
 /// An output that is open.
 pub struct Output {

@@ -30,6 +30,9 @@ pub struct Target {
     pub data: DataDirectory,
 }
 
+/// The state of a pipeline is read and changed where it is, beside whatever runs it.
+pub struct Beside;
+
 impl Target {
     /// The pipeline and where its state is. What is wrong with the file was said; the error is the exit code.
     pub fn load(&self) -> Result<(Pipeline, PathBuf), u8> {

@@ -1,37 +1,38 @@
-//! `millstream why`: why an alert was told, why a window is open.
+//! `millstream why`: why an alert was told, why a window is open; the same as `ctl why`, where a `serve` is asked.
 
 use crate::base::time::Timestamp;
 use crate::engine::observed::HeldBackBy;
 use crate::inspect::spelling::counted;
 use crate::service::why::{NoAnswer, OpenWindow, WindowAnswer, window};
 
-use super::alerts::{Format, Which, known, lines, read, shown};
+use super::alerts::{Alerts, Which, why};
 use super::exit;
 use super::load::{print, say};
-use super::state_path::{Target, failed};
+use super::output::Format;
+use super::state_path::{Beside, Target, failed};
 
 /// Windows that are shown to people.
 const SHOWN: usize = 10;
 
 /// Options of `why`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub struct Args<Of: clap::Args> {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Verb<Of>,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum Verb {
+enum Verb<Of: clap::Args> {
     /// What led to an alert: the rows, the condition, the steps before it, and who was told.
-    Alert(Alert),
+    Alert(Alert<Of>),
     /// Whether a window is open for a key, what is in it, who holds the watermark back, and when it will close.
-    Window(OfKey),
+    Window(OfKey<Of>),
 }
 
 #[derive(clap::Args, Debug)]
-struct Alert {
+struct Alert<Of: clap::Args> {
     #[command(flatten)]
-    which: Which,
+    which: Which<Of>,
     /// How it is written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -39,59 +40,46 @@ struct Alert {
 
 /// A key of a window step.
 #[derive(clap::Args, Debug)]
-struct OfKey {
+pub struct OfKey<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    pub(super) of: Of,
     /// The window step.
     #[arg(value_name = "STEP")]
-    step: String,
+    pub(super) step: String,
     /// The key: a text or JSON; `["a", 3]` if it has several parts. Left out: the step has none.
     #[arg(value_name = "KEY", default_value = "[]", hide_default_value = true)]
-    key: String,
+    pub(super) key: String,
     /// How it is written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
+/// Who knows of the windows of a pipeline.
+pub trait Windows<Of: clap::Args> {
+    /// What is known of those of a key. The error was said: it is an exit code.
+    fn window(&self, asked: &OfKey<Of>) -> Result<WindowAnswer, u8>;
+}
+
 /// Says why something is as it is, from the state of the last checkpoint.
-pub fn run(args: &Args) -> u8 {
+pub fn run<Of: clap::Args, Whom: Alerts<Of> + Windows<Of>>(args: &Args<Of>, whom: &Whom) -> u8 {
     let said = match &args.verb {
-        Verb::Alert(args) => of_alert(args),
-        Verb::Window(args) => of_window(args),
+        Verb::Alert(args) => why(&args.which, args.format, whom),
+        Verb::Window(args) => whom.window(args).map(|answer| print(&args.format.one(&answer, text))),
     };
     said.unwrap_or_else(|code| code)
 }
 
-fn of_alert(args: &Alert) -> Result<u8, u8> {
-    let (pipeline, policy) = read(&args.which.target)?;
-    known(&pipeline, &args.which.alert)?;
-    let rows = policy.explain(&args.which.alert, &args.which.key());
-    if rows.is_empty() {
-        let key = args.which.key.as_deref().unwrap_or("no key");
-        return Err(failed(&format!("nothing is known of `{}` for `{key}`", args.which.alert)));
-    }
-    Ok(print(&match args.format {
-        Format::Ndjson => lines(&rows),
-        Format::Text => format!("{}{}", shown::steps(&pipeline.plan, &args.which.alert), shown::history(&rows)),
-    }))
-}
-
-fn of_window(args: &OfKey) -> Result<u8, u8> {
-    let (pipeline, reader) = args.target.read()?;
-    let answer = window(&pipeline, &reader, (&args.step, &args.key), None);
-    let answer = answer.map_err(|why| match why {
-        NoAnswer::Asked(why) => {
-            say(&format!("error: {why}"));
-            exit::USAGE
-        }
-        NoAnswer::State(why) => failed(&why),
-    })?;
-    match args.format {
-        Format::Text => Ok(print(&text(&answer))),
-        Format::Ndjson => {
-            let line = serde_json::to_string(&answer).map_err(|e| failed(&format!("it cannot be written: {e}")))?;
-            Ok(print(&format!("{line}\n")))
-        }
+impl Windows<Target> for Beside {
+    fn window(&self, asked: &OfKey<Target>) -> Result<WindowAnswer, u8> {
+        let (pipeline, reader) = asked.of.read()?;
+        let answer = window(&pipeline, &reader, (&asked.step, &asked.key), None);
+        answer.map_err(|why| match why {
+            NoAnswer::Asked(why) => {
+                say(&format!("error: {why}"));
+                exit::USAGE
+            }
+            NoAnswer::State(why) => failed(&why),
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! A running job as it is seen from outside, at one moment.
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::latency::{Counts, Latencies};
-use crate::base::time::Timestamp;
+use crate::base::time::{Timestamp, parse_rfc3339};
 
 pub use crate::base::latency::BOUNDS as LATENCY_BOUNDS;
 
@@ -89,14 +90,14 @@ pub struct StepStanding {
 }
 
 /// The partition that holds a step's watermark back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HeldBackBy {
     /// The source.
     pub source: String,
     /// The partition; nothing if the source has only one.
     pub partition: String,
     /// Its watermark; absent before its first event.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339", deserialize_with = "of_rfc3339")]
     #[schemars(with = "Option<String>")]
     pub watermark: Option<Timestamp>,
 }
@@ -163,6 +164,12 @@ pub(super) fn rfc3339<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> R
         Some(at) => serializer.collect_str(at),
         None => serializer.serialize_none(),
     }
+}
+
+fn of_rfc3339<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let read = |text: &String| parse_rfc3339(text.as_bytes()).ok_or_else(|| D::Error::custom("this is no time"));
+    text.as_ref().map(read).transpose()
 }
 
 /// An instant that can be written: a watermark before every event and one at the end of everything cannot.

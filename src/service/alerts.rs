@@ -1,6 +1,8 @@
 //! The alerts of a pipeline as its state has them, and what people do about them. What changes something is said to the run, if
 //! there is one that takes it; otherwise it is done in the state.
 
+pub mod known;
+
 use std::path::Path;
 
 use serde_json::Value;

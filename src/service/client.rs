@@ -8,11 +8,15 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 
 use crate::base::system::reason;
+use crate::base::time::{Timestamp, parse_rfc3339};
 
 /// How long an answer may take. One that streams has no end.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 /// The most that an answer may have.
 const ANSWER_BYTES: usize = 64 << 20;
+
+/// The header that says when the checkpoint was made that an answer is of, RFC 3339.
+pub const AS_OF: &str = "millstream-checkpoint";
 
 /// Why a request was not answered as asked, a sentence.
 #[derive(Debug)]
@@ -49,20 +53,41 @@ impl Client {
         Ok(Client { url, token: token.map(str::to_owned), http, runtime })
     }
 
+    /// Whether it says by a token who asks.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Asks, and reads what comes.
     pub fn text(&self, method: &str, path: &str, body: Option<&str>) -> Result<String, Failure> {
-        self.runtime.block_on(async {
-            let answer = self.send(method, path, body);
-            let late = |_| Failure(format!("{} did not answer within {} s", self.url, ANSWER_WITHIN.as_secs()));
-            let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(late)??;
-            read(answer).await
-        })
+        self.runtime.block_on(async { read(self.answer(method, path, body).await?).await })
+    }
+
+    /// What answers, as soon as it begins to.
+    async fn answer(&self, method: &str, path: &str, body: Option<&str>) -> Result<reqwest::Response, Failure> {
+        let answer = self.send(method, path, body);
+        let late = |_| Failure(format!("{} did not answer within {} s", self.url, ANSWER_WITHIN.as_secs()));
+        tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(late)?
+    }
+
+    /// Reads JSON of a checkpoint, and when that was made; before the first one it is of none.
+    pub fn of_checkpoint(&self, path: &str) -> Result<(Value, Option<Timestamp>), Failure> {
+        let (text, as_of) = self.runtime.block_on(async {
+            let answer = self.answer("GET", path, None).await?;
+            let as_of = answer.headers().get(AS_OF).and_then(|at| parse_rfc3339(at.as_bytes()));
+            Ok((read(answer).await?, as_of))
+        })?;
+        Ok((self.parsed(path, &text)?, as_of))
+    }
+
+    fn parsed(&self, path: &str, text: &str) -> Result<Value, Failure> {
+        serde_json::from_str(text).map_err(|_| Failure(format!("{}{path} did not answer with JSON", self.url)))
     }
 
     /// The same with JSON.
     pub fn json(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let text = self.text(method, path, body.map(Value::to_string).as_deref())?;
-        serde_json::from_str(&text).map_err(|_| Failure(format!("{}{path} did not answer with JSON", self.url)))
+        self.parsed(path, &text)
     }
 
     /// Reads server-sent events until there are no more, or `each` has seen enough.

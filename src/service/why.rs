@@ -1,7 +1,7 @@
 //! Why something is as it is: what the windows of a key hold, who holds them open, and when they will close. The answer is
 //! that of the last checkpoint; of a pipeline that runs here, who holds the watermark back is as it is now.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base::suggest::nearest;
@@ -42,7 +42,7 @@ impl NoAnswer {
 }
 
 /// What the windows of a key hold, and what they wait for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct WindowAnswer {
     /// The step.
     pub step: String,
@@ -71,7 +71,7 @@ pub struct WindowAnswer {
 }
 
 /// An open window.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct OpenWindow {
     /// Where it begins.
     pub start: String,

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::cli::table::{Align, printable, shortened, table};
-use crate::plan::graph::kind_word;
-use crate::plan::{NodeKind, Operator, Plan};
+use crate::inspect::spelling::counted;
+use crate::service::alerts::known::{Level, Way};
 
 /// How much of a title is shown in a table.
 const SHOWN: usize = 60;
@@ -16,12 +16,6 @@ pub fn text(row: &Value, name: &str) -> String {
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     }
-}
-
-/// Whether a row is of an alert: its own, or one that tells of it.
-pub fn is_of(row: &Value, alert: &str) -> bool {
-    let own = |row: &Value| row.get("alert").and_then(Value::as_str) == Some(alert);
-    own(row) || row.get("alerts").and_then(Value::as_array).is_some_and(|alerts| alerts.iter().any(own))
 }
 
 /// A key as people write it.
@@ -170,26 +164,23 @@ pub fn reasons(rows: &[Value]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// What was silenced.
+pub fn silenced(answer: &Value) -> String {
+    let matched = answer.get("matched").and_then(Value::as_u64).unwrap_or(0);
+    let (id, until, matched) = (text(answer, "silence"), text(answer, "until"), counted(matched, "alert"));
+    format!("silence {id} holds until {until}; of what fires now it silences {matched}\n")
+}
+
 /// What was acknowledged.
-pub fn acknowledged(answer: &Value, by: &str) -> String {
+pub fn acknowledged(answer: &Value) -> String {
     let keys: Vec<String> = list(answer, "keys").iter().map(|key| written(key.as_object())).collect();
-    format!("{} {} is acknowledged by {by}", text(answer, "alert"), keys.join(", "))
+    format!("{} {} is acknowledged by {}\n", text(answer, "alert"), keys.join(", "), text(answer, "by"))
 }
 
 /// The steps that lead to an alert.
-pub fn steps(plan: &Plan, alert: &str) -> String {
-    let mut lines = String::new();
-    let Some(node) = plan.nodes.iter().find(|node| node.name == alert) else { return lines };
-    if let NodeKind::Step(Operator::Alert(alert)) = &node.kind {
-        for (level, conditions) in alert.rules.levels.iter().zip(&alert.levels) {
-            lines.push_str(&format!("{}: `{}` for {}\n", level.name, conditions.when.text.trim(), level.hold));
-        }
-    }
-    let (mut way, mut at) = (Vec::new(), Some(node));
-    while let Some(node) = at.filter(|_| way.len() < plan.nodes.len()) {
-        way.push(format!("{} ({})", node.name, kind_word(&node.kind)));
-        at = node.inputs.first().and_then(|input| plan.node(input.node));
-    }
-    lines.push_str(&format!("{}\n\n", way.join(" ← ")));
-    lines
+pub fn way(way: &Way) -> String {
+    let level = |level: &Level| format!("{}: `{}` for {}\n", level.severity, level.when, level.hold);
+    let levels: String = way.levels.iter().map(level).collect();
+    let entries: Vec<String> = way.entries.iter().map(|entry| format!("{} ({})", entry.name, entry.kind)).collect();
+    format!("{levels}{}\n\n", entries.join(" ← "))
 }

@@ -1,30 +1,42 @@
 //! Alerts: what fires and did, why and why not, silences and acknowledgements.
 
-use axum::Extension;
+use std::sync::Arc;
+
 use axum::extract::State;
+use axum::response::AppendHeaders;
+use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
 use super::guard::Who;
 use super::{Answer, Asked, Body, Of, Problem, Shared, beside, give};
-use crate::alert::policy::{Command, Matcher, Policy};
+use crate::alert::policy::{Command, Matcher};
 use crate::base::time::{TimeSpan, Timestamp, parse_rfc3339};
+use crate::config::Pipeline;
 use crate::engine::run::wall_clock;
 use crate::service::access::Role;
 use crate::service::alerts;
+use crate::service::alerts::known::{Known, Way, has, key_of, way};
 use crate::store::state::{Holder, StateReader};
 
 /// How much of what happened is shown if nobody says.
 const HISTORY: usize = 100;
 
+/// Says when the checkpoint was made that an answer is of, RFC 3339; absent before the first one.
+const AS_OF: &str = crate::service::client::AS_OF;
+
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::get("/api/v1/pipelines/{id}/alerts", "What fires, as the last checkpoint has it.", active)
-            .query::<Named>()
-            .gives::<Vec<Value>>(),
+        Endpoint::get(
+            "/api/v1/pipelines/{id}/alerts",
+            "What fires, as the last checkpoint has it; the header `Millstream-Checkpoint` says of when that is.",
+            active,
+        )
+        .query::<Named>()
+        .gives::<Vec<Value>>(),
         Endpoint::get("/api/v1/pipelines/{id}/alerts/history", "What alerts did, the newest last.", history)
             .query::<Past>()
             .gives::<Vec<Value>>(),
@@ -34,12 +46,20 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/api/v1/pipelines/{id}/alerts/why-not", "Why nobody was told of an alert.", why_not)
             .query::<Which>()
             .gives::<Vec<Value>>(),
+        Endpoint::get(
+            "/api/v1/pipelines/{id}/alerts/way",
+            "How an alert comes about: its conditions, and the entries that lead to it.",
+            how,
+        )
+        .query::<OfAlert>()
+        .gives::<Way>(),
         Endpoint::get("/api/v1/pipelines/{id}/silences", "The silences that hold.", silences).gives::<Vec<Value>>(),
         Endpoint::post("/api/v1/pipelines/{id}/silences", "Keeps what has these labels from being told.", silence)
             .takes::<Silence>()
             .gives::<Value>(),
         Endpoint::delete("/api/v1/pipelines/{id}/silences/{silence}", "Ends a silence.", expire)
             .role(Role::Operate)
+            .query::<By>()
             .gives::<Value>(),
         Endpoint::post("/api/v1/pipelines/{id}/acknowledgements", "Says that somebody knows of an alert.", acknowledge)
             .takes::<Acknowledge>()
@@ -61,6 +81,20 @@ struct Past {
     alert: Option<String>,
     /// How much is shown.
     limit: Option<usize>,
+}
+
+/// An alert.
+#[derive(Deserialize, JsonSchema)]
+struct OfAlert {
+    /// The alert.
+    alert: String,
+}
+
+/// Who says it.
+#[derive(Deserialize, JsonSchema)]
+struct By {
+    /// Who says so; otherwise whose token it is.
+    by: Option<String>,
 }
 
 /// An alert and a key.
@@ -108,60 +142,88 @@ struct Acknowledge {
     by: Option<String>,
 }
 
-/// The policy of a pipeline as its last checkpoint has it; `None` if it never ran.
-fn policy(service: &Shared, id: &str) -> Result<Option<Policy>, Problem> {
+/// The plan of a pipeline that has alerts, and what is known of them; `None` if it never came to a checkpoint.
+fn known(service: &Shared, id: &str) -> Result<(Arc<Pipeline>, Option<Known>), Problem> {
     let of = service.pipeline(id)?;
-    let seen = of.seen();
-    let pipeline = seen.pipeline.ok_or_else(|| Problem::conflict(format!("`{id}` has mistakes")))?;
+    let pipeline = of.seen().pipeline.ok_or_else(|| Problem::conflict(format!("`{id}` has mistakes")))?;
     let settings = alerts::settings(&pipeline.plan).ok_or_else(|| Problem::missing(format!("`{id}` has no alert")))?;
-    let Some(state) = of.state().filter(|state| state.exists()) else { return Ok(None) };
+    let Some(state) = of.state().filter(|state| state.exists()) else { return Ok((pipeline, None)) };
     let reader = StateReader::open(&state).map_err(|e| Problem::failed(e.message))?;
-    alerts::read(settings, &reader).map(Some).map_err(Problem::failed)
+    let known = Known::open(settings, &reader).map_err(Problem::failed)?;
+    Ok((pipeline, Some(known)))
 }
 
-async fn read(
-    service: Shared,
-    id: String,
-    rows: impl FnOnce(&Policy) -> Vec<Value> + Send + 'static,
-) -> Answer<Vec<Value>> {
-    let rows = beside(move || Ok(policy(&service, &id)?.as_ref().map(rows).unwrap_or_default())).await?;
-    give(rows)
+/// Rows, and of when they are.
+type Rows = Result<(AppendHeaders<Option<(&'static str, String)>>, Json<Vec<Value>>), Problem>;
+
+fn of_when(known: Option<&Known>, rows: Vec<Value>) -> Rows {
+    let as_of = known.and_then(|known| known.as_of).map(|at| (AS_OF, at.to_string()));
+    Ok((AppendHeaders(as_of), Json(rows)))
 }
 
-fn of_alert(rows: Vec<Value>, alert: Option<&String>) -> Vec<Value> {
-    let is = |row: &Value| alert.is_none_or(|alert| row.get("alert").and_then(Value::as_str) == Some(alert));
-    rows.into_iter().filter(is).collect()
-}
-
-async fn active(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Named>) -> Answer<Vec<Value>> {
-    read(service, id, move |policy| of_alert(policy.active(wall_clock()), asked.alert.as_ref())).await
-}
-
-async fn history(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Past>) -> Answer<Vec<Value>> {
-    read(service, id, move |policy| {
-        let mut rows = of_alert(policy.history(), asked.alert.as_ref());
-        rows.drain(..rows.len().saturating_sub(asked.limit.unwrap_or(HISTORY)));
-        rows
+/// Gives what is known; nothing is of a pipeline that never came to a checkpoint.
+async fn read(service: Shared, id: String, rows: impl FnOnce(&Known) -> Vec<Value> + Send + 'static) -> Rows {
+    beside(move || {
+        let (_, known) = known(&service, &id)?;
+        let rows = known.as_ref().map(rows).unwrap_or_default();
+        of_when(known.as_ref(), rows)
     })
     .await
 }
 
-/// A key as people write it.
-fn key_of(text: Option<&String>) -> Value {
-    let text = text.map_or("{}", String::as_str);
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+/// The same of one key of an alert, which must be there, as must a checkpoint.
+async fn of_key(
+    service: Shared,
+    id: String,
+    asked: Which,
+    rows: impl FnOnce(&Known, &str, &Value) -> Vec<Value> + Send + 'static,
+) -> Rows {
+    beside(move || {
+        let (pipeline, known) = known(&service, &id)?;
+        has(&pipeline.plan, &asked.alert).map_err(Problem::missing)?;
+        let never = || Problem::conflict(format!("`{id}` has not come to a checkpoint yet"));
+        let known = known.ok_or_else(never)?;
+        let rows = rows(&known, &asked.alert, &key_of(asked.key.as_deref()));
+        of_when(Some(&known), rows)
+    })
+    .await
 }
 
-async fn why(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Which>) -> Answer<Vec<Value>> {
-    read(service, id, move |policy| policy.explain(&asked.alert, &key_of(asked.key.as_ref()))).await
+async fn active(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Named>) -> Rows {
+    read(service, id, move |known| known.active(asked.alert.as_deref())).await
 }
 
-async fn why_not(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Which>) -> Answer<Vec<Value>> {
-    read(service, id, move |policy| policy.why_not(&asked.alert, &key_of(asked.key.as_ref()), wall_clock())).await
+async fn history(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Past>) -> Rows {
+    read(service, id, move |known| known.history(asked.alert.as_deref(), asked.limit.unwrap_or(HISTORY))).await
 }
 
-async fn silences(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Vec<Value>> {
-    read(service, id, |policy| policy.silences(wall_clock())).await
+async fn why(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Which>) -> Rows {
+    of_key(service, id, asked, Known::why).await
+}
+
+async fn why_not(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Which>) -> Rows {
+    of_key(service, id, asked, Known::why_not).await
+}
+
+async fn silences(State(service): State<Shared>, Of(id): Of<String>) -> Rows {
+    read(service, id, Known::silences).await
+}
+
+async fn how(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<OfAlert>) -> Answer<Way> {
+    let of = service.pipeline(&id)?;
+    let pipeline = of.seen().pipeline.ok_or_else(|| Problem::conflict(format!("`{id}` has mistakes")))?;
+    has(&pipeline.plan, &asked.alert).map_err(Problem::missing)?;
+    give(way(&pipeline.plan, &asked.alert))
+}
+
+/// What was done, with more that is known of it.
+fn with(answer: Answer<Value>, more: [(&str, Option<String>); 2]) -> Answer<Value> {
+    let Json(mut answer) = answer?;
+    if let Some(members) = answer.as_object_mut() {
+        let known = more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?))));
+        members.extend(known);
+    }
+    give(answer)
 }
 
 /// Does what a person asks for, in the state.
@@ -199,8 +261,9 @@ async fn silence(
         _ => return Err(Problem::bad("say `for` how long, or `until` when")),
     };
     let by = asked.by.unwrap_or(who.name);
+    let more = [("until", Some(until.to_string())), ("by", Some(by.clone()))];
     let command = Command::Silence { matchers: matchers.map_err(Problem::bad)?, until, comment: asked.comment, by };
-    change(service, id, "silence add", command).await
+    with(change(service, id, "silence add", command).await, more)
 }
 
 fn time(text: &str) -> Result<Timestamp, Problem> {
@@ -211,8 +274,10 @@ async fn expire(
     State(service): State<Shared>,
     Extension(who): Extension<Who>,
     Of((id, silence)): Of<(String, String)>,
+    Asked(asked): Asked<By>,
 ) -> Answer<Value> {
-    change(service, id, "silence expire", Command::Expire { id: silence, by: who.name }).await
+    let by = asked.by.unwrap_or(who.name);
+    change(service, id, "silence expire", Command::Expire { id: silence, by }).await
 }
 
 async fn acknowledge(
@@ -224,5 +289,7 @@ async fn acknowledge(
     let until = asked.span.as_deref().map(span).transpose()?.map(|span| wall_clock().plus(span));
     let (alert, key, comment) = (asked.alert, asked.key, asked.comment);
     let by = asked.by.unwrap_or(who.name);
-    change(service, id, "ack", Command::Acknowledge { alert, key, matchers: Vec::new(), by, comment, until }).await
+    let more = [("until", until.map(|until| until.to_string())), ("by", Some(by.clone()))];
+    let command = Command::Acknowledge { alert, key, matchers: Vec::new(), by, comment, until };
+    with(change(service, id, "ack", command).await, more)
 }

@@ -1,4 +1,7 @@
-//! `millstream ctl`: speaks to a `serve` that runs, here or elsewhere.
+//! `millstream ctl`: speaks to a `serve` that runs, here or elsewhere. What can be done beside a run, about alerts, dead
+//! letters and states, is done here with the same words.
+
+mod alerts;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,6 +14,7 @@ use super::exit;
 use super::load::{print, say};
 use super::progress::count;
 use super::table::{Align, table};
+use super::{alerts as of_alerts, why};
 
 /// Options of `ctl`.
 #[derive(clap::Args, Debug)]
@@ -79,8 +83,16 @@ enum Verb {
     },
     /// Stop a pipeline and remove its file; its state stays.
     Delete(Id),
-    /// Show what fires.
-    Alerts(Id),
+    /// Show what alerts fire, and what they did.
+    Alerts(of_alerts::Args<Id>),
+    /// Keep alerts from being told.
+    Silence(of_alerts::SilenceArgs<Id>),
+    /// Say that somebody knows of an alert: it is not told again until it is worse or over.
+    Ack(of_alerts::AckArgs<Id>),
+    /// Say why something is as it is.
+    Why(why::Args<Id>),
+    /// Say why nobody was told of an alert.
+    WhyNot(of_alerts::WhyNotArgs<Id>),
     /// Show rows as they pass an entry, until interrupted.
     Tap {
         #[command(flatten)]
@@ -118,10 +130,11 @@ enum Verb {
     },
 }
 
+/// Which pipeline.
 #[derive(clap::Args, Debug)]
-struct Id {
+pub struct Id {
     /// A pipeline, by its file without `.yaml`.
-    #[arg(value_name = "PIPELINE")]
+    #[arg(id = "pipeline", value_name = "PIPELINE")]
     id: String,
 }
 
@@ -134,11 +147,22 @@ pub fn run(args: &Args) -> u8 {
     };
     match done(&client, &args.verb) {
         Ok(code) => code,
-        Err(failure) => {
-            say(&format!("error: {failure}"));
-            exit::FAILED
-        }
+        Err(failure) => refused(&failure),
     }
+}
+
+/// Says why it was not done: the exit code.
+fn refused(failure: &Failure) -> u8 {
+    say(&format!("error: {failure}"));
+    exit::FAILED
+}
+
+/// Parameters of a request that are said.
+fn query(parameters: &[(&str, Option<&str>)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(parameters.iter().filter_map(|(name, value)| Some((*name, (*value)?))));
+    let query = query.finish();
+    if query.is_empty() { query } else { format!("?{query}") }
 }
 
 fn of(id: &Id, more: &str) -> String {
@@ -175,18 +199,15 @@ fn done(client: &Client, verb: &Verb) -> Result<u8, Failure> {
             client.json("DELETE", &of(id, ""), None)?;
             return Ok(print(&format!("{} is removed; its state stays\n", id.id)));
         }
-        Verb::Alerts(id) => client.json("GET", &of(id, "/alerts"), None)?,
+        Verb::Alerts(args) => return Ok(of_alerts::run(args, client)),
+        Verb::Silence(args) => return Ok(of_alerts::silence(args, client)),
+        Verb::Ack(args) => return Ok(of_alerts::ack(args, client)),
+        Verb::Why(args) => return Ok(why::run(args, client)),
+        Verb::WhyNot(args) => return Ok(of_alerts::why_not(args, client)),
         Verb::Tap { of: id, entry, condition, every, limit } => {
-            let asked = [
-                ("where", condition.clone()),
-                ("every", every.map(|n| n.to_string())),
-                ("limit", limit.map(|n| n.to_string())),
-            ];
-            let asked = asked.into_iter().filter_map(|(name, value)| Some((name, value?)));
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.extend_pairs(asked);
-            let path = of(id, &format!("/tap/{}?{}", encoded(entry), query.finish()));
-            return tap(client, &path);
+            let [every, limit] = [every, limit].map(|number| number.map(|n| n.to_string()));
+            let asked = [("where", condition.as_deref()), ("every", every.as_deref()), ("limit", limit.as_deref())];
+            return tap(client, &of(id, &format!("/tap/{}{}", encoded(entry), query(&asked))));
         }
         Verb::Log { levels: None } => client.json("GET", "/api/v1/log", None)?,
         Verb::Log { levels: Some(levels) } => client.json("PUT", "/api/v1/log", Some(&json!({ "levels": levels })))?,

@@ -1,0 +1,190 @@
+//! `ctl` over pipelines of `serve`: what can be asked for and done beside a run is asked for and done with the same words, and
+//! answered alike.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/program.rs"]
+mod program;
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use self::daemon::Daemon;
+use self::program::{command, read, said, text, until, with_texts};
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Sends a row to a source that listens, or will soon.
+fn send(port: u16, row: &str) {
+    let sent = || -> Option<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        let head =
+            format!("POST /in HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", row.len());
+        stream.write_all(format!("{head}{row}").as_bytes()).ok()?;
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).ok()?;
+        Some(answer.starts_with("HTTP/1.1 202"))
+    };
+    until("the row is taken", || sent() == Some(true));
+}
+
+fn hot(port: u16) -> String {
+    format!(
+        "\
+sources:
+  in: {{ http_server: {{ listen: \"127.0.0.1:{port}\", path: /in }} }}
+steps:
+  known: {{ set: {{ place: '\"room \" + device' }} }}
+sinks:
+  hot:
+    from: known
+    alert:
+      by: device
+      when: temperature > 30
+      order: arrival
+      title: \"{{{{ device }}}} is hot\"
+      notify: [people]
+receivers:
+  people: {{ file: {{ path: people.ndjson, visible: at_once }} }}
+checkpoint: {{ every: 100ms }}
+"
+    )
+}
+
+/// A `serve` over a pipeline, asked in both ways.
+struct Served {
+    home: tempfile::TempDir,
+    daemon: Daemon,
+    id: &'static str,
+}
+
+impl Served {
+    fn start(id: &'static str, yaml: &str) -> Served {
+        let home = with_texts(&[(&format!("{id}.yaml"), yaml)]);
+        let daemon = Daemon::start(home.path(), &[]);
+        daemon.until_phase(id, "running");
+        Served { home, daemon, id }
+    }
+
+    fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn words<'a>(&'a self, verb: &str, of: &'a str, more: &[&'a str]) -> Vec<String> {
+        verb.split(' ').chain([of]).chain(more.iter().copied()).map(str::to_owned).collect()
+    }
+
+    /// As a verb of `ctl`, with what must not be there otherwise.
+    fn ctl(&self, verb: &str, more: &[&str]) -> Output {
+        let url = format!("http://{}", self.daemon.address);
+        let words = self.words(verb, self.id, more);
+        let words: Vec<&str> = ["ctl"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        command(self.path(), &words).env("MILLSTREAM_URL", url).env("USER", "ann").output().unwrap()
+    }
+
+    /// As a verb beside it.
+    fn beside(&self, verb: &str, more: &[&str]) -> Output {
+        let file = format!("{}.yaml", self.id);
+        let words = self.words(verb, &file, more);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        command(self.path(), &words).env("USER", "ann").output().unwrap()
+    }
+
+    /// What `ctl` printed, which has to go well.
+    fn does(&self, verb: &str, more: &[&str]) -> String {
+        let output = self.ctl(verb, more);
+        assert!(output.status.success(), "{verb} {more:?}: {}", said(&output));
+        text(&output.stdout)
+    }
+
+    /// What both print, which is the same.
+    fn alike(&self, verb: &str, more: &[&str]) -> String {
+        // What is asked for in the moment of a checkpoint may be of either side of it.
+        let mut both = Default::default();
+        until(&format!("`{verb}` {more:?} is answered alike"), || {
+            let (ctl, beside) = (self.ctl(verb, more), self.beside(verb, more));
+            let same = ctl.stdout == beside.stdout && ctl.status.success() == beside.status.success();
+            both = (said(&ctl), said(&beside), text(&ctl.stdout));
+            same
+        });
+        both.2
+    }
+
+    /// Waits until an answer of `ctl` has something in it.
+    fn until(&self, verb: &str, more: &[&str], part: &str) -> String {
+        let mut answer = String::new();
+        until(&format!("`{verb}` {more:?} says `{part}`"), || {
+            answer = self.does(verb, more);
+            answer.contains(part)
+        });
+        answer
+    }
+}
+
+#[test]
+fn alerts_are_seen_silenced_and_acknowledged_in_the_same_words() {
+    let port = free_port();
+    let served = Served::start("hot", &hot(port));
+    send(port, r#"{"device":"a","temperature":40}"#);
+    served.until("alerts", &[], "firing");
+    let shown = served.alike("alerts", &[]);
+    assert!(shown.starts_with("alert  key  state") && shown.contains("a is hot"), "{shown}");
+    let when = said(&served.ctl("alerts", &[]));
+    assert!(when.contains("as of the checkpoint of 20"), "{when}");
+    assert!(!said(&served.ctl("alerts", &["--format", "ndjson"])).contains("as of"), "lines are for programs");
+    let rows: Value = serde_json::from_str(&served.alike("alerts", &["--format", "json"])).unwrap();
+    assert_eq!(rows[0]["state"], "firing", "{rows}");
+    assert_eq!(served.alike("alerts", &["--alert", "other"]), "nothing is pending, and nothing fires\n");
+
+    let why = served.alike("why alert", &["hot", "a"]);
+    assert!(why.contains("warning: `temperature > 30` for 0s\nhot (alert) ← known (set) ← in (http_server)"), "{why}");
+    assert!(why.contains("inactive → firing (warning)"), "{why}");
+    served.until("why-not", &["hot", "a"], "it was told at");
+    served.alike("why-not", &["hot", "a", "--format", "ndjson"]);
+
+    let known = served.does("ack", &["hot", "a", "--comment", "on my way"]);
+    assert_eq!(known, "hot a is acknowledged by ann\n");
+    served.until("alerts", &[], "(acknowledged by ann)");
+    let added = served.does("silence add", &["device=b", "--for", "1h", "--comment", "being mended"]);
+    assert!(added.starts_with("silence s1 holds until 20") && added.ends_with("it silences 0 alerts\n"), "{added}");
+    served.until("silence list", &[], "being mended");
+    let silences = served.alike("silence list", &[]);
+    assert!(silences.contains("device=b"), "{silences}");
+    served.daemon.until_phase("hot", "running");
+    send(port, r#"{"device":"b","temperature":50}"#);
+    served.until("why-not", &["hot", "b"], "silence s1 holds until");
+    assert!(!read(served.path(), "people.ndjson").contains("b is hot"));
+    assert_eq!(served.does("silence expire", &["s1", "--by", "bob"]), "silence s1 has ended\n");
+    until("what was kept back is told", || read(served.path(), "people.ndjson").contains("b is hot"));
+    served.until("alerts", &["--history"], "expire by bob: s1");
+    let history = served.alike("alerts", &["--history"]);
+    assert!(history.contains("acknowledge by ann: hot {\"device\":\"a\"}: on my way"), "{history}");
+    assert_eq!(served.alike("alerts", &["--history", "--limit", "1"]).lines().next(), history_end(&history));
+
+    // What cannot be is said alike.
+    for (verb, more, why) in [
+        ("why-not", &["hto", "a"][..], "there is no alert `hto`; is it `hot`?"),
+        ("why alert", &["hto", "a"], "there is no alert `hto`; is it `hot`?"),
+        ("why alert", &["hot", "z"], "nothing is known of `hot` for `z`"),
+        ("silence expire", &["s9"], "there is no silence `s9`"),
+        ("ack", &["hot", "z"], "`hot` does not fire for `z`"),
+        ("why window", &["hot"], "`hot` is no window step"),
+        ("silence add", &["device"], "device"),
+    ] {
+        for output in [served.ctl(verb, more), served.beside(verb, more)] {
+            assert!(!output.status.success() && said(&output).contains(why), "{verb} {more:?}: {}", said(&output));
+        }
+    }
+}
+
+/// The first line of the last entry of a history.
+fn history_end(history: &str) -> Option<&str> {
+    history.lines().filter(|line| !line.starts_with(' ')).next_back()
+}
