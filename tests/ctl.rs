@@ -186,5 +186,81 @@ fn alerts_are_seen_silenced_and_acknowledged_in_the_same_words() {
 
 /// The first line of the last entry of a history.
 fn history_end(history: &str) -> Option<&str> {
-    history.lines().filter(|line| !line.starts_with(' ')).next_back()
+    history.lines().rfind(|line| !line.starts_with(' '))
+}
+
+/// A pipeline whose rows with `b: 0` nobody can take.
+fn ratios(port: u16) -> String {
+    format!(
+        "\
+sources:
+  in: {{ http_server: {{ listen: \"127.0.0.1:{port}\", path: /in }} }}
+steps:
+  ratio: {{ set: {{ ratio: a % b }} }}
+  ones: {{ from: in, filter: a == 1 }}
+  half: {{ from: ones, set: {{ half: a % (b - 4) }} }}
+  per: {{ from: ratio, window: {{ count: 100, by: b, aggregate: {{ n: count() }} }} }}
+sinks:
+  out: {{ from: ratio, file: {{ path: out.ndjson, visible: at_once }} }}
+  counts: {{ from: per, file: {{ path: counts.ndjson }} }}
+  halves: {{ from: half, file: {{ path: halves.ndjson }} }}
+checkpoint: {{ every: 100ms }}
+"
+    )
+}
+
+#[test]
+fn dead_letters_are_read_sent_again_and_purged_in_the_same_words() {
+    let port = free_port();
+    let served = Served::start("p", &ratios(port));
+    assert_eq!(served.does("dead-letters list", &[]), "no dead letters\n");
+    for row in [r#"{"a":5,"b":3}"#, r#"{"a":5,"b":0}"#, r#"{"a":7,"b":0,"text":"ä"}"#, r#"{"a":1,"b":4}"#] {
+        send(port, row);
+    }
+    served.until("dead-letters list", &[], " 3  20");
+    let listed = served.alike("dead-letters list", &[]);
+    assert!(
+        listed.starts_with("id  kept") && listed.contains("ratio  error") && listed.contains("half   error"),
+        "{listed}"
+    );
+    let some = served.alike("dead-letters list", &["--limit", "1", "--after", "1"]);
+    assert!(some.ends_with("there are more: `--after 2` goes on\n"), "{some}");
+    let of_entry = served.alike("dead-letters list", &["--entry", "half", "--format", "ndjson"]);
+    assert_eq!(of_entry.lines().count(), 1, "{of_entry}");
+    for more in [
+        &["--cause", "late"][..],
+        &["--reason", "zero"],
+        &["--since", "2100-01-01T00:00:00Z"],
+        &["--before", "2100-01-01T00:00:00Z", "--format", "json"],
+    ] {
+        served.alike("dead-letters list", more);
+    }
+    let shown = served.alike("dead-letters show", &["2"]);
+    assert!(shown.contains("entry   ratio") && shown.ends_with("{\"a\":7,\"b\":0,\"text\":\"ä\"}\n"), "{shown}");
+    assert_eq!(served.alike("dead-letters show", &["2", "--raw"]).trim_end(), r#"{"a":7,"b":0,"text":"ä"}"#);
+    for (verb, more, why) in [
+        ("dead-letters show", &["9"][..], "there is no dead letter 9"),
+        ("dead-letters purge", &[], "say which dead letters go"),
+    ] {
+        for output in [served.ctl(verb, more), served.beside(verb, more)] {
+            assert!(!output.status.success() && said(&output).contains(why), "{verb} {more:?}: {}", said(&output));
+        }
+    }
+    let exported = served.alike("dead-letters export", &[]);
+    assert_eq!(exported.lines().count(), 3, "{exported}");
+    let output = served.ctl("dead-letters export", &["-o", "letters.ndjson"]);
+    assert!(said(&output).contains("wrote 3 dead letters to letters.ndjson"), "{}", said(&output));
+    assert_eq!(read(served.path(), "letters.ndjson"), exported);
+
+    // What is refused again is a dead letter again, which the exit code says.
+    let tried = served.ctl("dead-letters retry", &["--entry", "ratio", "--dry-run"]);
+    assert_eq!(tried.status.code(), Some(1), "{}", said(&tried));
+    assert!(said(&tried).contains("2 dead letters would be sent again: 0 rows for sinks"), "{}", said(&tried));
+    let tried = served.ctl("dead-letters retry", &["--id", "1"]);
+    assert!(said(&tried).contains("1 dead letter sent again: 0 rows for sinks, 1 row became dead"), "{}", said(&tried));
+    assert_eq!(served.does("dead-letters purge", &["--entry", "half", "--dry-run"]), "1 dead letter would go\n");
+    assert_eq!(served.does("dead-letters purge", &["--entry", "half"]), "1 dead letter purged\n");
+    assert_eq!(served.does("dead-letters purge", &["--all"]), "2 dead letters purged\n");
+    assert_eq!(served.alike("dead-letters list", &[]), "no dead letters\n");
+    served.daemon.until_phase("p", "running");
 }

@@ -1,22 +1,20 @@
-//! `millstream dead-letters`: the rows that nobody could take.
+//! `millstream dead-letters`: the rows that nobody could take. Each verb is the same beside a run and as one of `ctl`.
 
-mod retry;
+mod beside;
 
 use std::path::PathBuf;
 
 use crate::base::system::reason;
 use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::inspect::spelling::counted;
-use crate::service::letters::as_json;
-use crate::service::open::Opened;
+use crate::service::letters::{Sent, as_json};
 use crate::store::rows::{Cause, Origin};
-use crate::store::state::{Filter, Letter, StateReader};
+use crate::store::state::{Filter, Letter};
 
 use super::exit;
 use super::load::{print, say};
-use super::output::Output;
-use super::state::open_to_write;
-use super::state_path::{Target, failed};
+use super::output::{Format, Output};
+use super::state_path::failed;
 use super::table::{Align, printable, shortened, size, table};
 
 /// How much of a reason is shown in a list.
@@ -24,23 +22,23 @@ const SHOWN: usize = 80;
 
 /// Options of `dead-letters`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub struct Args<Of: clap::Args> {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Verb<Of>,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum Verb {
+enum Verb<Of: clap::Args> {
     /// List them, the oldest first.
-    List(List),
+    List(List<Of>),
     /// Show everything about one.
-    Show(Show),
+    Show(Show<Of>),
     /// Write them as JSON objects, a line each.
-    Export(Export),
+    Export(Export<Of>),
     /// Send them again: each enters at the entry that refused it. A pipeline that is running pauses for it.
-    Retry(retry::Args),
+    Retry(Retry<Of>),
     /// Take them away. A pipeline that is running pauses for it.
-    Purge(Purge),
+    Purge(Purge<Of>),
 }
 
 /// Which dead letters.
@@ -94,9 +92,9 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 #[derive(clap::Args, Debug)]
-struct List {
+struct List<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    of: Of,
     #[command(flatten)]
     which: Which,
     /// Go on after the one of this number.
@@ -110,19 +108,10 @@ struct List {
     format: Format,
 }
 
-/// How they are written.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    /// A table for people.
-    Text,
-    /// A JSON object a line.
-    Ndjson,
-}
-
 #[derive(clap::Args, Debug)]
-struct Show {
+struct Show<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    of: Of,
     /// Its number, as `list` shows it.
     #[arg(value_name = "ID")]
     id: u64,
@@ -132,9 +121,9 @@ struct Show {
 }
 
 #[derive(clap::Args, Debug)]
-struct Export {
+struct Export<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    of: Of,
     #[command(flatten)]
     which: Which,
     /// The file they are written to [default: standard output].
@@ -143,9 +132,9 @@ struct Export {
 }
 
 #[derive(clap::Args, Debug)]
-struct Purge {
+struct Purge<Of: clap::Args> {
     #[command(flatten)]
-    target: Target,
+    of: Of,
     #[command(flatten)]
     which: Which,
     /// Take all of them away.
@@ -156,49 +145,104 @@ struct Purge {
     dry_run: bool,
 }
 
-/// Lists, shows, exports or purges.
-pub fn run(args: &Args) -> u8 {
+/// Options of `dead-letters retry`.
+#[derive(clap::Args, Debug)]
+struct Retry<Of: clap::Args> {
+    #[command(flatten)]
+    of: Of,
+    #[command(flatten)]
+    which: Which,
+    /// Only the one of this number; may be given several times.
+    #[arg(long = "id", value_name = "ID")]
+    ids: Vec<u64>,
+    /// Only say what would come of it.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Beside the dead letters that were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// There are more of them.
+    pub more: bool,
+    /// How many went: there were too many, or they were too old.
+    pub let_go: u64,
+}
+
+/// Why dead letters were not all read.
+pub enum Unread {
+    /// It was said: an exit code.
+    Said(u8),
+    /// A sentence, of whoever takes them perhaps.
+    Why(String),
+}
+
+impl From<u8> for Unread {
+    fn from(code: u8) -> Unread {
+        Unread::Said(code)
+    }
+}
+
+impl Unread {
+    /// Says why: the exit code.
+    fn said(self) -> u8 {
+        match self {
+            Unread::Said(code) => code,
+            Unread::Why(why) => failed(&why),
+        }
+    }
+}
+
+/// Takes dead letters one by one.
+pub type Each<'a> = &'a mut dyn FnMut(Letter) -> Result<(), String>;
+
+/// Who has the dead letters of a pipeline. Errors that are codes were said.
+pub trait Letters<Of: clap::Args> {
+    /// Hands out those of a filter that come after a number, so many at most, the oldest first.
+    fn each(&self, of: &Of, filter: &Filter, page: (u64, usize), each: Each<'_>) -> Result<Rest, Unread>;
+    /// Takes those of a filter away; `dry` only counts them.
+    fn purge(&self, of: &Of, filter: &Filter, dry: bool) -> Result<u64, u8>;
+    /// Sends those of a filter again; `dry` only says what would come of it.
+    fn retry(&self, of: &Of, filter: &Filter, dry: bool) -> Result<Sent, u8>;
+}
+
+/// Lists, shows, exports, sends again or purges.
+pub fn run<Of: clap::Args>(args: &Args<Of>, letters: &dyn Letters<Of>) -> u8 {
     let done = match &args.verb {
-        Verb::List(list) => self::list(list),
-        Verb::Show(show) => self::show(show),
-        Verb::Export(export) => self::export(export),
-        Verb::Retry(retry) => retry::run(retry),
-        Verb::Purge(purge) => self::purge(purge),
+        Verb::List(list) => self::list(list, letters),
+        Verb::Show(show) => self::show(show, letters),
+        Verb::Export(export) => self::export(export, letters),
+        Verb::Retry(retry) => self::retry(retry, letters),
+        Verb::Purge(purge) => self::purge(purge, letters),
     };
     done.unwrap_or_else(|code| code)
 }
 
-fn list(args: &List) -> Result<u8, u8> {
-    let (_, reader) = args.target.read()?;
+fn list<Of: clap::Args>(args: &List<Of>, letters: &dyn Letters<Of>) -> Result<u8, u8> {
     let filter = args.which.filter();
-    let mut letters = Vec::new();
-    // One more than is shown says whether there are more.
-    let most = args.limit as usize;
-    let read = reader.each_letter(&filter, args.after, most.saturating_add(1), &mut |letter| {
-        letters.push(letter);
+    let mut found = Vec::new();
+    let mut take = |letter| {
+        found.push(letter);
         Ok(())
-    });
-    read.map_err(|e| failed(&e.message))?;
-    let more = letters.len() > most;
-    letters.truncate(most);
-    if args.format == Format::Ndjson {
-        let mut output = Output::open(None).map_err(|why| failed(&why))?;
-        let done = letters.iter().try_for_each(|letter| output.line(&as_json(letter).to_string()));
-        return Ok(output.end(done));
+    };
+    let rest = letters.each(&args.of, &filter, (args.after, args.limit as usize), &mut take).map_err(Unread::said)?;
+    if args.format != Format::Text {
+        let rows: Vec<serde_json::Value> = found.iter().map(as_json).collect();
+        return Ok(print(&args.format.rows(&rows, |_| String::new())));
     }
-    if letters.is_empty() {
+    if found.is_empty() {
         let which = match () {
             () if args.after > 0 => "no more dead letters\n",
             () if filter == Filter::default() => "no dead letters\n",
             () => "no such dead letters\n",
         };
-        return Ok(print(&format!("{which}{}", let_go(&reader))));
+        return Ok(print(&format!("{which}{}", let_go(rest))));
     }
-    let mut text = table(&COLUMNS, &letters.iter().map(cells).collect::<Vec<_>>());
-    if let (true, Some(last)) = (more, letters.last()) {
+    let mut text = table(&COLUMNS, &found.iter().map(cells).collect::<Vec<_>>());
+    if let (true, Some(last)) = (rest.more, found.last()) {
         text.push_str(&format!("there are more: `--after {}` goes on\n", last.id));
     }
-    text.push_str(&let_go(&reader));
+    text.push_str(&let_go(rest));
     Ok(print(&text))
 }
 
@@ -221,22 +265,21 @@ fn at(letter: &Letter) -> String {
 }
 
 /// What is said of those that went; nothing if none did.
-fn let_go(reader: &StateReader) -> String {
-    match reader.letters().let_go {
+fn let_go(rest: Rest) -> String {
+    match rest.let_go {
         0 => String::new(),
         went => format!("{} went before: there were too many, or they were too old\n", counted(went, "dead letter")),
     }
 }
 
-fn show(args: &Show) -> Result<u8, u8> {
-    let (_, reader) = args.target.read()?;
+fn show<Of: clap::Args>(args: &Show<Of>, letters: &dyn Letters<Of>) -> Result<u8, u8> {
     let filter = Filter { ids: Some(vec![args.id]), ..Filter::default() };
     let mut found = None;
-    let read = reader.each_letter(&filter, args.id.saturating_sub(1), 1, &mut |letter| {
+    let mut take = |letter| {
         found = Some(letter);
         Ok(())
-    });
-    read.map_err(|e| failed(&e.message))?;
+    };
+    letters.each(&args.of, &filter, (args.id.saturating_sub(1), 1), &mut take).map_err(Unread::said)?;
     let Some(letter) = found else { return Err(failed(&format!("there is no dead letter {}", args.id))) };
     let row = &letter.letter;
     if args.raw {
@@ -282,40 +325,44 @@ fn raw(bytes: &[u8]) -> u8 {
     }
 }
 
-fn export(args: &Export) -> Result<u8, u8> {
-    let (_, reader) = args.target.read()?;
+fn export<Of: clap::Args>(args: &Export<Of>, letters: &dyn Letters<Of>) -> Result<u8, u8> {
     let mut output = Output::open(args.output.as_deref()).map_err(|why| failed(&why))?;
     let mut written = 0;
-    let read = reader.each_letter(&args.which.filter(), 0, usize::MAX, &mut |letter| {
+    let mut take = |letter| {
         written += 1;
         output.line(&as_json(&letter).to_string())
-    });
-    let code = output.end(read.map_err(|e| e.message));
+    };
+    let read = match letters.each(&args.of, &args.which.filter(), (0, usize::MAX), &mut take) {
+        Err(Unread::Said(code)) => return Err(code),
+        Err(Unread::Why(why)) => Err(why),
+        Ok(_) => Ok(()),
+    };
+    let code = output.end(read);
     if let (Some(path), exit::OK) = (&args.output, code) {
         say(&format!("wrote {} to {}", counted(written, "dead letter"), path.display()));
     }
     Ok(code)
 }
 
-fn purge(args: &Purge) -> Result<u8, u8> {
+/// Sends dead letters again. What a receiver refuses again is a dead letter again, whoever reads the sink's `.errors`.
+fn retry<Of: clap::Args>(args: &Retry<Of>, letters: &dyn Letters<Of>) -> Result<u8, u8> {
+    let mut filter = args.which.filter();
+    if !args.ids.is_empty() {
+        filter.ids = Some(args.ids.clone());
+    }
+    let Sent { text, dead } = letters.retry(&args.of, &filter, args.dry_run)?;
+    Ok(match (print(&text), dead) {
+        (exit::OK, 1..) => exit::FAILED,
+        (code, _) => code,
+    })
+}
+
+fn purge<Of: clap::Args>(args: &Purge<Of>, letters: &dyn Letters<Of>) -> Result<u8, u8> {
     let filter = args.which.filter();
     if !args.all && filter == Filter::default() {
         say("error: say which dead letters go (`--entry`, `--cause`, `--reason`, `--since`, `--before`), or `--all`");
         return Err(exit::USAGE);
     }
-    if args.dry_run {
-        let (_, reader) = args.target.read()?;
-        let mut found = 0;
-        let read = reader.each_letter(&filter, 0, usize::MAX, &mut |_| {
-            found += 1;
-            Ok(())
-        });
-        read.map_err(|e| failed(&e.message))?;
-        return Ok(print(&format!("{} would go\n", counted(found, "dead letter"))));
-    }
-    let (_, path) = args.target.load()?;
-    args.target.exists(&path)?;
-    let Opened { pause: _pause, mut file } = open_to_write(&path, &args.target, "dead-letters purge")?;
-    let purged = file.purge(&filter).map_err(|e| failed(&e.message))?;
-    Ok(print(&format!("{} purged\n", counted(purged, "dead letter"))))
+    let purged = counted(letters.purge(&args.of, &filter, args.dry_run)?, "dead letter");
+    Ok(print(&if args.dry_run { format!("{purged} would go\n") } else { format!("{purged} purged\n") }))
 }

@@ -86,7 +86,7 @@ enum Verb {
     /// Try the receivers of alerts.
     Notify(notify::Args),
     /// Look at the rows that nobody could take.
-    DeadLetters(dead_letters::Args),
+    DeadLetters(dead_letters::Args<Target>),
     /// Say whether this machine is fit to run pipelines, and whether what they need is there.
     Doctor(doctor::Args),
     /// Copy what pipelines keep, while they run.
@@ -170,7 +170,7 @@ pub fn main() -> ExitCode {
         Verb::Why(args) => why::run(&args, &Beside),
         Verb::WhyNot(args) => alerts::why_not(&args, &Beside),
         Verb::Notify(args) => notify::run(&args),
-        Verb::DeadLetters(args) => dead_letters::run(&args),
+        Verb::DeadLetters(args) => dead_letters::run(&args, &Beside),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Backup(args) => backup::run(&args),
         Verb::Health(args) => health::run(&args),

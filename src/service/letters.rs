@@ -5,9 +5,11 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::base::time::Timestamp;
+use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::config::Pipeline;
 use crate::engine::keeper::StateKeeper;
 use crate::engine::kept::{Fate, fates};
@@ -15,6 +17,7 @@ use crate::engine::lower::{Lowering, lower};
 use crate::engine::retry::{Again, Outcome, Retry, refusal, refusal_of_complete, sinks_of};
 use crate::inspect::spelling::counted;
 use crate::plan::{Node, NodeKind, Plan};
+use crate::store::rows::{Cause, DeadLetter};
 use crate::store::state::{Filter, Letter, StateFile};
 
 use super::open::open_sinks;
@@ -45,7 +48,39 @@ pub fn as_json(letter: &Letter) -> Value {
     all
 }
 
+/// A dead letter as [`as_json`] writes it; `None` if it is not one of this version.
+pub fn of_json(all: &Value) -> Option<Letter> {
+    let text = |name: &str| all.get(name)?.as_str();
+    let number = |name: &str| all.get(name)?.as_u64();
+    let time = |name: &str| parse_rfc3339(text(name)?.as_bytes()).map(|at| at.0);
+    let original = match text("original") {
+        Some(text) => text.as_bytes().to_vec(),
+        None => STANDARD.decode(text("original_base64")?).ok()?,
+    };
+    let header = match all.get("header") {
+        Some(names) => Some(serde_json::from_value(names.clone()).ok()?),
+        None => None,
+    };
+    Some(Letter {
+        id: number("id")?,
+        at: time("kept")?,
+        run: number("run")?,
+        epoch: number("epoch")?,
+        letter: DeadLetter {
+            entry: text("entry")?.to_owned(),
+            cause: Cause::of_word(text("cause")?)?,
+            reason: text("reason")?.to_owned(),
+            place: text("place")?.to_owned(),
+            time: time("time"),
+            origin: serde_json::from_value(all.get("origin")?.clone()).ok()?,
+            header,
+            original,
+        },
+    })
+}
+
 /// What came of sending dead letters again.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
     /// For people, a line each.
     pub text: String,
@@ -159,4 +194,38 @@ fn sorted(plan: &Plan, letters: Vec<Letter>, over: bool) -> (Vec<Letter>, Vec<(L
         }
     }
     (can, cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::rows::Origin;
+
+    #[test]
+    fn letters_come_back_as_they_were_told() {
+        let kept = |origin, header: Option<Vec<String>>, time, original: &[u8]| Letter {
+            id: 7,
+            at: 1_767_225_600_123_456,
+            run: 2,
+            epoch: 31,
+            letter: DeadLetter {
+                entry: "ratio".to_owned(),
+                cause: Cause::Error,
+                reason: "it is `0`".to_owned(),
+                place: String::new(),
+                time,
+                origin,
+                header,
+                original: original.to_vec(),
+            },
+        };
+        for letter in [
+            kept(Origin::Row, None, Some(-5), b"{\"a\":\"\xc3\xa4\"}"),
+            kept(Origin::Record, Some(vec!["a".to_owned(), String::new()]), None, b"\xff\x00"),
+            kept(Origin::Unknown, None, None, b""),
+        ] {
+            assert_eq!(of_json(&as_json(&letter)), Some(letter));
+        }
+        assert_eq!(of_json(&json!({ "id": 1 })), None);
+    }
 }

@@ -5,21 +5,16 @@ use serde_json::{Value, json};
 use crate::cli::alerts::{AckArgs, Add, Alerts, By, Seen, Which};
 use crate::cli::why::{OfKey, Windows};
 use crate::service::alerts::known::Way;
-use crate::service::client::{Client, Failure};
+use crate::service::client::Client;
 use crate::service::why::WindowAnswer;
 
-use super::{Id, encoded, of, query, refused};
+use super::{Id, encoded, of, query, refused, unlike};
 
 /// Rows as the last checkpoint has them.
 fn seen(client: &Client, path: &str) -> Result<Seen, u8> {
     let (rows, as_of) = client.of_checkpoint(path).map_err(|why| refused(&why))?;
     let Value::Array(rows) = rows else { return Err(refused(&unlike(path))) };
     Ok(Seen { rows, as_of })
-}
-
-/// An answer of another version, perhaps.
-fn unlike(path: &str) -> Failure {
-    Failure(format!("{path} did not answer as this version of the program expects; is `serve` another one?"))
 }
 
 /// The same about a key of an alert.

@@ -2,6 +2,7 @@
 //! letters and states, is done here with the same words.
 
 mod alerts;
+mod letters;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use super::exit;
 use super::load::{print, say};
 use super::progress::count;
 use super::table::{Align, table};
-use super::{alerts as of_alerts, why};
+use super::{alerts as of_alerts, dead_letters, why};
 
 /// Options of `ctl`.
 #[derive(clap::Args, Debug)]
@@ -93,6 +94,8 @@ enum Verb {
     Why(why::Args<Id>),
     /// Say why nobody was told of an alert.
     WhyNot(of_alerts::WhyNotArgs<Id>),
+    /// Look at the rows that nobody could take.
+    DeadLetters(dead_letters::Args<Id>),
     /// Show rows as they pass an entry, until interrupted.
     Tap {
         #[command(flatten)]
@@ -157,6 +160,11 @@ fn refused(failure: &Failure) -> u8 {
     exit::FAILED
 }
 
+/// An answer of another version, perhaps.
+fn unlike(path: &str) -> Failure {
+    Failure(format!("{path} did not answer as this version of the program expects; is `serve` another one?"))
+}
+
 /// Parameters of a request that are said.
 fn query(parameters: &[(&str, Option<&str>)]) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -204,6 +212,7 @@ fn done(client: &Client, verb: &Verb) -> Result<u8, Failure> {
         Verb::Ack(args) => return Ok(of_alerts::ack(args, client)),
         Verb::Why(args) => return Ok(why::run(args, client)),
         Verb::WhyNot(args) => return Ok(of_alerts::why_not(args, client)),
+        Verb::DeadLetters(args) => return Ok(dead_letters::run(args, client)),
         Verb::Tap { of: id, entry, condition, every, limit } => {
             let [every, limit] = [every, limit].map(|number| number.map(|n| n.to_string()));
             let asked = [("where", condition.as_deref()), ("every", every.as_deref()), ("limit", limit.as_deref())];

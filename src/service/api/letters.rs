@@ -11,7 +11,7 @@ use super::{Answer, Asked, Body, Of, Problem, Shared, beside, give};
 use crate::base::limit::KEY_GROUPS;
 use crate::base::time::parse_rfc3339;
 use crate::service::access::Role;
-use crate::service::letters::{as_json, send};
+use crate::service::letters::{Sent, as_json, send};
 use crate::service::open::{Opened, open_to_write};
 use crate::service::spell::{Wanted, key_json, value_json};
 use crate::store::rows::Cause;
@@ -20,6 +20,8 @@ use crate::store::state::{Filter, Holder, StateReader};
 /// How many rows are given if nobody says, and at most.
 const ROWS: usize = 100;
 const ROWS_MOST: usize = 10_000;
+/// How many bytes of dead letters are given at once: no more follow when they have so many.
+const PAGE_BYTES: usize = 8 << 20;
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -29,7 +31,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .gives::<Letters>(),
         Endpoint::post("/api/v1/pipelines/{id}/dead-letters/retry", "Sends them again where they were refused.", retry)
             .takes::<Retry>()
-            .gives::<Retried>(),
+            .gives::<Sent>(),
         Endpoint::post("/api/v1/pipelines/{id}/dead-letters/purge", "Takes them away.", purge)
             .role(Role::Admin)
             .takes::<Purge>()
@@ -44,6 +46,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// Which dead letters, and how many.
 #[derive(Deserialize, JsonSchema)]
 struct List {
+    /// Only the one of this number.
+    id: Option<u64>,
     /// Only those that came to this entry.
     entry: Option<String>,
     /// Only those of this cause: `error` or `late`.
@@ -97,6 +101,9 @@ struct Retry {
 struct Purge {
     /// Which.
     letters: Which,
+    /// Only say how many there are to take away.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Dead letters.
@@ -110,15 +117,6 @@ struct Letters {
     let_go: u64,
     /// There are more: `after` this one.
     next: Option<u64>,
-}
-
-/// What came of sending again.
-#[derive(Serialize, JsonSchema)]
-struct Retried {
-    /// For people.
-    text: String,
-    /// Rows that became dead letters again.
-    dead: u64,
 }
 
 /// What was taken away.
@@ -181,23 +179,24 @@ fn reader(service: &Shared, id: &str) -> Result<Option<StateReader>, Problem> {
 
 async fn list(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<List>) -> Answer<Letters> {
     let most = asked.limit.unwrap_or(ROWS).clamp(1, ROWS_MOST);
-    let List { entry, cause, reason, since, before, after, .. } = asked;
-    let filter = Which { ids: None, entry, cause, reason, since, before }.filter()?;
+    let List { id: only, entry, cause, reason, since, before, after, .. } = asked;
+    let filter = Which { ids: only.map(|id| vec![id]), entry, cause, reason, since, before }.filter()?;
     let letters = beside(move || {
         let Some(reader) = reader(&service, &id)? else {
             return Ok(Letters { letters: Vec::new(), total: 0, let_go: 0, next: None });
         };
-        let (mut letters, mut last) = (Vec::new(), None);
+        let (mut letters, mut last, mut bytes, mut more) = (Vec::new(), None, 0, false);
+        // One more than is given says whether there are more.
         let read = reader.each_letter(&filter, after, most + 1, &mut |letter| {
-            if letters.len() < most {
-                last = Some(letter.id);
+            more |= letters.len() == most || bytes >= PAGE_BYTES;
+            if !more {
+                (last, bytes) = (Some(letter.id), bytes + letter.letter.original.len());
+                letters.push(as_json(&letter));
             }
-            letters.push(as_json(&letter));
             Ok(())
         });
         read.map_err(|e| Problem::failed(e.message))?;
-        let next = last.filter(|_| letters.len() > most);
-        letters.truncate(most);
+        let next = last.filter(|_| more);
         let totals = reader.letters();
         Ok(Letters { letters, total: totals.letters, let_go: totals.let_go, next })
     });
@@ -214,14 +213,13 @@ fn opened(service: &Shared, id: &str, verb: &str) -> Result<(Opened, std::path::
     Ok((opened, state))
 }
 
-async fn retry(State(service): State<Shared>, Of(id): Of<String>, Body(asked): Body<Retry>) -> Answer<Retried> {
+async fn retry(State(service): State<Shared>, Of(id): Of<String>, Body(asked): Body<Retry>) -> Answer<Sent> {
     let filter = asked.letters.filter()?;
     let retried = beside(move || {
         let pipeline = service.pipeline(&id)?.seen().pipeline;
         let pipeline = pipeline.ok_or_else(|| Problem::conflict(format!("`{id}` has mistakes")))?;
         let (Opened { file, pause: _pause }, state) = opened(&service, &id, "dead-letters retry")?;
-        let sent = send(&pipeline, (file, &state), &filter, asked.dry_run).map_err(Problem::conflict)?;
-        Ok(Retried { text: sent.text, dead: sent.dead })
+        send(&pipeline, (file, &state), &filter, asked.dry_run).map_err(Problem::conflict)
     });
     give(retried.await?)
 }
@@ -229,6 +227,11 @@ async fn retry(State(service): State<Shared>, Of(id): Of<String>, Body(asked): B
 async fn purge(State(service): State<Shared>, Of(id): Of<String>, Body(asked): Body<Purge>) -> Answer<Purged> {
     let filter = asked.letters.filter()?;
     let purged = beside(move || {
+        if asked.dry_run {
+            let reader = reader(&service, &id)?;
+            let found = reader.map_or(Ok(0), |reader| reader.count_letters(&filter));
+            return Ok(Purged { purged: found.map_err(|e| Problem::failed(e.message))? });
+        }
         let (Opened { mut file, pause: _pause }, _) = opened(&service, &id, "dead-letters purge")?;
         let purged = file.purge(&filter).map_err(|e| Problem::failed(e.message))?;
         Ok(Purged { purged })

@@ -91,6 +91,16 @@ impl StateReader {
         letters::list(&self.connection, &self.path, &self.content.letters, (filter, after, most), each)
     }
 
+    /// How many dead letters a filter lets through.
+    pub fn count_letters(&self, filter: &Filter) -> Result<u64, StateError> {
+        let mut found = 0;
+        self.each_letter(filter, 0, usize::MAX, &mut |_| {
+            found += 1;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// How many rows each sink was refused that its `.errors` have still to take in.
     pub fn returned(&self) -> Vec<(String, u64)> {
         self.content.returned.counts()
