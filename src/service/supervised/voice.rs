@@ -31,7 +31,9 @@ impl Voice for Told<'_> {
     fn begun(&mut self, handle: &Handle) {
         self.opening = None;
         let mut inner = self.of.lock();
-        inner.goes_on.take().map(linger);
+        if let Some(opening) = inner.goes_on.take() {
+            linger(opening);
+        }
         if std::mem::take(&mut inner.swapped) {
             inner.note(Reloaded::Applied, None);
         }
