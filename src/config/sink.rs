@@ -134,7 +134,31 @@ pub fn template(text: &str, span: &Span, context: &mut Context<'_>) -> Option<Te
         };
         fields.push(context.intern(path, span)?);
     }
-    Some(Template { text: text.to_owned(), fields })
+    let reads = connector::template::paths(text).into_iter().map(|path| (place_in_template(&path, span), path));
+    Some(Template { text: text.to_owned(), fields, reads: reads.map(|(place, path)| (path, place)).collect() })
+}
+
+/// Where a template reads a path first: as it stands in the file, between braces. The whole of it, if it is spelled in
+/// another way there.
+fn place_in_template(path: &str, span: &Span) -> Span {
+    let written = span.file.text.get(span.range.clone()).unwrap_or_default();
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let stands = |at: usize| {
+        let (before, from) = written.split_at_checked(at).unwrap_or_default();
+        let after = from.get(path.len()..).unwrap_or_default();
+        let last = |a: &str, b: &str| before.rfind(a).max(before.rfind(b));
+        last("{{", "{%") > last("}}", "%}")
+            && !before.ends_with(|c| part_of_name(c) || c == '.')
+            && !after.starts_with(part_of_name)
+    };
+    let found = written.match_indices(path).map(|(at, _)| at).find(|at| stands(*at));
+    found.map_or_else(
+        || span.clone(),
+        |at| {
+            let start = span.range.start + at;
+            Span { range: start..start + path.len(), ..span.clone() }
+        },
+    )
 }
 
 /// Where a text stands among options.

@@ -134,6 +134,18 @@ impl Template {
     }
 }
 
+/// Every path that a template reads, sorted: `site.floor`, `meta.path`. None of a text that is no template.
+pub fn paths(text: &str) -> Vec<String> {
+    let mut environment = environment();
+    if environment.add_template(NAME, text).is_err() {
+        return Vec::new();
+    }
+    let read = environment.get_template(NAME).map(|parsed| parsed.undeclared_variables(true)).unwrap_or_default();
+    let mut paths: Vec<String> = read.into_iter().collect();
+    paths.sort();
+    paths
+}
+
 /// What a path that a template reads is called: its first name, of metadata the first two.
 fn field_of(path: &str) -> String {
     match path.split_once('.') {

@@ -410,4 +410,6 @@ pub struct Template {
     pub text: String,
     /// Top-level fields that it reads.
     pub fields: Vec<FieldId>,
+    /// Every path that it reads, `site.floor`, with where it is written first.
+    pub reads: Vec<(String, crate::base::diag::Span)>,
 }

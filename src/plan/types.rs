@@ -325,6 +325,16 @@ impl Check<'_> {
             }
             level.clear.iter().for_each(|clear| drop(self.condition(clear, input)));
         }
+        for (path, place) in alert.says.templates().flat_map(|template| &template.reads) {
+            if path == "meta" || path.starts_with("meta.") {
+                let words = format!("`{path}` is nothing that an alert knows: its texts are made of a row's fields");
+                let error = Diagnostic::error("no-metadata", words, Some(place.clone()));
+                self.found.push(error.help("write it to a field in a step `set` before the alert"));
+            } else if let Some((words, help)) = missing(&FieldPath::dotted(path), input) {
+                let error = Diagnostic::error("unknown-field", words, Some(place.clone()));
+                self.found.push(Diagnostic { help, ..error });
+            }
+        }
         self.passed(&alert.by, input);
         Rows::all(Type::any())
     }
