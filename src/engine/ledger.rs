@@ -57,7 +57,7 @@ pub struct Sample {
     pub order: (u64, u32),
     /// What is wrong.
     pub reason: String,
-    /// Where: an expression's place in the pipeline file or a byte of the record.
+    /// Where: an expression's place in the pipeline file or a byte of the record, with where that stands in its file.
     pub place: String,
     /// The row's text.
     pub original: String,
@@ -72,7 +72,7 @@ pub struct Letter {
     pub cause: Cause,
     /// What is wrong.
     pub reason: String,
-    /// Where: an expression's place in the pipeline file or a byte of the record.
+    /// Where: an expression's place in the pipeline file or a byte of the record, with where that stands in its file.
     pub place: String,
     /// Its event time; the least if it has none.
     pub time: Timestamp,

@@ -176,7 +176,12 @@ impl Mapper {
                 ordinal: r.ordinal,
                 time: Timestamp::MIN,
                 reason: r.reason,
-                place: r.place,
+                // What is counted, or has no name, stands nowhere that anybody could look at.
+                place: if counted || input.partition.is_empty() {
+                    r.place
+                } else {
+                    starts.place(r.ordinal, &r.place, &input.partition)
+                },
                 origin: if r.whole { Origin::Record } else { Origin::Part },
                 header: header.clone(),
                 original: r.original,

@@ -48,6 +48,17 @@ impl Starts {
             None => (self.base + u64::from(record)).min(self.end),
         }
     }
+
+    /// Where a record stands that could not be read: `byte 3 of the record at byte 58 of readings.csv`, both from 1, as
+    /// `tail -c +58` has it. Lines are counted nowhere.
+    pub fn place(&self, record: u32, within: &str, of: &str) -> String {
+        let at = self.at(record) + 1;
+        if within.is_empty() {
+            format!("byte {at} of {of}")
+        } else {
+            format!("{within} of the record at byte {at} of {of}")
+        }
+    }
 }
 
 /// What a partition brings next.

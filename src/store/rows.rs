@@ -358,7 +358,8 @@ pub struct DeadLetter {
     pub cause: Cause,
     /// What is wrong, one sentence.
     pub reason: String,
-    /// Where: a place in the pipeline file or a byte of the record; empty if that is not known.
+    /// Where: a place in the pipeline file, or a byte of the record and where that stands in its file; empty if that is not
+    /// known.
     pub place: String,
     /// Its event time, microseconds, if it has one.
     pub time: Option<i64>,
