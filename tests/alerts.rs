@@ -433,6 +433,27 @@ fn what_no_condition_can_be_asked_of_leaves_an_alert_as_it_is() {
 }
 
 #[test]
+fn an_early_row_that_fails_hides_no_other() {
+    let home = with_texts(&[
+        (
+            "t.yaml",
+            "name: t\nsources:\n  readings:\n    file: { path: in.ndjson }\n    time: { field: ts }\nsteps:\n  minutes:\n    window:\n      \
+             tumbling: 1m\n      by: device\n      emit: { every: 20s }\n      aggregate: { last: last(temperature) }\nsinks:\n  hot:\n    \
+             from: minutes\n    alert: { by: device, when: last > 30 }\n",
+        ),
+        (
+            "in.ndjson",
+            "{\"device\":\"d1\",\"ts\":\"2026-01-01T00:00:05Z\",\"temperature\":\"ERR\"}\n\
+             {\"device\":\"d1\",\"ts\":\"2026-01-01T00:00:45Z\",\"temperature\":\"BAD\"}\n",
+        ),
+    ]);
+    let output = run(home.path(), &["run", "t.yaml"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let letters = said(&run(home.path(), &["dead-letters", "list", "t.yaml", "--format", "ndjson"]));
+    assert!(letters.lines().count() == 1 && letters.contains("is the text \\\"BAD\\\""), "{letters}");
+}
+
+#[test]
 fn keys_that_are_well_are_forgotten_after_a_day() {
     let row = |day: u32, device: u32, temperature: u32| {
         format!("{{\"device\":\"d{device}\",\"ts\":\"2026-01-{day:02}T00:00:00Z\",\"temperature\":{temperature}}}\n")

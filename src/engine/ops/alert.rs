@@ -383,13 +383,15 @@ impl Operator for AlertStep {
             }
             let Some(time) = batch.times.get(at).map(|t| t.0) else { continue };
             let rank = Rank { ordinal, turn: input.turn_of(row), at: i64::MIN, end: i64::MIN, key: u32::MAX };
+            // One of a row that is not judged must not stand before those of the rows behind it.
+            let failed = errors.next_if(|error| error.row == row);
             if matches!(batch.get(self.spec.window.early, at), Val::Bool(true)) {
                 out.dropped += 1;
                 continue;
             }
             let hash = input.hashes.get(at).copied().unwrap_or(0);
             let known = self.keys.find(&columns, at, hash);
-            let reason = match errors.next_if(|error| error.row == row) {
+            let reason = match failed {
                 Some(error) => Some((error.reason, error.place)),
                 None if known.is_none() && !self.has_room() => Some((self.full(), String::new())),
                 None => None,
