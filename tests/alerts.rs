@@ -282,19 +282,25 @@ receivers:
 fn a_sample_is_sent_to_those_who_are_told() {
     let (good, bad) = (Receiver::start(), Receiver::start());
     bad.answers(|_| (400, Vec::new(), "no such channel".to_owned()));
-    let mut away = Receiver::start();
+    let (mut away, busy) = (Receiver::start(), Receiver::start());
     away.leave();
+    busy.answers(|_| (503, Vec::new(), "come again".to_owned()));
     let mut notify = "      notify:\n".to_owned();
-    for to in [&good, &bad, &away] {
-        writeln!(notify, "        - http: {{ url: \"http://{}/\" }}", to.address).unwrap();
+    let receivers = [&good, &bad, &away, &busy].map(|to| to.address.to_string());
+    for to in receivers.iter().map(String::as_str).chain(["nobody.invalid"]) {
+        writeln!(notify, "        - http: {{ url: \"http://{to}/\" }}").unwrap();
     }
     let home = with_texts(&[("t.yaml", pipeline("", &notify).as_str()), ("in.ndjson", "")]);
     let output = run(home.path(), &["notify", "test", "t.yaml", "--timeout", "2s"]);
     let lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), 3, "{}", said(&output));
+    assert_eq!(lines.len(), 5, "{}", said(&output));
     assert_eq!(lines[0], "hot_http: taken");
     assert!(lines[1].starts_with("hot_http_2: refused: ") && lines[1].contains("no such channel"), "{}", lines[1]);
-    assert_eq!(lines[2], "hot_http_3: not taken within 2s");
+    // Why is said of who was not reached, of who answered that it is not now, and of a name that is nobody's.
+    for (line, why) in [(2, "Connection refused"), (3, "503"), (4, "lookup")] {
+        let begin = format!("hot_http_{}: not taken within 2s: ", line + 1);
+        assert!(lines[line].starts_with(&begin) && lines[line].contains(why), "{}", lines[line]);
+    }
     assert_eq!(output.status.code(), Some(1));
     let came = good.came();
     let row: Value = serde_json::from_slice(&came[0].body).unwrap();
@@ -364,12 +370,26 @@ fn old_transitions_are_recorded_and_not_told() {
     let notify = "      notify:\n        - file: { path: told.ndjson }\n";
     let yaml = pipeline("", notify).replace("      notify_max_age: 100000d\n", "");
     let home = with_texts(&[("t.yaml", &yaml), ("in.ndjson", &reading(1, 1, 35))]);
-    assert!(run(home.path(), &["run", "--quiet", "t.yaml"]).status.success());
+    let ran = run(home.path(), &["run", "t.yaml"]);
+    let untold = "`hot`: 1 transition that came was older than `notify_max_age`, and nobody was told; `millstream alerts \
+                  --history t.yaml` shows it";
+    assert!(ran.status.success() && said(&ran).contains(untold), "{}", said(&ran));
     assert_eq!(read(home.path(), "told.ndjson"), "");
     let shown = run(home.path(), &["alerts", "t.yaml"]);
     assert!(said(&shown).contains("too old"), "{}", said(&shown));
-    let why = run(home.path(), &["why-not", "t.yaml", "hot", "d1"]);
-    assert!(said(&why).contains("old"), "{}", said(&why));
+    assert!(said(&shown).contains("as of the checkpoint of 20"), "{}", said(&shown));
+    let why_not = || said(&run(home.path(), &["why-not", "t.yaml", "hot", "d1"]));
+    let why = why_not();
+    assert!(why.contains("after its time, ") && why.contains("older than `notify_max_age` (1h)"), "{why}");
+
+    // Also when it is over, which nobody is told either who was not told of it.
+    std::fs::write(home.path().join("in.ndjson"), reading(1, 1, 35) + &reading(2, 1, 20)).unwrap();
+    assert!(run(home.path(), &["run", "--quiet", "t.yaml"]).status.success());
+    let why = why_not();
+    assert!(why.contains("it is not active: it became resolved"), "{why}");
+    let fired = "hot_file: it fired at 2026-01-01T00:";
+    assert!(why.contains(fired) && why.contains("it was not told, for it came at 20"), "{why}");
+    assert!(why.contains("unless `notify_max_age` of the alert is greater"), "{why}");
 }
 
 #[test]

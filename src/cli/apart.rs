@@ -9,6 +9,7 @@ use crate::config::Pipeline;
 use crate::engine::keeper::StateKeeper;
 use crate::engine::lower::{Lowering, lower};
 use crate::engine::run::{Handle, Options, Outcome, Summary, run as run_job};
+use crate::service::links::Links;
 use crate::service::open::{open_sinks, open_sources};
 use crate::store::state::{Holder, StateFile};
 
@@ -43,8 +44,18 @@ impl Drop for Scratch {
     }
 }
 
+/// A run that has ended.
+pub struct Ran {
+    /// What it did.
+    pub summary: Summary,
+    /// Where its state is.
+    pub state: PathBuf,
+    /// The connections of its sinks.
+    pub links: Links,
+}
+
 /// Runs a plan to its end, for so long at most; its state is in the directory. The error is a sentence.
-pub fn run(pipeline: &Pipeline, scratch: &Scratch, within: Option<Duration>) -> Result<(Summary, PathBuf), String> {
+pub fn run(pipeline: &Pipeline, scratch: &Scratch, within: Option<Duration>) -> Result<Ran, String> {
     let path = scratch.path().join("state.db");
     let holder = Holder { pipeline: pipeline.plan.file.clone(), command: "run".to_owned() };
     let file = StateFile::open(&path, &holder).map_err(|e| e.message)?;
@@ -86,6 +97,6 @@ pub fn run(pipeline: &Pipeline, scratch: &Scratch, within: Option<Duration>) -> 
     };
     match &summary.outcome {
         Outcome::Failed(why) => Err(why.clone()),
-        _ => Ok((summary, path)),
+        _ => Ok(Ran { summary, state: path, links }),
     }
 }

@@ -15,7 +15,7 @@ use crate::plan::alert::NOTIFIER;
 use crate::plan::{Input, Node, NodeId, NodeKind, Operator, Plan, Port};
 use crate::store::state::{Filter, StateReader};
 
-use super::apart::{self, Scratch};
+use super::apart::{self, Ran, Scratch};
 use super::exit;
 use super::load::{load, print};
 use super::state_path::failed;
@@ -107,7 +107,7 @@ fn one(pipeline: &Pipeline, receiver: &Node, within: Duration) -> Result<(), Str
     plan.nodes =
         vec![source(&sample)?, Node { inputs: vec![Input { node: NodeId(0), port: Port::Main }], ..receiver.clone() }];
     let own = Pipeline { plan, tests: Vec::new(), directory: pipeline.directory.clone() };
-    let (summary, state) = apart::run(&own, &scratch, Some(within))?;
+    let Ran { summary, state, links } = apart::run(&own, &scratch, Some(within))?;
     let reader = StateReader::open(&state).map_err(|e| e.message)?;
     let mut refused = None;
     let read = reader.each_letter(&Filter::default(), 0, 1, &mut |letter| {
@@ -119,7 +119,9 @@ fn one(pipeline: &Pipeline, receiver: &Node, within: Duration) -> Result<(), Str
         (Some(why), _) => Err(format!("refused: {why}")),
         (None, Outcome::Complete) => Ok(()),
         (None, _) => {
-            Err(format!("not taken within {}", TimeSpan(i64::try_from(within.as_micros()).unwrap_or(i64::MAX))))
+            let within = TimeSpan(i64::try_from(within.as_micros()).unwrap_or(i64::MAX));
+            let why = links.iter().find_map(|(_, link)| link.why());
+            Err(format!("not taken within {within}: {}", why.as_deref().unwrap_or("no answer came")))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether connectors reach what they talk to, for whoever wants to see it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Stands for an instant that has not come.
@@ -18,11 +18,14 @@ struct Line {
     since: AtomicI64,
     /// When something last came or was taken.
     heard: AtomicI64,
+    /// What went wrong last, while it does.
+    why: Mutex<Option<String>>,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Line { down: AtomicBool::new(false), since: AtomicI64::new(NEVER), heard: AtomicI64::new(NEVER) }
+        let never = || AtomicI64::new(NEVER);
+        Line { down: AtomicBool::new(false), since: never(), heard: never(), why: Mutex::default() }
     }
 }
 
@@ -44,6 +47,21 @@ impl Link {
         if before == up || self.0.since.load(Ordering::Acquire) == NEVER {
             self.0.since.store(now(), Ordering::Release);
         }
+    }
+
+    /// It cannot be reached, or does not take what is sent, for this reason: until something goes well again.
+    pub fn fails(&self, why: &str) {
+        *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// It goes well.
+    pub fn works(&self) {
+        *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What went wrong last, if nothing went well since.
+    pub fn why(&self) -> Option<String> {
+        self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Something came, or was taken.
@@ -87,5 +105,10 @@ mod tests {
         link.clone().hear();
         let up = link.state().unwrap();
         assert!(up.up && up.since >= down.since && up.heard >= Some(up.since));
+        assert_eq!(link.why(), None);
+        link.fails("refused");
+        assert_eq!(link.clone().why().as_deref(), Some("refused"));
+        link.works();
+        assert_eq!(link.why(), None);
     }
 }

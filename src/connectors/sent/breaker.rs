@@ -111,6 +111,18 @@ impl Breaker {
         }
     }
 
+    /// What was sent was taken.
+    pub(super) fn taken(&self, leave: Leave) {
+        self.reached(leave);
+        self.link.works();
+    }
+
+    /// Somebody answered that it failed.
+    pub(super) fn failed(&self, leave: Leave, why: &str) {
+        self.reached(leave);
+        self.link.fails(why);
+    }
+
     /// Nobody did.
     pub(super) fn unreachable(&self, leave: Leave, why: &str, after: Option<Duration>) {
         let mut door = self.door();
@@ -119,6 +131,7 @@ impl Breaker {
             return;
         }
         self.link.set(false);
+        self.link.fails(why);
         let news = door.open_until.is_none();
         let wait = after.map_or_else(|| wait(self.first, self.most, door.failures), |after| after.min(MOST_ASKED));
         door.failures = door.failures.saturating_add(1);

@@ -348,7 +348,7 @@ impl Shared {
             let leave = self.breaker.leave(first).await;
             let wait = match sender.send(delivery).await {
                 Ok(()) => {
-                    self.breaker.reached(leave);
+                    self.breaker.taken(leave);
                     self.latency.count(began.elapsed());
                     if self.failing.swap(false, Ordering::Relaxed) {
                         tracing::info!(sink = self.breaker.name, "takes rows again");
@@ -367,7 +367,7 @@ impl Shared {
                     continue;
                 }
                 Err(NotSent::Failed { why, after }) => {
-                    self.breaker.reached(leave);
+                    self.breaker.failed(leave, &why);
                     let since = *since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= retry.give_up_after.0.to_std() {
                         return Err(why);
