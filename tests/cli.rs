@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 #[path = "support/program.rs"]
 mod program;
 
-use program::{read, run, text, with, with_texts};
+use program::{command, read, run, text, with, with_texts};
 
 /// Standard error without the line that says how long it took.
 fn said(output: &Output) -> String {
@@ -266,7 +266,7 @@ fn a_new_pipeline_is_right_and_passes_its_tests() {
     let listed = text(&run(directory.path(), &["new"]).stdout);
     let names: Vec<&str> = listed.lines().filter_map(|l| l.strip_prefix("  ")?.split("  ").next()).collect();
     assert!(names.len() >= 4, "{listed}");
-    for name in names {
+    for name in &names {
         let output = run(directory.path(), &["new", name]);
         assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
         let file = format!("{name}.yaml");
@@ -278,10 +278,18 @@ fn a_new_pipeline_is_right_and_passes_its_tests() {
         let output = run(directory.path(), &["test", &file]);
         assert!(!text(&output.stderr).contains("0 passed"), "{name}");
     }
-    for name in ["sensor-alert", "sessions", "dedupe-join"] {
-        let output = run(directory.path(), &["run", "-q", &format!("{name}.yaml")]);
+    // They run as they stand; those that read something need it.
+    let sales = "time,shop,article,amount,price\n2026-01-05T09:12:00Z,north,tea,2,3.50\n";
+    std::fs::write(directory.path().join("sales.csv"), sales).expect("written");
+    let error = r#"{"time":"2026-01-05T09:12:00Z","level":"ERROR","service":"shop","message":"out of tea"}"#;
+    std::fs::write(directory.path().join("app.log"), format!("{error}\n").repeat(3)).expect("written");
+    for name in &names {
+        let log = std::fs::File::open(directory.path().join("app.log")).expect("it is there");
+        let mut command = command(directory.path(), &["run", "-q", &format!("{name}.yaml")]);
+        let output = command.stdin(log).output().expect("it runs");
         assert_eq!(output.status.code(), Some(0), "{name} runs as it stands: {}", text(&output.stderr));
-        assert!(!output.stdout.is_empty(), "{name}");
+        let file = if *name == "batch-file" { read(directory.path(), "out/sales-by-day.csv") } else { String::new() };
+        assert!(!output.stdout.is_empty() || file.contains("north"), "{name}");
     }
 }
 
