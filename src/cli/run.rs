@@ -1,12 +1,13 @@
 //! `millstream run`: pipelines to their end, or until interrupted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::diag::{Diagnostics, Severity};
 use crate::base::tasks;
+use crate::base::time::Timestamp;
 use crate::config::Pipeline;
-use crate::engine::run::{Handle, Outcome, Summary};
+use crate::engine::run::{Handle, Outcome, Summary, wall_clock};
 use crate::service;
 use crate::service::open::state_path;
 use crate::service::run::{Ended, Setup, Start, Voice};
@@ -73,7 +74,8 @@ fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, Strin
     let state = state_path(pipeline, args.data.data.as_deref());
     let setup = Setup { state: &state, workers, command: "run", max_keys: None, max_state: None };
     let progress = Progress::new(&pipeline.plan);
-    let mut told = Told { pipeline, progress, quiet: args.quiet, code: exit::FAILED };
+    let (quiet, began) = (args.quiet, wall_clock());
+    let mut told = Told { pipeline, state: &state, progress, quiet, began, code: exit::FAILED };
     let start = Start::Open { fresh: args.fresh, reset: args.reset_state.clone() };
     tasks::block_on(service::run::run(pipeline, start, &setup, &interrupts, &mut told))??;
     Ok(told.code)
@@ -82,8 +84,11 @@ fn run_one(pipeline: &Pipeline, workers: usize, args: &Args) -> Result<u8, Strin
 /// Tells on standard error how a run goes.
 struct Told<'a> {
     pipeline: &'a Pipeline,
+    state: &'a Path,
     progress: Progress,
     quiet: bool,
+    /// When what it tells of began.
+    began: Timestamp,
     code: u8,
 }
 
@@ -118,6 +123,11 @@ impl Voice for Told<'_> {
             show(&Diagnostics { list: handle.missing_fields() });
         }
         ended.unbalanced.iter().for_each(|wrong| say(&summary::imbalance(wrong)));
+        if !self.quiet {
+            let untold = summary::untold(self.pipeline, self.state, self.began);
+            untold.iter().for_each(|line| say(line));
+        }
+        self.began = wall_clock();
         let code = report(self.pipeline, &ended.summary, &self.progress, self.quiet);
         self.code = if ended.unbalanced.is_empty() { code } else { exit::FAILED };
     }

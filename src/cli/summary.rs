@@ -1,11 +1,17 @@
 //! What a run says at its end: what went through, and what became of the rows that nobody read.
 
+use std::path::Path;
 use std::time::Duration;
 
+use crate::base::time::Timestamp;
+use crate::config::Pipeline;
 use crate::engine::ledger::{Entry, Tally};
 use crate::inspect::spelling;
 use crate::plan::{Input, Node, NodeId, NodeKind, Operator, Plan, Port};
+use crate::service::alerts;
+use crate::service::alerts::known::Known;
 use crate::store::rows::Imbalance;
+use crate::store::state::StateReader;
 
 use super::progress::count;
 
@@ -53,6 +59,24 @@ pub fn held_back(plan: &Plan, entries: &[Entry]) -> String {
         text.push_str(&format!("`{}`: {what} held back\n", node.name));
     }
     text
+}
+
+/// Alerts of which nobody was told since then because they were too old, a line each; what cannot be read is not told.
+pub fn untold(pipeline: &Pipeline, state: &Path, since: Timestamp) -> Vec<String> {
+    let Some(settings) = alerts::settings(&pipeline.plan) else { return Vec::new() };
+    let known = StateReader::open(state).map_err(|e| e.message).and_then(|reader| Known::open(settings, reader));
+    let Ok((counts, more)) = known.map(|known| known.too_old(since)) else { return Vec::new() };
+    let line = |(alert, number): (&String, &u64)| {
+        let at_least = if more { "at least " } else { "" };
+        let (came, them) = if *number == 1 { ("was older", "it") } else { ("were older", "them") };
+        format!(
+            "`{alert}`: {at_least}{} that came {came} than `notify_max_age`, and nobody was told; `millstream alerts \
+             --history {}` shows {them}",
+            spelling::counted(*number, "transition"),
+            pipeline.plan.file
+        )
+    };
+    counts.iter().map(line).collect()
 }
 
 /// What does not balance, for people.

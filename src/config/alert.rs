@@ -86,7 +86,10 @@ keys! {
         rate: Option<RateOptions>,
         /// For so long after the start what fires is gathered into one summary a receiver. Default `0s`.
         startup_grace: Option<Duration>,
-        /// Transitions older than this are recorded and not told: a replay does not call anybody. Default `1h`.
+        /// Transitions older than this are recorded and not told: a replay does not call anybody. Their age when they come is
+        /// how far event time, by the watermark and by transitions, is behind the clock; rows of a source without `time` have
+        /// that of their arrival, which is not old. What still fires when event time has come so close is told then, and that
+        /// something is over is told at any age. Default `1h`.
         notify_max_age: Option<Duration>,
         /// When notifications leave: `exact` when a checkpoint holds them, `immediate` at once under the same id. It is the
         /// `latency` of receivers that are written here and have none of their own. Default `exact`.

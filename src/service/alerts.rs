@@ -2,6 +2,7 @@
 //! there is one that takes it; otherwise it is done in the state.
 
 pub mod known;
+mod waits;
 
 use std::path::Path;
 

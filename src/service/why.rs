@@ -157,7 +157,7 @@ fn window_of<'a>(plan: &'a Plan, step: &str) -> Result<&'a Window, NoAnswer> {
 }
 
 /// What is kept for a key.
-fn find(reader: &StateReader, step: &str, wanted: &Wanted) -> Result<Option<StateRow>, NoAnswer> {
+pub(super) fn find(reader: &StateReader, step: &str, wanted: &Wanted) -> Result<Option<StateRow>, NoAnswer> {
     let mut found = None;
     for group in wanted.groups() {
         let read = reader.rows(step, group..group + 1, &mut |row| {
@@ -173,7 +173,7 @@ fn find(reader: &StateReader, step: &str, wanted: &Wanted) -> Result<Option<Stat
 
 /// Who holds the watermark of a step back, and how much out of order the events of that source may be. A partition that the
 /// watermark has passed is idle: nobody waits for it.
-fn holder(
+pub(super) fn holder(
     plan: &Plan,
     kept: &Kept,
     (upstream, stored): (&Upstream, Timestamp),

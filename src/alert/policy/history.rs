@@ -1,7 +1,7 @@
 //! What happened, bounded: each transition with what became of it for each receiver, each notification, and what people
 //! asked for.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -161,7 +161,34 @@ struct Person {
     until: Option<Timestamp>,
 }
 
+/// A transition to something that fires.
+pub(super) struct Firing<'a> {
+    pub(super) at: Timestamp,
+    /// When it came.
+    pub(super) came: Timestamp,
+    pub(super) severity: &'a str,
+    pub(super) outcomes: &'a [Outcome],
+}
+
 impl Entry {
+    /// When it was made.
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// What fires by it, if it is a transition to that.
+    pub(super) fn firing(&self) -> Option<Firing<'_>> {
+        let Kind::Transition(t) = &self.kind else { return None };
+        let firing = Firing { at: t.at, came: self.time, severity: &t.severity, outcomes: &t.outcomes };
+        t.state.fires().then_some(firing)
+    }
+
+    /// The alert of which somebody was not told for its age.
+    fn too_old(&self) -> Option<&str> {
+        let Kind::Transition(t) = &self.kind else { return None };
+        t.outcomes.iter().any(|outcome| outcome.fate == Fate::TooOld).then_some(&*t.alert)
+    }
+
     fn size(&self) -> usize {
         200 + match &self.kind {
             Kind::Transition(t) => {
@@ -256,6 +283,19 @@ pub(super) struct History {
 impl History {
     pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// By alert, how many transitions that came since then were too old to be told, as far as they are remembered.
+    pub(super) fn too_old(&self, since: Timestamp) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        let old = self.entries.iter().rev().take_while(|entry| entry.time >= since).filter_map(Entry::too_old);
+        old.for_each(|alert| *counts.entry(alert.to_owned()).or_default() += 1);
+        counts
+    }
+
+    /// Whether all that came since then is remembered.
+    pub(super) fn reaches(&self, since: Timestamp) -> bool {
+        self.first == 0 || self.entries.front().is_some_and(|entry| entry.time < since)
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Entry> {

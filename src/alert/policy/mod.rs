@@ -266,6 +266,11 @@ impl Policy {
         self.history.entries().map(Entry::shown).collect()
     }
 
+    /// By alert, how many transitions that came since then were too old to be told; and whether the history goes back so far.
+    pub fn too_old(&self, since: Timestamp) -> (BTreeMap<String, u64>, bool) {
+        (self.history.too_old(since), self.history.reaches(since))
+    }
+
     /// Why the receivers of an alert were not told of a key: a row for each reason, with `receiver`, `reason` and `text`.
     pub fn why_not(&self, alert: &str, key: &Value, now: Timestamp) -> Vec<Value> {
         self.why_not_rows(alert, key, now)

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::Policy;
-use super::history::{Fate, Outcome};
+use super::history::{Entry, Fate, Firing, Outcome};
 use super::instance::{Fingerprint, Instance};
 use super::look::View;
 use super::told::{Stage, text_of};
 use crate::base::suggest::nearest;
-use crate::base::time::Timestamp;
+use crate::base::time::{TimeSpan, Timestamp};
 
 /// Keys that are looked through for one that somebody may have meant.
 const SEARCHED: usize = 1_000;
@@ -133,7 +133,7 @@ impl Policy {
         let Some(place) = self.place(alert) else { return vec![answer(None, "not_known", self.no_alert(alert))] };
         let of_alert = || self.instances.iter().filter(|(_, instance)| instance.alert == place);
         let Some((who, instance)) = of_alert().find(|(who, instance)| self.is_key(**who, instance, key)) else {
-            return vec![self.not_active(alert, key, of_alert().map(|(_, instance)| instance))];
+            return self.not_active(place, key, of_alert().map(|(_, instance)| instance));
         };
         let mut rows = Vec::new();
         if let Some(since) = instance.pending {
@@ -141,7 +141,7 @@ impl Policy {
             rows.push(answer(None, "pending", text));
         }
         if self.alerts.get(place).is_some_and(|alert| alert.targets.is_empty()) {
-            rows.push(answer(None, "no_receiver", format!("`{alert}` notifies nobody: its `notify` is empty")));
+            rows.push(no_receiver(alert));
         }
         for target in 0..instance.known.len() {
             let name = self.name_of(instance, target);
@@ -159,18 +159,67 @@ impl Policy {
         rows
     }
 
-    fn not_active<'a>(&self, alert: &str, key: &Value, active: impl Iterator<Item = &'a Instance>) -> Value {
-        let was = self.history.entries().rev().find_map(|entry| entry.state_of(alert, key));
-        match was {
-            Some((state, at, reason)) => {
-                let text = format!("it is not active: it became {} at {at} (`{reason}`)", state.word());
-                answer(None, "inactive", text)
-            }
-            None => {
-                let text = format!("`when` never held for it, as far as is known; {}", self.no_key(alert, key, active));
-                answer(None, "not_known", text)
-            }
+    fn not_active<'a>(&self, place: usize, key: &Value, active: impl Iterator<Item = &'a Instance>) -> Vec<Value> {
+        let Some(alert) = self.alerts.get(place) else { return Vec::new() };
+        let of_key = || self.history.entries().rev().filter(|entry| entry.key_of(&alert.name, key).is_some());
+        let Some((state, at, reason)) = of_key().find_map(|entry| entry.state_of(&alert.name, key)) else {
+            let no_key = self.no_key(&alert.name, key, active);
+            let text = format!("`when` never held for it, as far as is known; {no_key}");
+            return vec![answer(None, "not_known", text)];
+        };
+        let text = format!("it is not active: it became {} at {at} (`{reason}`)", state.word());
+        let mut rows = vec![answer(None, "inactive", text)];
+        if alert.targets.is_empty() {
+            rows.push(no_receiver(&alert.name));
         }
+        // What became of its last firing is what somebody wants to know who was not told of it.
+        let mut firings = of_key().skip(1).map_while(Entry::firing).filter(|_| state == Stage::Resolved);
+        if let Some(firing) = firings.find(|firing| !firing.outcomes.is_empty()) {
+            rows.extend(firing.outcomes.iter().map(|outcome| {
+                let text = format!("it fired at {}: {}", firing.at, self.past(outcome, &firing, place));
+                answer(Some(&outcome.receiver), outcome.fate.word(), text)
+            }));
+        }
+        rows
+    }
+
+    /// What became of a firing that is over.
+    fn past(&self, outcome: &Outcome, firing: &Firing<'_>, place: usize) -> String {
+        let until = outcome.until.map_or_else(String::new, |until| format!(" until {until}"));
+        let by = outcome.by.as_deref().unwrap_or("something");
+        match outcome.fate {
+            Fate::Sent => match outcome.notification {
+                Some(id) => format!("it was told at {} in notification {id:032x}", outcome.at),
+                None => format!("it was told at {}", outcome.at),
+            },
+            Fate::TooOld => {
+                format!("it was not told, for {}", self.age(place, firing.at, Some(firing.came)))
+            }
+            Fate::Silenced => format!("silence {by} held{until}"),
+            Fate::Inhibited => format!("`{by}` fired and inhibited it"),
+            Fate::Acknowledged => format!("{by} had acknowledged it{until}"),
+            Fate::Muted => format!("it was muted{until}"),
+            Fate::NotTaken => format!("no route takes severity `{}`", firing.severity),
+            Fate::Grouped | Fate::StartUp | Fate::Rate | Fate::Over => "it was over before it was told".to_owned(),
+            Fate::Overtaken => "it had come to something else before it was told".to_owned(),
+        }
+    }
+
+    /// By how much something was too old to be told when it came, and what can be done about it.
+    fn age(&self, place: usize, at: Timestamp, came: Option<Timestamp>) -> String {
+        let most = self.alerts.get(place).and_then(|alert| alert.policy.notify_max_age);
+        let most = most.map_or_else(String::new, |most| format!(" ({most})"));
+        let later = match came {
+            Some(came) => {
+                let seconds = came.0.saturating_sub(at.0).max(0) / 1_000_000;
+                format!("it came at {came}, {} after its time, {at}", TimeSpan::seconds(seconds))
+            }
+            None => format!("its time is {at}"),
+        };
+        format!(
+            "{later}, which is older than `notify_max_age`{most}: such transitions are recorded and not told, unless \
+             `notify_max_age` of the alert is greater"
+        )
     }
 
     fn sentence(&self, reason: &Outcome, instance: &Instance) -> String {
@@ -185,10 +234,9 @@ impl Policy {
             Fate::Inhibited => format!("`{by}` fires and inhibits it"),
             Fate::Acknowledged => format!("{by} has acknowledged it{until}"),
             Fate::TooOld => {
-                format!(
-                    "it is older than `notify_max_age`: {}; it is told if it still fires near the present",
-                    instance.told.at
-                )
+                let came = self.history.get(instance.entry).map(Entry::time);
+                let why = self.age(instance.alert, instance.told.at, came);
+                format!("{why}, or it still fires when the stream comes that close to the present")
             }
             Fate::NotTaken => format!("no route takes severity `{}`", instance.told.severity),
             Fate::Sent | Fate::Over | Fate::Overtaken => "it is about to be told".to_owned(),
@@ -204,6 +252,10 @@ impl Policy {
         let Some(who) = who else { return Vec::new() };
         self.history.entries().filter(|entry| entry.is_of(who)).map(|entry| entry.shown()).collect()
     }
+}
+
+fn no_receiver(alert: &str) -> Value {
+    answer(None, "no_receiver", format!("`{alert}` notifies nobody: its `notify` is empty"))
 }
 
 fn answer(receiver: Option<&str>, reason: &str, text: String) -> Value {

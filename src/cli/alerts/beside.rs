@@ -7,6 +7,7 @@ use crate::cli::exit;
 use crate::cli::state_path::{Beside, Target, failed};
 use crate::config::Pipeline;
 use crate::engine::run::wall_clock;
+use crate::plan::Plan;
 use crate::service::alerts;
 use crate::service::alerts::known::{Known, Way, has, key_of, way};
 use crate::store::state::Holder;
@@ -21,7 +22,7 @@ fn settings(pipeline: &Pipeline) -> Result<Settings, u8> {
 
 fn known(target: &Target) -> Result<(Pipeline, Known), u8> {
     let (pipeline, reader) = target.read()?;
-    let known = Known::open(settings(&pipeline)?, &reader).map_err(|why| failed(&why))?;
+    let known = Known::open(settings(&pipeline)?, reader).map_err(|why| failed(&why))?;
     Ok((pipeline, known))
 }
 
@@ -39,10 +40,11 @@ fn seen(target: &Target, rows: impl FnOnce(&Known) -> Vec<Value>) -> Result<Seen
 }
 
 /// What there is to say about a key of an alert that is there.
-fn of_key(which: &Which<Target>, rows: impl FnOnce(&Known, &str, &Value) -> Vec<Value>) -> Result<Seen, u8> {
+fn of_key(which: &Which<Target>, rows: impl FnOnce(&Known, &Plan, &str, &Value) -> Vec<Value>) -> Result<Seen, u8> {
     let (pipeline, known) = known(&which.of)?;
     is_alert(&pipeline, &which.alert)?;
-    Ok(Seen { rows: rows(&known, &which.alert, &key_of(which.key.as_deref())), as_of: known.as_of })
+    let rows = rows(&known, &pipeline.plan, &which.alert, &key_of(which.key.as_deref()));
+    Ok(Seen { rows, as_of: known.as_of })
 }
 
 /// Does what a person asks for, in the state: the answer.
@@ -68,7 +70,7 @@ impl Alerts<Target> for Beside {
     }
 
     fn why(&self, which: &Which<Target>) -> Result<Seen, u8> {
-        of_key(which, Known::why)
+        of_key(which, |known, _, alert, key| known.why(alert, key))
     }
 
     fn way(&self, which: &Which<Target>) -> Result<Way, u8> {

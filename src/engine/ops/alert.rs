@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::alert::machine::{Judged, Machine, Outcome, Rules, Transition, Verdict};
+use crate::alert::machine::{Judged, Machine, Outcome, Rules, Standing, Transition, Verdict};
 use crate::base::time::{Timestamp, parse_rfc3339};
 use crate::data::batch::{Batch, RowError};
 use crate::data::column::{Column, ColumnBuilder, as_u32};
@@ -19,7 +19,7 @@ use crate::data::layout::{Demand, FieldId, Layout};
 use crate::data::value::Val;
 use crate::engine::action::Tools;
 use crate::engine::flow::Failed;
-use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows};
+use crate::engine::state::{Decoded, Decoder, Load, State, StateError, StateRows, decode};
 use crate::expr::Program;
 use crate::plan::alert::WindowFields;
 use crate::store::rows::Origin;
@@ -94,6 +94,21 @@ struct OfKey {
     /// When it is looked at whether it can be forgotten: a while after the last row of which that was noted.
     #[serde(skip)]
     looked_at: i64,
+}
+
+/// What is kept for a key, for whoever asks.
+pub struct KeptKey {
+    /// Where its machine stands.
+    pub standing: Standing,
+    /// The times of its rows that the watermark has not reached, the earliest first.
+    pub waiting: Vec<Timestamp>,
+}
+
+/// Reads what was kept for a key of an alert with these rules.
+pub fn kept_key(value: &[u8], rules: &Rules) -> Result<KeptKey, StateError> {
+    let of: OfKey = decode(value)?;
+    let waiting = of.waiting.iter().map(|kept| Timestamp(kept.time)).collect();
+    Ok(KeptKey { standing: of.machine.standing(rules), waiting })
 }
 
 /// How long after its last row a key is forgotten of which nothing is known but that all is well, in microseconds.

@@ -1,8 +1,10 @@
 //! What is known of a pipeline's alerts, as its last checkpoint has it, for whoever asks beside the run or over the API.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::alert::policy::{Policy, Settings};
 use crate::base::suggest::nearest;
@@ -15,6 +17,7 @@ use crate::store::state::StateReader;
 /// The alerts of a pipeline at a checkpoint.
 pub struct Known {
     policy: Policy,
+    reader: StateReader,
     /// When the checkpoint was made.
     pub as_of: Option<Timestamp>,
 }
@@ -51,9 +54,9 @@ pub struct Entry {
 
 impl Known {
     /// The alerts as the state has them. The error is a sentence.
-    pub fn open(settings: Settings, reader: &StateReader) -> Result<Known, String> {
+    pub fn open(settings: Settings, reader: StateReader) -> Result<Known, String> {
         let as_of = reader.kept().filter(|kept| kept.epoch > 0).map(|kept| Timestamp(kept.committed));
-        Ok(Known { policy: super::read(settings, reader)?, as_of })
+        Ok(Known { policy: super::read(settings, &reader)?, reader, as_of })
     }
 
     /// What is pending and fires; of one alert, if it is named.
@@ -79,8 +82,21 @@ impl Known {
     }
 
     /// Why the receivers of an alert were not told of a key.
-    pub fn why_not(&self, alert: &str, key: &Value) -> Vec<Value> {
-        self.policy.why_not(alert, key, wall_clock())
+    pub fn why_not(&self, plan: &Plan, alert: &str, key: &Value) -> Vec<Value> {
+        let mut rows = self.policy.why_not(alert, key, wall_clock());
+        let Some(waits) = super::waits::of_key(plan, &self.reader, alert, key) else { return rows };
+        match rows.iter_mut().find(|row| row["reason"] == "pending") {
+            Some(pending) => pending["text"] = json!(waits),
+            None => rows.push(json!({ "receiver": null, "reason": "waiting", "text": waits })),
+        }
+        rows
+    }
+
+    /// By alert, how many transitions that came since then nobody was told of for their age; and whether there may be more,
+    /// which are no longer remembered.
+    pub fn too_old(&self, since: Timestamp) -> (BTreeMap<String, u64>, bool) {
+        let (counts, all) = self.policy.too_old(since);
+        (counts, !all)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::alert::policy::{Command, Matcher};
 use crate::base::time::{TimeSpan, Timestamp, parse_rfc3339};
 use crate::config::Pipeline;
 use crate::engine::run::wall_clock;
+use crate::plan::Plan;
 use crate::service::access::Role;
 use crate::service::alerts;
 use crate::service::alerts::known::{Known, Way, has, key_of, way};
@@ -149,7 +150,7 @@ fn known(service: &Shared, id: &str) -> Result<(Arc<Pipeline>, Option<Known>), P
     let settings = alerts::settings(&pipeline.plan).ok_or_else(|| Problem::missing(format!("`{id}` has no alert")))?;
     let Some(state) = of.state().filter(|state| state.exists()) else { return Ok((pipeline, None)) };
     let reader = StateReader::open(&state).map_err(|e| Problem::failed(e.message))?;
-    let known = Known::open(settings, &reader).map_err(Problem::failed)?;
+    let known = Known::open(settings, reader).map_err(Problem::failed)?;
     Ok((pipeline, Some(known)))
 }
 
@@ -176,14 +177,14 @@ async fn of_key(
     service: Shared,
     id: String,
     asked: Which,
-    rows: impl FnOnce(&Known, &str, &Value) -> Vec<Value> + Send + 'static,
+    rows: impl FnOnce(&Known, &Plan, &str, &Value) -> Vec<Value> + Send + 'static,
 ) -> Rows {
     beside(move || {
         let (pipeline, known) = known(&service, &id)?;
         has(&pipeline.plan, &asked.alert).map_err(Problem::missing)?;
         let never = || Problem::conflict(format!("`{id}` has not come to a checkpoint yet"));
         let known = known.ok_or_else(never)?;
-        let rows = rows(&known, &asked.alert, &key_of(asked.key.as_deref()));
+        let rows = rows(&known, &pipeline.plan, &asked.alert, &key_of(asked.key.as_deref()));
         of_when(Some(&known), rows)
     })
     .await
@@ -198,7 +199,7 @@ async fn history(State(service): State<Shared>, Of(id): Of<String>, Asked(asked)
 }
 
 async fn why(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Which>) -> Rows {
-    of_key(service, id, asked, Known::why).await
+    of_key(service, id, asked, |known, _, alert, key| known.why(alert, key)).await
 }
 
 async fn why_not(State(service): State<Shared>, Of(id): Of<String>, Asked(asked): Asked<Which>) -> Rows {

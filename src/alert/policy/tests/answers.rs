@@ -56,7 +56,11 @@ fn why_not_knows_what_is_waited_for() {
     because(&run, "a", "muted it is muted until 2026-01-01T01:00:00Z");
     let mut run = asked(AlertPolicy { notify_max_age: Some(seconds(60)), ..AlertPolicy::default() });
     run.at(1000).fire_old("a", 5);
-    because(&run, "a", "too_old it is older than `notify_max_age`: 2026-01-01T00:00:05Z");
+    because(
+        &run,
+        "a",
+        "too_old it came at 2026-01-01T00:16:40Z, 16m35s after its time, 2026-01-01T00:00:05Z, which is older than `notify_max_age` (1m): such transitions are recorded and not told, unless `notify_max_age` of the alert is greater, or it still fires when the stream comes that close to the present",
+    );
     let pager = Route { severities: severities(&["critical"]), ..route(0) };
     let mut run = asked(AlertPolicy { notify: vec![pager], ..AlertPolicy::default() });
     run.warn("a");
