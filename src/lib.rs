@@ -86,6 +86,7 @@
 //! | who is told of alerts, when and how often | `alert::policy`; what time it is for it: `engine::ops::notify`, `engine::silence` |
 //! | what an author writes for an alert; how receivers become sinks | `config::alert` (its `receivers`) |
 //! | silences, acknowledgements, why and why not | `service::alerts`, shown by `cli::alerts` and `cli::why`; in the policy: its `why`, `silence` and `history` |
+//! | verbs that are the same beside a run and as one of `ctl` | `cli::alerts`, `cli::why`, `cli::dead_letters`, `cli::state`: words, and a trait that says what is asked for; `beside` has it of the state, `cli::ctl` of the API |
 //! | why a window is open | `service::why`; what is in it: `engine::peek` |
 //! | what connectors promise, `explain --guarantees` | `base::promise`, `plan::guarantees` |
 //! | whether a connector is connected | `connector::link`; `service::links` tells it, `cli::links` shows it |

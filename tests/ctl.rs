@@ -264,3 +264,107 @@ fn dead_letters_are_read_sent_again_and_purged_in_the_same_words() {
     assert_eq!(served.alike("dead-letters list", &[]), "no dead letters\n");
     served.daemon.until_phase("p", "running");
 }
+
+#[test]
+fn what_steps_keep_is_read_checked_and_forgotten_in_the_same_words() {
+    let port = free_port();
+    let served = Served::start("p", &ratios(port));
+    for row in [r#"{"a":5,"b":3}"#, r#"{"a":5,"b":"ä, b"}"#, r#"{"a":6,"b":3}"#, r#"{"a":6,"b":2.5}"#] {
+        send(port, row);
+    }
+    served.until("state", &[], "per      2");
+    let shown = served.alike("state", &[]);
+    assert!(shown.starts_with("step  keys  packed  watermark\n"), "{shown}");
+    for format in ["text", "ndjson", "json", "csv"] {
+        served.alike("state", &["--format", format]);
+        let rows = served.alike("state", &["per", "--format", format]);
+        assert!(rows.contains("2.5"), "{rows}");
+    }
+    let rows: Value = serde_json::from_str(&served.alike("state", &["per", "--format", "json"])).unwrap();
+    assert_eq!(rows.as_array().map(Vec::len), Some(2), "{rows}");
+    assert!(served.alike("state", &["per", "--key", "3"]).starts_with("3\t"));
+    assert!(served.alike("state check", &[]).starts_with("p: all in order: "));
+    for (more, why) in [
+        (&["per", "--key", "9"][..], "`per` keeps nothing for the key `9`"),
+        (&["pre"], "there is no step `pre`; did you mean `per`?"),
+        (&["ratio"], "`ratio` keeps nothing"),
+        (&["per", "--key", "9", "--delete"], "`per` keeps nothing for the key `9`"),
+    ] {
+        for output in [served.ctl("state", more), served.beside("state", more)] {
+            assert!(!output.status.success() && said(&output).contains(why), "{more:?}: {}", said(&output));
+        }
+    }
+    assert_eq!(served.does("state", &["per", "--key", "3", "--delete"]), "`per` has forgotten the key `3`\n");
+    assert_eq!(served.alike("state", &["per"]).lines().count(), 1);
+    let window = served.alike("why window", &["per", "2.5"]);
+    assert!(window.contains("`per` has 1 open window for `2.5`") && window.contains("99 more events"), "{window}");
+    assert!(said(&served.ctl("why window", &["pre", "a"])).contains("is it `per`?"));
+}
+
+#[test]
+fn a_state_of_many_rows_comes_whole() {
+    // The live source keeps the windows open.
+    let yaml = format!(
+        "\
+sources:
+  in: {{ generate: {{ count: 30000, every: 1s, fields: {{ k: {{ sequence: {{}} }}, ts: {{ time: rfc3339 }} }} }} }}
+  live: {{ http_server: {{ listen: \"127.0.0.1:{}\", path: /in }} }}
+steps:
+  per: {{ from: [in, live], window: {{ count: 100, by: k, aggregate: {{ n: count() }} }} }}
+sinks:
+  out: {{ from: per, file: {{ path: out.ndjson }} }}
+checkpoint: {{ every: 100ms }}
+",
+        free_port()
+    );
+    let served = Served::start("p", &yaml);
+    served.until("state", &[], "30,000");
+    let rows = served.alike("state", &["per", "--format", "ndjson"]);
+    assert_eq!(rows.lines().count(), 30_000);
+}
+
+#[test]
+fn what_is_pending_says_what_it_waits_for() {
+    let port = free_port();
+    let yaml = format!(
+        "\
+sources:
+  in:
+    http_server: {{ listen: \"127.0.0.1:{port}\", path: /in }}
+    time: {{ field: ts, out_of_order: 10s, idle_after: 1d, max_future: 100000d }}
+sinks:
+  hot:
+    from: in
+    alert: {{ by: [device, site], when: temperature > 30, for: 2m, notify_max_age: 100000d, notify: [people] }}
+  door:
+    from: in
+    alert: {{ by: device, when: temperature > 30, for: 2m, sustain: true, notify_max_age: 100000d, notify: [people] }}
+receivers:
+  people: {{ file: {{ path: people.ndjson, visible: at_once }} }}
+checkpoint: {{ every: 100ms }}
+"
+    );
+    let served = Served::start("p", &yaml);
+    let row = |minute: u32, second: u32| {
+        let ts = format!("2026-01-01T00:{minute:02}:{second:02}Z");
+        send(port, &format!(r#"{{"device":"a","site":"x","ts":"{ts}","temperature":40}}"#));
+    };
+    let key = r#"{"device":"a","site":"x"}"#;
+    row(0, 0);
+    let waits = served.until("why-not", &["hot", key], "1 row of it");
+    assert!(waits.contains("has come and waits for the watermark, which is at 2025-12-31T23:59:50Z"), "{waits}");
+    assert!(waits.contains("with an event of `in` of 2026-01-01T00:00:10"), "{waits}");
+    row(0, 30);
+    let waits = served.until("why-not", &["hot", key], "it is pending since 2026-01-01T00:00:00Z");
+    assert!(waits.contains("`for` asks for 2m, which is until 2026-01-01T00:02:00Z"), "{waits}");
+    assert!(waits.contains("it fires with a row of 2026-01-01T00:02:00Z or later"), "{waits}");
+    let sustained = served.alike("why-not", &["door", "a"]);
+    assert!(
+        sustained.contains("it fires when the watermark reaches 2026-01-01T00:02:00Z: with an event"),
+        "{sustained}"
+    );
+    row(2, 5);
+    served.until("why-not", &["hot", key], "it is judged when the watermark reaches 2026-01-01T00:02:05Z");
+    row(2, 30);
+    served.until("why-not", &["hot", key], "it was told at");
+}

@@ -47,7 +47,7 @@ impl Drop for Server {
     }
 }
 
-fn shell(home: &Path, line: &str) -> Command {
+fn shell(home: &Path, line: &str, serves: u16) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_millstream"));
     let mut shell = Command::new("sh");
     // The program itself, and no shell before it: who kills it means it.
@@ -57,6 +57,8 @@ fn shell(home: &Path, line: &str) -> Command {
         shell = Command::new("sh");
         shell.args(["-c", &line]).current_dir(home);
     }
+    // Where it is if nobody says, in the README.
+    shell.env("MILLSTREAM_URL", format!("http://127.0.0.1:{serves}"));
     shell
 }
 
@@ -70,17 +72,17 @@ fn from_nothing_to_an_alert_that_fired_was_silenced_and_is_over() {
     let mut called = false;
     for line in block("sh serve", &ports).lines() {
         if let Some(line) = line.strip_suffix(" &") {
-            server = Some(Server(shell(home.path(), line).stderr(Stdio::null()).spawn().unwrap()));
+            server = Some(Server(shell(home.path(), line, serves).stderr(Stdio::null()).spawn().unwrap()));
         } else if line.starts_with("curl") {
             until("the row is taken", || curl(line, listens) == Some(202));
             if !std::mem::replace(&mut called, true) {
                 until("people are told", || told().contains("north is at -4"));
             }
         } else {
-            let run = || shell(home.path(), line).output().unwrap();
+            let run = || shell(home.path(), line, serves).output().unwrap();
             // What a verb shows is as of the last checkpoint: it may have to be asked again.
             let shows = match line {
-                line if line.contains("ctl") => "running",
+                line if line.ends_with("ctl list") => "running",
                 line if line.contains("alerts ") => "firing",
                 line if line.contains("why-not") => "people: silence",
                 line if line.contains("silence add") => "holds until",

@@ -13,7 +13,7 @@ use crate::store::state::{Filter, Letter};
 
 use super::exit;
 use super::load::{print, say};
-use super::output::{Format, Output};
+use super::output::{Format, Output, Unread};
 use super::state_path::failed;
 use super::table::{Align, printable, shortened, size, table};
 
@@ -167,30 +167,6 @@ pub struct Rest {
     pub more: bool,
     /// How many went: there were too many, or they were too old.
     pub let_go: u64,
-}
-
-/// Why dead letters were not all read.
-pub enum Unread {
-    /// It was said: an exit code.
-    Said(u8),
-    /// A sentence, of whoever takes them perhaps.
-    Why(String),
-}
-
-impl From<u8> for Unread {
-    fn from(code: u8) -> Unread {
-        Unread::Said(code)
-    }
-}
-
-impl Unread {
-    /// Says why: the exit code.
-    fn said(self) -> u8 {
-        match self {
-            Unread::Said(code) => code,
-            Unread::Why(why) => failed(&why),
-        }
-    }
 }
 
 /// Takes dead letters one by one.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::exit;
 use super::load::say;
+use super::state_path::failed;
 use crate::base::system::reason;
 
 /// How answers are written.
@@ -47,6 +48,30 @@ fn pretty<T: Serialize + ?Sized>(answer: &T) -> String {
     format!("{}\n", serde_json::to_string_pretty(answer).unwrap_or_default())
 }
 
+/// Why not all was read of what was to be written.
+pub enum Unread {
+    /// It was said: an exit code.
+    Said(u8),
+    /// A sentence, of whoever writes it perhaps.
+    Why(String),
+}
+
+impl From<u8> for Unread {
+    fn from(code: u8) -> Unread {
+        Unread::Said(code)
+    }
+}
+
+impl Unread {
+    /// Says why: the exit code.
+    pub fn said(self) -> u8 {
+        match self {
+            Unread::Said(code) => code,
+            Unread::Why(why) => failed(&why),
+        }
+    }
+}
+
 /// An output that is open.
 pub struct Output {
     to: BufWriter<Box<dyn Write>>,
@@ -73,6 +98,11 @@ impl Output {
     pub fn line(&mut self, text: &str) -> Result<(), String> {
         let written = self.to.write_all(text.as_bytes()).and_then(|()| self.to.write_all(b"\n"));
         written.map_err(|e| self.failed(&e))
+    }
+
+    /// Writes a text; an error as of [`Self::line`].
+    pub fn text(&mut self, text: &str) -> Result<(), String> {
+        self.to.write_all(text.as_bytes()).map_err(|e| self.failed(&e))
     }
 
     fn failed(&mut self, error: &std::io::Error) -> String {

@@ -1,21 +1,21 @@
-//! `millstream state`: what the steps of a pipeline keep by key.
+//! `millstream state`: what the steps of a pipeline keep by key; the same beside a run and as `ctl state`.
+
+mod beside;
 
 use std::path::{Path, PathBuf};
 
-use crate::base::limit::KEY_GROUPS;
-use crate::base::suggest::nearest;
-use crate::base::time::Timestamp;
+use serde_json::{Value, json};
+
 use crate::inspect::spelling::{count, counted};
-use crate::plan::NodeKind;
 use crate::service::open::{self, Opened};
-use crate::service::spell::{Wanted, key_json, key_text, value_json};
-use crate::store::rows::Item;
-use crate::store::state::{Holder, StateReader};
+use crate::service::spell::key_of_json;
+use crate::service::states::{Checked, Each, StepKept, line};
+use crate::store::state::Holder;
 
 use super::exit;
-use super::load::{print, say};
-use super::output::Output;
-use super::state_path::{DataDirectory, Target, failed};
+use super::load::print;
+use super::output::{Output, Unread};
+use super::state_path::{Beside, DataDirectory, Target, failed};
 use super::table::{Align, size, table};
 
 /// Options of `state`.
@@ -27,11 +27,18 @@ pub struct Args {
     /// A pipeline file.
     #[arg(value_name = "FILE", required = true)]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    data: DataDirectory,
+}
+
+/// What is wanted of a state.
+#[derive(clap::Args, Debug)]
+pub struct What {
     /// The step whose rows are shown [default: how much each step keeps].
     #[arg(value_name = "STEP")]
     step: Option<String>,
-    #[command(flatten)]
-    data: DataDirectory,
     /// The row of one key: a text or JSON; `["a", 3]` if the key has several parts.
     #[arg(long, value_name = "KEY", requires = "step")]
     key: Option<String>,
@@ -39,7 +46,7 @@ pub struct Args {
     #[arg(long, requires = "key")]
     delete: bool,
     /// How rows are written.
-    #[arg(long, value_enum, default_value_t = Format::Text, requires = "step")]
+    #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
@@ -56,128 +63,122 @@ enum Format {
     Text,
     /// A JSON object a line: `{"key": […], "value": …}`.
     Ndjson,
+    /// A JSON list of such objects.
+    Json,
     /// `key,value` with a header.
     Csv,
+}
+
+/// Who has the state of a pipeline. Errors that are codes were said.
+pub trait States<Of> {
+    /// The steps that keep something.
+    fn steps(&self, of: &Of) -> Result<Vec<StepKept>, u8>;
+    /// Hands out the keys of a step, or one of them.
+    fn rows(&self, of: &Of, step: &str, key: Option<&str>, each: Each<'_>) -> Result<(), Unread>;
+    /// Forgets a key: whether anything was kept for it.
+    fn forget(&self, of: &Of, step: &str, key: &str) -> Result<bool, u8>;
+    /// Reads everything.
+    fn check(&self, of: &Of) -> Result<Checked, u8>;
 }
 
 /// Shows, exports, checks or deletes what is kept.
 pub fn run(args: &Args) -> u8 {
     if let Some(Verb::Check(target)) = &args.verb {
-        return check(target).unwrap_or_else(|code| code);
+        let load = || target.load().map(|(pipeline, _)| pipeline.plan.name);
+        return load().and_then(|name| check(&name, target, &Beside)).unwrap_or_else(|code| code);
     }
     // Without a verb the command line has a file.
     let target = Target { file: args.file.clone().unwrap_or_default(), data: args.data.clone() };
-    let done = match (&args.step, &args.key) {
-        (None, _) => overview(&target),
-        (Some(step), Some(key)) if args.delete => delete(&target, step, key),
-        (Some(step), key) => rows(&target, step, key.as_deref(), args.format),
+    answer(&args.what, &target, &Beside)
+}
+
+/// Shows, exports or deletes what is kept.
+pub(super) fn answer<Of>(what: &What, of: &Of, states: &dyn States<Of>) -> u8 {
+    let done = match (&what.step, &what.key) {
+        (None, _) => overview(of, what.format, states),
+        (Some(step), Some(key)) if what.delete => delete(of, (step, key), states),
+        (Some(step), key) => rows(of, (step, key.as_deref()), what.format, states),
     };
     done.unwrap_or_else(|code| code)
 }
 
-fn check(target: &Target) -> Result<u8, u8> {
-    let (pipeline, reader) = target.read()?;
-    let keys = reader.check().map_err(|e| failed(&e.message))?;
-    let letters = counted(reader.letters().letters, "dead letter");
-    let name = &pipeline.plan.name;
-    Ok(print(&format!("{name}: all in order: {} and {letters} are what was written\n", counted(keys, "key"))))
+/// Reads everything, and says that it is in order.
+pub(super) fn check<Of>(name: &str, of: &Of, states: &dyn States<Of>) -> Result<u8, u8> {
+    let Checked { keys, letters } = states.check(of)?;
+    let (keys, letters) = (counted(keys, "key"), counted(letters, "dead letter"));
+    Ok(print(&format!("{name}: all in order: {keys} and {letters} are what was written\n")))
 }
 
-fn overview(target: &Target) -> Result<u8, u8> {
-    let (_, reader) = target.read()?;
-    let mut cells = Vec::new();
-    let kept = reader.kept();
-    let sizes = reader.sizes();
-    for step in kept.map_or(&[][..], |kept| &kept.steps) {
-        let mut keys = 0u64;
-        each(&reader, &step.name, &mut |_| {
-            keys += 1;
-            Ok(())
-        })?;
-        let bytes = sizes.iter().find(|size| size.step == step.name).map_or(0, |size| size.bytes);
-        let watermark = Some(Timestamp(step.watermark)).filter(|at| at.is_event_time());
-        let watermark = watermark.map_or_else(|| "-".to_owned(), |at| at.to_string());
-        cells.push(vec![step.name.clone(), count(keys), size(bytes), watermark]);
-    }
-    if cells.is_empty() {
-        return Ok(print("no step keeps anything\n"));
-    }
-    let columns = [("step", Align::Left), ("keys", Align::Right), ("packed", Align::Right), ("watermark", Align::Left)];
-    Ok(print(&table(&columns, &cells)))
-}
-
-/// Hands out the keys of a step that are there. The error was said.
-fn each(reader: &StateReader, step: &str, each: &mut dyn FnMut(Item<'_>) -> Result<(), String>) -> Result<(), u8> {
-    let there = &mut |row: Item<'_>| if row.value.is_some() { each(row) } else { Ok(()) };
-    reader.rows(step, 0..KEY_GROUPS, there).map_err(|e| failed(&e.message))
-}
-
-fn rows(target: &Target, step: &str, key: Option<&str>, format: Format) -> Result<u8, u8> {
-    let (pipeline, reader) = target.read()?;
-    if !known(&reader, step) {
-        let names: Vec<&str> = pipeline
-            .plan
-            .nodes
-            .iter()
-            .filter(|n| matches!(n.kind, NodeKind::Step(_)))
-            .map(|n| n.name.as_str())
-            .collect();
-        return Err(if names.contains(&step) {
-            failed(&format!("`{step}` keeps nothing"))
-        } else {
-            let near = match nearest(step, names.iter().copied()) {
-                Some(near) => format!("; did you mean `{near}`?"),
-                None if names.is_empty() => String::new(),
-                None => format!("; the steps are {}", names.join(", ")),
+fn overview<Of>(of: &Of, format: Format, states: &dyn States<Of>) -> Result<u8, u8> {
+    let steps = states.steps(of)?;
+    let keys = |step: &StepKept| step.keys.unwrap_or(0);
+    let written = match format {
+        Format::Text if steps.is_empty() => "no step keeps anything\n".to_owned(),
+        Format::Text => {
+            let cells = |step: &StepKept| {
+                let watermark = step.watermark.clone().unwrap_or_else(|| "-".to_owned());
+                vec![step.step.clone(), count(keys(step)), size(step.bytes), watermark]
             };
-            say(&format!("error: there is no step `{step}`{near}"));
-            exit::USAGE
-        });
-    }
-    let wanted = key.map(Wanted::of);
+            let names =
+                [("step", Align::Left), ("keys", Align::Right), ("packed", Align::Right), ("watermark", Align::Left)];
+            table(&names, &steps.iter().map(cells).collect::<Vec<_>>())
+        }
+        Format::Csv => {
+            let row = |step: &StepKept| {
+                let watermark = step.watermark.as_deref().unwrap_or_default();
+                format!("{},{},{},{watermark}\n", csv(&step.step), keys(step), step.bytes)
+            };
+            format!("step,keys,bytes,watermark\n{}", steps.iter().map(row).collect::<String>())
+        }
+        Format::Ndjson => super::output::Format::Ndjson.rows(&as_json(&steps), |_| String::new()),
+        Format::Json => super::output::Format::Json.rows(&as_json(&steps), |_| String::new()),
+    };
+    Ok(print(&written))
+}
+
+fn as_json(steps: &[StepKept]) -> Vec<Value> {
+    steps.iter().map(|step| json!(step)).collect()
+}
+
+fn rows<Of>(of: &Of, (step, key): (&str, Option<&str>), format: Format, states: &dyn States<Of>) -> Result<u8, u8> {
     let mut output = Output::open(None).map_err(|why| failed(&why))?;
     let mut shown = 0u64;
-    let done = write_rows(format, &reader, step, wanted.as_ref(), &mut output, &mut shown);
-    let code = output.end(done);
-    match key {
-        Some(key) if shown == 0 && code == exit::OK => {
-            Err(failed(&format!("`{step}` keeps nothing for the key `{key}`")))
+    let mut write = |key: &str, value: &str| {
+        let first = shown == 0;
+        shown += 1;
+        match format {
+            Format::Text => output.line(&format!("{}\t{value}", key_of_json(key))),
+            Format::Ndjson => output.line(&line(key, value)),
+            Format::Json => {
+                output.text(if first { "[\n" } else { ",\n" })?;
+                output.text(&line(key, value))
+            }
+            Format::Csv => {
+                if first {
+                    output.line("key,value")?;
+                }
+                output.line(&format!("{},{}", csv(&key_of_json(key)), csv(value)))
+            }
         }
+    };
+    let read = match states.rows(of, step, key, &mut write) {
+        Err(Unread::Said(code)) => return Err(code),
+        Err(Unread::Why(why)) => Err(why),
+        Ok(()) => Ok(()),
+    };
+    let nothing = key.filter(|_| shown == 0 && read.is_ok());
+    let ended = read.and_then(|()| match format {
+        _ if nothing.is_some() => Ok(()),
+        Format::Json if shown == 0 => output.line("[]"),
+        Format::Json => output.line("\n]"),
+        Format::Csv if shown == 0 => output.line("key,value"),
+        _ => Ok(()),
+    });
+    let code = output.end(ended);
+    match nothing {
+        Some(key) if code == exit::OK => Err(failed(&format!("`{step}` keeps nothing for the key `{key}`"))),
         _ => Ok(code),
     }
-}
-
-/// Whether a step is among those that keep something, or kept something.
-fn known(reader: &StateReader, step: &str) -> bool {
-    let kept = reader.kept().is_some_and(|kept| kept.steps.iter().any(|row| row.name == step));
-    kept || reader.sizes().iter().any(|size| size.step == step)
-}
-
-fn write_rows(
-    format: Format,
-    reader: &StateReader,
-    step: &str,
-    wanted: Option<&Wanted>,
-    output: &mut Output,
-    shown: &mut u64,
-) -> Result<(), String> {
-    if format == Format::Csv {
-        output.line("key,value")?;
-    }
-    let read = reader.rows(step, 0..KEY_GROUPS, &mut |row| {
-        let Some(value) = row.value else { return Ok(()) };
-        if wanted.is_some_and(|wanted| !wanted.is(row.key)) {
-            return Ok(());
-        }
-        *shown += 1;
-        let value = value_json(value);
-        output.line(&match format {
-            Format::Text => format!("{}\t{value}", key_text(row.key)),
-            Format::Ndjson => format!("{{\"key\":{},\"value\":{value}}}", key_json(row.key)),
-            Format::Csv => format!("{},{}", csv(&key_text(row.key)), csv(&value)),
-        })
-    });
-    read.map_err(|e| e.message)
 }
 
 /// A field of CSV.
@@ -188,24 +189,11 @@ fn csv(text: &str) -> String {
     }
 }
 
-fn delete(target: &Target, step: &str, key: &str) -> Result<u8, u8> {
-    let (_, path) = target.load()?;
-    target.exists(&path)?;
-    let Opened { pause: _pause, mut file } = open_to_write(&path, target, "state --delete")?;
-    let wanted = Wanted::of(key);
-    let mut found = Vec::new();
-    let read = file.rows(step, 0..KEY_GROUPS, &mut |row| {
-        if row.value.is_some() && wanted.is(row.key) {
-            found.push((row.hash, row.key.to_vec()));
-        }
-        Ok(())
-    });
-    read.map_err(|e| failed(&e.message))?;
-    if found.is_empty() {
-        return Err(failed(&format!("`{step}` keeps nothing for the key `{key}`")));
+fn delete<Of>(of: &Of, (step, key): (&str, &str), states: &dyn States<Of>) -> Result<u8, u8> {
+    match states.forget(of, step, key)? {
+        true => Ok(print(&format!("`{step}` has forgotten the key `{key}`\n"))),
+        false => Err(failed(&format!("`{step}` keeps nothing for the key `{key}`"))),
     }
-    file.forget(step, &found).map_err(|e| failed(&e.message))?;
-    Ok(print(&format!("`{step}` has forgotten the key `{key}`\n")))
 }
 
 /// Opens a state that is there to change it. The error was said.

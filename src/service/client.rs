@@ -90,28 +90,37 @@ impl Client {
         self.parsed(path, &text)
     }
 
-    /// Reads server-sent events until there are no more, or `each` has seen enough.
-    pub fn events(&self, path: &str, each: &mut dyn FnMut(&str, &str) -> bool) -> Result<(), Failure> {
+    /// Reads lines as they come. An error may be one of `each`, after which no more are read.
+    pub fn lines(&self, path: &str, each: &mut dyn FnMut(&str) -> Result<(), String>) -> Result<(), Failure> {
         self.runtime.block_on(async {
-            let mut chunks = self.send("GET", path, None).await?.bytes_stream();
-            let (mut text, mut event) = (Vec::new(), String::new());
+            let mut chunks = self.answer("GET", path, None).await?.bytes_stream();
+            let mut text = Vec::new();
             while let Some(chunk) = chunks.next().await {
-                text.extend_from_slice(&chunk.map_err(|e| Failure(said(&e)))?);
-                while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<u8> = text.drain(..=end).collect();
-                    let line = String::from_utf8_lossy(&line);
-                    let line = line.trim_end();
-                    if let Some(name) = line.strip_prefix("event: ") {
-                        name.clone_into(&mut event);
-                    } else if let Some(data) = line.strip_prefix("data: ")
-                        && !each(&event, data)
-                    {
-                        return Ok(());
-                    }
+                text.extend_from_slice(&chunk.map_err(|e| Failure(format!("the answer breaks off: {}", said(&e))))?);
+                let mut begin = 0;
+                while let Some(end) = text.get(begin..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+                    let line = String::from_utf8_lossy(text.get(begin..begin + end).unwrap_or_default());
+                    each(line.trim_end()).map_err(Failure)?;
+                    begin += end + 1;
                 }
+                text.drain(..begin);
             }
             Ok(())
         })
+    }
+
+    /// Reads server-sent events until there are no more, or `each` has seen enough.
+    pub fn events(&self, path: &str, each: &mut dyn FnMut(&str, &str) -> bool) -> Result<(), Failure> {
+        let (mut event, mut enough) = (String::new(), false);
+        let read = self.lines(path, &mut |line| {
+            if let Some(name) = line.strip_prefix("event: ") {
+                name.clone_into(&mut event);
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                enough = !each(&event, data);
+            }
+            if enough { Err(String::new()) } else { Ok(()) }
+        });
+        if enough { Ok(()) } else { read }
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&str>) -> Result<reqwest::Response, Failure> {

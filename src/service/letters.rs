@@ -17,7 +17,7 @@ use crate::engine::lower::{Lowering, lower};
 use crate::engine::retry::{Again, Outcome, Retry, refusal, refusal_of_complete, sinks_of};
 use crate::inspect::spelling::counted;
 use crate::plan::{Node, NodeKind, Plan};
-use crate::store::rows::{Cause, DeadLetter};
+use crate::store::rows::{Cause, DeadLetter, Origin};
 use crate::store::state::{Filter, Letter, StateFile};
 
 use super::open::open_sinks;
@@ -72,7 +72,7 @@ pub fn of_json(all: &Value) -> Option<Letter> {
             reason: text("reason")?.to_owned(),
             place: text("place")?.to_owned(),
             time: time("time"),
-            origin: serde_json::from_value(all.get("origin")?.clone()).ok()?,
+            origin: Origin::of_word(text("origin")?)?,
             header,
             original,
         },
@@ -199,7 +199,6 @@ fn sorted(plan: &Plan, letters: Vec<Letter>, over: bool) -> (Vec<Letter>, Vec<(L
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::rows::Origin;
 
     #[test]
     fn letters_come_back_as_they_were_told() {

@@ -20,6 +20,7 @@ pub mod rates;
 pub mod run;
 pub mod seen;
 pub mod spell;
+pub mod states;
 pub mod supervised;
 pub mod tap;
 pub mod why;

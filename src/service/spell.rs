@@ -1,6 +1,7 @@
 //! Stored keys and values as people read and write them.
 
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use crate::data::hash::hash_key;
 use crate::data::json::{parse_value, write_value};
@@ -27,12 +28,14 @@ pub fn key_json(key: &[u8]) -> String {
     }
 }
 
-/// A key as it is written on the command line: a single part as it is, several as a list.
-pub fn key_text(key: &[u8]) -> String {
-    match parts(key).as_deref() {
-        Some([Value::Text(text)]) if !text.chars().any(char::is_control) => text.to_string(),
-        Some([part]) => json(part),
-        _ => key_json(key),
+/// A key that [`key_json`] wrote as it is written on the command line: a single part as it is, several as a list.
+pub fn key_of_json(key: &str) -> String {
+    match serde_json::from_str::<Vec<&RawValue>>(key).as_deref() {
+        Ok([part]) => match serde_json::from_str::<String>(part.get()) {
+            Ok(text) if !text.chars().any(char::is_control) => text,
+            _ => part.get().to_owned(),
+        },
+        _ => key.to_owned(),
     }
 }
 
@@ -158,8 +161,9 @@ mod tests {
         for (stored, written) in [("[\"a\",3]", "a"), ("[3]", "\"3\""), ("[\"a\"]", "b"), ("[]", "")] {
             assert!(!Wanted::of(written).is(&key(stored)), "{stored} {written}");
         }
-        assert_eq!(key_text(&key("[\"a b\"]")), "a b");
-        assert_eq!(key_text(&key("[3.5]")), "3.5");
+        let text = |stored: &str| key_of_json(&key_json(&key(stored)));
+        assert_eq!([text("[\"a b\"]"), text("[3.5]"), text("[]")], ["a b", "3.5", "[]"]);
+        assert_eq!(text("[\"a\\n\"]"), "\"a\\n\"");
         assert_eq!(key_json(&key("[\"a\",null,{\"x\":1}]")), "[\"a\",null,{\"x\":1}]");
     }
 

@@ -8,7 +8,7 @@ use crate::service::alerts::known::Way;
 use crate::service::client::Client;
 use crate::service::why::WindowAnswer;
 
-use super::{Id, encoded, of, query, refused, unlike};
+use super::{Id, encoded, of, query, read, refused, unlike};
 
 /// Rows as the last checkpoint has them.
 fn seen(client: &Client, path: &str) -> Result<Seen, u8> {
@@ -29,12 +29,6 @@ fn by(client: &Client, by: &By) -> Option<String> {
         true => by.named(),
         false => Some(by.name()),
     }
-}
-
-/// Reads an answer of a kind.
-fn read<T: serde::de::DeserializeOwned>(client: &Client, path: &str) -> Result<T, u8> {
-    let text = client.text("GET", path, None).map_err(|why| refused(&why))?;
-    serde_json::from_str(&text).map_err(|_| refused(&unlike(path)))
 }
 
 impl Alerts<Id> for Client {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::base::time::Timestamp;
-use crate::cli::dead_letters::{Each, Letters, Rest, Unread};
+use crate::cli::dead_letters::{Each, Letters, Rest};
+use crate::cli::output::Unread;
 use crate::service::client::Client;
 use crate::service::letters::{Sent, of_json};
 use crate::store::state::Filter;

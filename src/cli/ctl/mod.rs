@@ -3,6 +3,7 @@
 
 mod alerts;
 mod letters;
+mod states;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -96,6 +97,8 @@ enum Verb {
     WhyNot(of_alerts::WhyNotArgs<Id>),
     /// Look at the rows that nobody could take.
     DeadLetters(dead_letters::Args<Id>),
+    /// Show what the steps of a pipeline keep by key.
+    State(states::Args),
     /// Show rows as they pass an entry, until interrupted.
     Tap {
         #[command(flatten)]
@@ -165,6 +168,12 @@ fn unlike(path: &str) -> Failure {
     Failure(format!("{path} did not answer as this version of the program expects; is `serve` another one?"))
 }
 
+/// Reads an answer of a kind.
+fn read<T: serde::de::DeserializeOwned>(client: &Client, path: &str) -> Result<T, u8> {
+    let text = client.text("GET", path, None).map_err(|why| refused(&why))?;
+    serde_json::from_str(&text).map_err(|_| refused(&unlike(path)))
+}
+
 /// Parameters of a request that are said.
 fn query(parameters: &[(&str, Option<&str>)]) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -212,6 +221,7 @@ fn done(client: &Client, verb: &Verb) -> Result<u8, Failure> {
         Verb::Ack(args) => return Ok(of_alerts::ack(args, client)),
         Verb::Why(args) => return Ok(why::run(args, client)),
         Verb::WhyNot(args) => return Ok(of_alerts::why_not(args, client)),
+        Verb::State(args) => return Ok(states::run(args, client)),
         Verb::DeadLetters(args) => return Ok(dead_letters::run(args, client)),
         Verb::Tap { of: id, entry, condition, every, limit } => {
             let [every, limit] = [every, limit].map(|number| number.map(|n| n.to_string()));

@@ -1,12 +1,13 @@
 //! Dead letters beside a run: read from its state, and changed in it.
 
+use crate::cli::output::Unread;
 use crate::cli::state::open_to_write;
 use crate::cli::state_path::{Beside, Target, failed};
 use crate::service::letters::{Sent, send};
 use crate::service::open::Opened;
 use crate::store::state::Filter;
 
-use super::{Each, Letters, Rest, Unread};
+use super::{Each, Letters, Rest};
 
 impl Letters<Target> for Beside {
     fn each(&self, of: &Target, filter: &Filter, (after, most): (u64, usize), each: Each<'_>) -> Result<Rest, Unread> {

@@ -1,19 +1,16 @@
-//! Dead letters: read, sent again, taken away; and what steps keep, by key.
+//! Dead letters: read, sent again, taken away.
 
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::endpoint::Endpoint;
 use super::{Answer, Asked, Body, Of, Problem, Shared, beside, give};
-use crate::base::limit::KEY_GROUPS;
 use crate::base::time::parse_rfc3339;
 use crate::service::access::Role;
 use crate::service::letters::{Sent, as_json, send};
 use crate::service::open::{Opened, open_to_write};
-use crate::service::spell::{Wanted, key_json, value_json};
 use crate::store::rows::Cause;
 use crate::store::state::{Filter, Holder, StateReader};
 
@@ -36,10 +33,6 @@ pub fn endpoints() -> Vec<Endpoint> {
             .role(Role::Admin)
             .takes::<Purge>()
             .gives::<Purged>(),
-        Endpoint::get("/api/v1/pipelines/{id}/state", "The steps that keep something.", steps).gives::<Vec<Step>>(),
-        Endpoint::get("/api/v1/pipelines/{id}/state/{step}", "What a step keeps, by key.", keys)
-            .query::<Keys>()
-            .gives::<Vec<Value>>(),
     ]
 }
 
@@ -124,26 +117,6 @@ struct Letters {
 struct Purged {
     /// How many.
     purged: u64,
-}
-
-/// A step that keeps something.
-#[derive(Serialize, JsonSchema)]
-struct Step {
-    /// The step.
-    step: String,
-    /// Bytes as they are stored.
-    bytes: u64,
-    /// Its watermark, RFC 3339.
-    watermark: Option<String>,
-}
-
-/// Which keys.
-#[derive(Deserialize, JsonSchema)]
-struct Keys {
-    /// Only this key: a text, or a JSON list of its parts.
-    key: Option<String>,
-    /// How many.
-    limit: Option<usize>,
 }
 
 fn instant(text: Option<String>) -> Result<Option<i64>, Problem> {
@@ -237,49 +210,4 @@ async fn purge(State(service): State<Shared>, Of(id): Of<String>, Body(asked): B
         Ok(Purged { purged })
     });
     give(purged.await?)
-}
-
-async fn steps(State(service): State<Shared>, Of(id): Of<String>) -> Answer<Vec<Step>> {
-    let steps = beside(move || {
-        let Some(reader) = reader(&service, &id)? else { return Ok(Vec::new()) };
-        let sizes = reader.sizes();
-        let step = |row: &crate::store::rows::StepRow| Step {
-            step: row.name.clone(),
-            bytes: sizes.iter().find(|size| size.step == row.name).map_or(0, |size| size.bytes),
-            watermark: Some(crate::base::time::Timestamp(row.watermark))
-                .filter(|at| at.is_event_time())
-                .map(|at| at.to_string()),
-        };
-        Ok(reader.kept().map(|kept| kept.steps.iter().map(step).collect()).unwrap_or_default())
-    });
-    give(steps.await?)
-}
-
-async fn keys(
-    State(service): State<Shared>,
-    Of((id, step)): Of<(String, String)>,
-    Asked(asked): Asked<Keys>,
-) -> Result<axum::Json<Vec<Box<RawValue>>>, Problem> {
-    let most = asked.limit.unwrap_or(ROWS).clamp(1, ROWS_MOST);
-    let rows = beside(move || {
-        let none = || Problem::missing(format!("`{id}` has no step `{step}` that keeps anything"));
-        let reader = reader(&service, &id)?.ok_or_else(none)?;
-        if !reader.kept().is_some_and(|kept| kept.steps.iter().any(|row| row.name == step)) {
-            return Err(none());
-        }
-        let wanted = asked.key.as_deref().map(Wanted::of);
-        let mut rows = Vec::new();
-        let read = reader.rows(&step, 0..KEY_GROUPS, &mut |row| {
-            let Some(value) = row.value else { return Ok(()) };
-            if rows.len() >= most || wanted.as_ref().is_some_and(|wanted| !wanted.is(row.key)) {
-                return Ok(());
-            }
-            let text = format!("{{\"key\":{},\"value\":{}}}", key_json(row.key), value_json(value));
-            rows.push(RawValue::from_string(text).map_err(|e| e.to_string())?);
-            Ok(())
-        });
-        read.map_err(|e| Problem::failed(e.message))?;
-        Ok(rows)
-    });
-    give(rows.await?)
 }

@@ -9,6 +9,7 @@ mod letters;
 mod page;
 mod pipelines;
 mod problem;
+mod states;
 mod tap;
 mod why;
 
@@ -142,6 +143,7 @@ fn endpoints() -> Vec<Endpoint> {
     all.extend(pipelines::endpoints());
     all.extend(alerts::endpoints());
     all.extend(letters::endpoints());
+    all.extend(states::endpoints());
     all.extend(tap::endpoints());
     all.extend(why::endpoints());
     all.extend(health::endpoints());

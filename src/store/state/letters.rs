@@ -86,7 +86,8 @@ impl Origin {
         }
     }
 
-    fn of_word(word: &str) -> Option<Origin> {
+    /// What is written so.
+    pub fn of_word(word: &str) -> Option<Origin> {
         use Origin::{Left, Made, Part, Record, Right, Row, Unknown};
         [Unknown, Row, Left, Right, Record, Part, Made].into_iter().find(|origin| origin.word() == word)
     }
