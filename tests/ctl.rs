@@ -15,7 +15,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use self::daemon::Daemon;
-use self::program::{command, read, said, text, until, with_texts};
+use self::program::{command, read, run, said, text, until, with_texts};
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -67,7 +67,10 @@ struct Served {
 
 impl Served {
     fn start(id: &'static str, yaml: &str) -> Served {
-        let home = with_texts(&[(&format!("{id}.yaml"), yaml)]);
+        Served::over(with_texts(&[(&format!("{id}.yaml"), yaml)]), id)
+    }
+
+    fn over(home: tempfile::TempDir, id: &'static str) -> Served {
         let daemon = Daemon::start(home.path(), &[]);
         daemon.until_phase(id, "running");
         Served { home, daemon, id }
@@ -181,6 +184,36 @@ fn alerts_are_seen_silenced_and_acknowledged_in_the_same_words() {
         for output in [served.ctl(verb, more), served.beside(verb, more)] {
             assert!(!output.status.success() && said(&output).contains(why), "{verb} {more:?}: {}", said(&output));
         }
+    }
+}
+
+#[test]
+fn what_is_said_with_a_token_is_said_by_whose_it_is() {
+    let port = free_port();
+    let home = with_texts(&[("hot.yaml", &hot(port))]);
+    let token = |name: &str, role: &str| {
+        let output = run(home.path(), &["token", "add", name, "--role", role, "--pipelines", "."]);
+        text(&output.stdout).split_whitespace().find(|word| word.starts_with("ms_")).map(str::to_owned).unwrap()
+    };
+    let (bob, eve) = (token("bob", "operate"), token("eve", "read"));
+    let served = Served::over(home, "hot");
+    send(port, r#"{"device":"a","temperature":40}"#);
+    served.until("alerts", &["--token", &bob], "firing");
+    assert_eq!(served.does("ack", &["hot", "a", "--token", &bob]), "hot a is acknowledged by bob\n");
+    served.does("silence add", &["device=b", "--token", &bob, "--by", "the night shift"]);
+    served.does("silence expire", &["s1", "--token", &bob]);
+    let history = served.until("alerts", &["--history"], "expire by bob: s1: device=b");
+    assert!(history.contains("acknowledge by bob") && history.contains("silence by the night shift"), "{history}");
+    served.does("why-not", &["hot", "a", "--token", &eve]);
+    for (verb, more) in [
+        ("ack", &["hot", "a"][..]),
+        ("silence add", &["device=b"]),
+        ("dead-letters retry", &[]),
+        ("dead-letters purge", &["--all"]),
+        ("state", &["hot", "--key", "a", "--delete"]),
+    ] {
+        let output = served.ctl(verb, &[more, &["--token", &eve]].concat());
+        assert!(!output.status.success() && said(&output).contains("has the role `read`"), "{}", said(&output));
     }
 }
 
