@@ -171,6 +171,12 @@ fn alerts_are_seen_silenced_and_acknowledged_in_the_same_words() {
     assert!(history.contains("acknowledge by ann: hot {\"device\":\"a\"}: on my way"), "{history}");
     assert_eq!(served.alike("alerts", &["--history", "--limit", "1"]).lines().next(), history_end(&history));
 
+    let of_alert = served.alike("alerts", &["--history", "--alert", "hot"]);
+    for part in ["a: inactive → firing", "people is told: firing (new): a is hot", "acknowledge by ann"] {
+        assert!(of_alert.contains(part), "{of_alert}");
+    }
+    assert_eq!(served.alike("alerts", &["--history", "--alert", "other"]), "nothing has happened\n");
+
     // What cannot be is said alike.
     for (verb, more, why) in [
         ("why-not", &["hto", "a"][..], "there is no alert `hto`; is it `hot`?"),

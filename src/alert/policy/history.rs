@@ -22,6 +22,9 @@ const TITLE: usize = 256;
 /// Keys of which a notification's entry knows that it told of them.
 const KEYS: usize = 100;
 
+/// What it is called that somebody knows of an alert.
+pub(super) const ACKNOWLEDGE: &str = "acknowledge";
+
 /// What became of a transition, for a receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -183,6 +186,12 @@ impl Entry {
         t.state.fires().then_some(firing)
     }
 
+    /// Which key of an alert it is a transition of.
+    fn who_of(&self, alert: &str) -> Option<Fingerprint> {
+        let Kind::Transition(t) = &self.kind else { return None };
+        (*t.alert == *alert).then_some(t.who)
+    }
+
     /// The alert of which somebody was not told for its age.
     fn too_old(&self) -> Option<&str> {
         let Kind::Transition(t) = &self.kind else { return None };
@@ -283,6 +292,20 @@ pub(super) struct History {
 impl History {
     pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// Those of an alert: its transitions, what was told of them, and who has acknowledged it.
+    pub(super) fn of_alert<'a>(&'a self, alert: &'a str) -> impl Iterator<Item = &'a Entry> {
+        let keys: BTreeSet<Fingerprint> = self.entries.iter().filter_map(|entry| entry.who_of(alert)).collect();
+        self.entries.iter().filter(move |entry| match &entry.kind {
+            Kind::Transition(transition) => *transition.alert == *alert,
+            Kind::Notification(sent) => sent.keys.iter().any(|who| keys.contains(who)),
+            // `hot {"device":"a"}`, or `hot, 3 keys`.
+            Kind::Person(person) => {
+                let rest = person.about.strip_prefix(alert).filter(|_| person.what == ACKNOWLEDGE);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ',']))
+            }
+        })
     }
 
     /// By alert, how many transitions that came since then were too old to be told, as far as they are remembered.

@@ -261,9 +261,12 @@ impl Policy {
         hold.map(|(id, silence)| silence.shown(*id)).collect()
     }
 
-    /// What happened, a row each, the oldest first.
-    pub fn history(&self) -> Vec<Value> {
-        self.history.entries().map(Entry::shown).collect()
+    /// What happened, a row each, the oldest first; of one alert, if it is named.
+    pub fn history(&self, alert: Option<&str>) -> Vec<Value> {
+        match alert {
+            Some(alert) => self.history.of_alert(alert).map(Entry::shown).collect(),
+            None => self.history.entries().map(Entry::shown).collect(),
+        }
     }
 
     /// By alert, how many transitions that came since then were too old to be told; and whether the history goes back so far.

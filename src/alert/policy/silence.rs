@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::flow::{Pace, Timer};
+use super::history::ACKNOWLEDGE;
 use super::instance::{Acknowledged, Fingerprint, Instance};
 use super::matcher::Matcher;
 use super::told::shorten;
@@ -198,7 +199,7 @@ impl Policy {
             [key] => format!("{alert} {key}"),
             _ => format!("{alert}, {} keys", found.len()),
         };
-        self.history.person("acknowledge", &known.by, &known.comment, shown, known.until, now);
+        self.history.person(ACKNOWLEDGE, &known.by, &known.comment, shown, known.until, now);
         json!({ "acknowledged": found.len(), "alert": alert, "keys": keys })
     }
 

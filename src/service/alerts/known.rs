@@ -66,7 +66,7 @@ impl Known {
 
     /// The newest of what happened, the newest last.
     pub fn history(&self, alert: Option<&str>, most: usize) -> Vec<Value> {
-        let mut rows = of_alert(self.policy.history(), alert);
+        let mut rows = self.policy.history(alert);
         rows.drain(..rows.len().saturating_sub(most));
         rows
     }

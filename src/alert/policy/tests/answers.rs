@@ -131,7 +131,7 @@ fn history_says_what_became_of_each_transition() {
     let mut run = asked(group);
     run.fire("a").at(10).resolve("a").warn("b").at(20).fire("b").at(40).resolve("b").at(50);
     let outcome = |row: &Value| row["told"].as_array().map(|told| told.iter().map(|t| t["outcome"].clone()).collect());
-    let outcomes: Vec<Option<Vec<Value>>> = run.policy.history().iter().map(outcome).collect();
+    let outcomes: Vec<Option<Vec<Value>>> = run.policy.history(None).iter().map(outcome).collect();
     let word = |word: &str| Some(vec![json!(word)]);
     let expected = [word("over"), Some(vec![]), word("overtaken"), word("sent"), None, word("sent"), None];
     assert_eq!(outcomes, expected);
@@ -143,7 +143,7 @@ fn what_waits_and_is_silenced_meanwhile_is_known_to_be() {
     let mut run = asked(group);
     run.fire("a").silence("device=a", 100);
     run.at(30).expect(&[]);
-    let told = &run.policy.history()[0]["told"][0];
+    let told = &run.policy.history(None)[0]["told"][0];
     assert_eq!((&told["outcome"], &told["by"]), (&json!("silenced"), &json!("s1")));
     run.at(100).expect(&["100 ops new +a"]);
 }
@@ -159,7 +159,7 @@ fn silences_and_history_outlive_a_run() {
     run.policy.restore(run.rows.clone().into_iter()).unwrap();
     run.fire("a").expect(&["0 ops new +b"]);
     assert_eq!((run.policy.silences(second(5)).len(), run.policy.active(second(5)).len()), (1, 1));
-    assert_eq!(run.policy.history().len(), 4);
+    assert_eq!(run.policy.history(None).len(), 4);
     let broken = [(b"key/00".to_vec(), b"x".to_vec())];
     let error = Policy::new(run.settings, second(0)).restore(broken.into_iter()).unwrap_err();
     assert!(error.contains("the stored state of alerts cannot be read"), "{error}");

@@ -276,7 +276,7 @@ fn what_is_quiet_is_recorded_only() {
     run.take(quiet(down)).take(quiet(back)).expect(&[]);
     let calm = run.told("hot", "a", Stage::Firing, "warning");
     run.take(calm).expect(&["0 ops changed +a?"]);
-    assert_eq!(run.policy.history().len(), 6);
+    assert_eq!(run.policy.history(None).len(), 6);
 }
 
 #[test]
