@@ -524,7 +524,12 @@ fn what_is_refused_does_not_gather_in_memory_until_the_next_checkpoint() {
         fs::write(home.path().join("t.yaml"), live).unwrap();
         let child = start(home.path(), &[]);
         // What is refused takes so much of the buffer that a checkpoint is made for it again and again.
-        until("most come out", || read(home.path(), "wrong.ndjson").lines().count() > 1_800);
+        let failed = || -> Option<u64> {
+            let output = run(home.path(), &["status", "t.yaml", "--format", "json"]);
+            let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+            status["ledger"].as_array()?.iter().find(|of| of["entry"] == "out")?["failed"].as_u64()
+        };
+        until("most are in checkpoints", || failed().is_some_and(|failed| failed > 1_800));
         stop(child, Signal::SIGTERM);
         // One that makes checkpoints in time takes the rest.
         let often = read(home.path(), "t.yaml").replace("every: 1h", "every: 20ms");

@@ -41,6 +41,15 @@ fn does(home: &Path, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
+/// Ends those who post, also if the test fails meanwhile.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Waits until somebody listens.
 fn connected(port: u16) -> TcpStream {
     let mut connection = None;
@@ -102,6 +111,7 @@ fn a_connection_stays_open_while_people_silence_and_acknowledge() {
             }
             taken
         });
+        let ends = Done(&done);
         for n in 1..=5 {
             let silence = format!("s{n}");
             does(home, &["silence", "add", "t.yaml", "device=b", "--by", "me"]);
@@ -110,7 +120,7 @@ fn a_connection_stays_open_while_people_silence_and_acknowledge() {
             assert!(!does(home, &["silence", "list", "t.yaml"]).contains(&silence), "so is its end");
         }
         does(home, &["ack", "t.yaml", "hot", "a", "--by", "me", "--comment", "on my way"]);
-        done.store(true, Ordering::Release);
+        drop(ends);
         posts.join().unwrap()
     });
     assert!(taken > 10, "{taken} were taken meanwhile");
@@ -152,6 +162,7 @@ fn a_port_stays_open_while_its_pipeline_pauses_and_changes() {
             }
             (taken, later)
         });
+        let ends = Done(&done);
         for n in 1..=4 {
             // What has a journal pauses while it is copied.
             does(home, &["backup", "t.yaml", "--to", &format!("backup{n}")]);
@@ -160,7 +171,7 @@ fn a_port_stays_open_while_its_pipeline_pauses_and_changes() {
             assert_eq!(daemon.post("/api/v1/pipelines/t/reload", "")["result"], "applied");
             phase(&daemon, "running");
         }
-        done.store(true, Ordering::Release);
+        drop(ends);
         posts.join().unwrap()
     });
     assert!(taken > 10, "{taken} were taken, {later} were told to come again");

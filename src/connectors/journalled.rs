@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::answered::{Answered, Before, Keyed};
 use super::gathered::{Gathered, apart};
 use crate::base::limit::{CHUNK_BYTES, JOURNAL_WAITING};
+use crate::base::tasks;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{BoxFuture, Chunk, Link, Metadata, Partition, Place, Read, Source, SourceError};
 use crate::store::journal::{Journal, JournalError, Kind, Record, Records, SourceId, Ticket};
@@ -492,6 +493,17 @@ impl Source for Journalled {
 
 impl Drop for Journalled {
     fn drop(&mut self) {
+        // What is on its way to the disk comes up when the pipeline runs again: whoever brought it is told so when it is there.
+        if let Some((ticket, mut gathered)) = self.appended.take() {
+            let tells = tasks::begin(async move {
+                match ticket.await {
+                    Ok(appended) => gathered.taken(appended.sequences.end),
+                    Err(why) => gathered.refuse(why.message()),
+                }
+            });
+            // Without a thread for it they are told that nobody knows.
+            drop(tells);
+        }
         *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) = self.offers.take();
     }
 }

@@ -11,6 +11,8 @@ use super::shared::{Shared, until};
 pub(super) struct Barriers {
     /// One is to be made now.
     asked: bool,
+    /// The next one is made also if nothing has come since the last.
+    forced: bool,
     /// The last tick at which one was asked for that has gone through everything.
     through: Option<u64>,
     /// The same of the last one that is durable.
@@ -24,6 +26,17 @@ impl Shared {
     pub(super) fn ask_for_checkpoint(&self) {
         lock(&self.barriers).asked = true;
         self.barrier_told.notify_waiters();
+    }
+
+    /// The same, also if nothing has come since the last one: a sink waits for it.
+    pub(super) fn force_checkpoint(&self) {
+        lock(&self.barriers).forced = true;
+        self.ask_for_checkpoint();
+    }
+
+    /// Whether the one that is made now is forced.
+    pub(super) fn is_forced(&self) -> bool {
+        std::mem::take(&mut lock(&self.barriers).forced)
     }
 
     /// Waits until a checkpoint is due or asked for; false if the run is over.

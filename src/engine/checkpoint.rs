@@ -60,7 +60,7 @@ pub(super) async fn keep(shared: &Shared, keeper: &mut dyn Keeper, every: Durati
         }
         due = Instant::now() + ending.until_next(every);
         let began = Instant::now();
-        let forced = ending.begins(shared) || shared.awaits_answers();
+        let forced = [shared.is_forced(), ending.begins(shared), shared.awaits_answers()].contains(&true);
         let Some((sequence, ready)) = shared.job.barrier(forced) else { continue };
         shared.hand_out(ready);
         if !shared.wait_for_barrier(sequence).await {

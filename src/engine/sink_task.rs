@@ -66,7 +66,7 @@ impl SinkTask {
                     }
                     () = sink.wants_checkpoint(), if !self.asked && !self.prepared => {
                         self.asked = true;
-                        self.shared.ask_for_checkpoint();
+                        self.shared.force_checkpoint();
                         continue;
                     }
                     () = sink.room(), if full => {

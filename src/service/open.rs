@@ -18,7 +18,7 @@ use crate::engine::run::Input;
 use crate::engine::turn_log::{Read, TurnLog};
 use crate::plan::demand::demand;
 use crate::plan::{Node, NodeId, NodeKind, Port};
-use crate::store::control::{Pause, pause};
+use crate::store::control::{AGAIN_AFTER, ASKED_AGAIN, Pause, pause};
 use crate::store::state::{Holder, StateError, StateFile, StateReader};
 
 use super::links::Links;
@@ -63,11 +63,19 @@ pub struct Opened {
 
 /// Opens a state that is there to change it, for `holder`.
 pub fn open_to_write(path: &Path, holder: &Holder) -> Result<Opened, StateError> {
-    // Who has it may be somebody that a run lends it to: then that run, which goes on in a moment, is asked.
-    let mut paused = match StateReader::held(path) {
-        Some(_) => pause(path, &holder.command)?,
-        None => None,
-    };
+    // Who has it may be somebody that a run lends it to, or a run that begins: then that run, which is there in a moment, is
+    // asked.
+    let mut paused = None;
+    for _ in 0..ASKED_AGAIN {
+        if StateReader::held(path).is_none() {
+            break;
+        }
+        paused = pause(path, &holder.command)?;
+        if paused.is_some() {
+            break;
+        }
+        std::thread::sleep(AGAIN_AFTER);
+    }
     let file = match paused.as_mut().and_then(Pause::take_lock) {
         Some(lock) => StateFile::open_with(path, holder, lock),
         None => StateFile::open(path, holder),
