@@ -3,10 +3,12 @@
 use tokio::sync::oneshot;
 
 use super::answered::{Answered, Before, Keyed};
-use super::journalled::{Brought, NotTaken, Offer, Taken, With, wall_clock};
+use super::journalled::{Brought, NotTaken, Offer, Taken, With};
 use crate::base::limit::CHUNK_BYTES;
+use crate::base::tasks;
+use crate::base::time::Timestamp;
 use crate::connector::Metadata;
-use crate::store::journal::{Entry, Kind};
+use crate::store::journal::{Entry, Kind, Ticket};
 
 /// Stands for what is said of a record of which nothing is.
 const NOTHING_SAID: &[u8] = b"{}\n";
@@ -140,6 +142,22 @@ impl Gathered {
             let _ = taken.send(Err(NotTaken::Refused(why.to_owned())));
         }
     }
+
+    /// Nobody waits here any more until these are durable: whoever brought them is told by a task when they are. Without a
+    /// thread for it they are told that nobody knows.
+    pub fn tell_later(mut self, durable: Ticket) {
+        let told = async move {
+            match durable.await {
+                Ok(appended) => self.taken(appended.sequences.end),
+                Err(why) => self.refuse(why.message()),
+            }
+        };
+        drop(tasks::begin(told));
+    }
+}
+
+pub(super) fn wall_clock() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 /// Takes the payload of a described record apart: what is said of it with its line feed, and the record.

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::answered::{Answered, Before, Keyed};
-use super::gathered::{Gathered, apart};
+use super::gathered::{Gathered, apart, wall_clock};
 use crate::base::limit::{CHUNK_BYTES, JOURNAL_WAITING};
-use crate::base::tasks;
 use crate::base::time::{TimeSpan, Timestamp};
 use crate::connector::{BoxFuture, Chunk, Link, Metadata, Partition, Place, Read, Source, SourceError};
 use crate::store::journal::{Journal, JournalError, Kind, Record, Records, SourceId, Ticket};
@@ -261,10 +260,6 @@ fn failed(why: JournalError) -> SourceError {
     SourceError { message: why.message().to_owned() }
 }
 
-pub(super) fn wall_clock() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
-}
-
 /// A partition being read: first what the journal has, then what producers bring.
 struct Journalled {
     journal: Arc<Journal>,
@@ -494,15 +489,8 @@ impl Source for Journalled {
 impl Drop for Journalled {
     fn drop(&mut self) {
         // What is on its way to the disk comes up when the pipeline runs again: whoever brought it is told so when it is there.
-        if let Some((ticket, mut gathered)) = self.appended.take() {
-            let tells = tasks::begin(async move {
-                match ticket.await {
-                    Ok(appended) => gathered.taken(appended.sequences.end),
-                    Err(why) => gathered.refuse(why.message()),
-                }
-            });
-            // Without a thread for it they are told that nobody knows.
-            drop(tells);
+        if let Some((ticket, gathered)) = self.appended.take() {
+            gathered.tell_later(ticket);
         }
         *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) = self.offers.take();
     }
