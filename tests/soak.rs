@@ -11,19 +11,25 @@ mod daemon;
 #[path = "support/program.rs"]
 mod program;
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use self::broker::{Broker, free_port};
 use self::daemon::Daemon;
-use self::program::{read, run, said, until, with_texts};
+use self::program::{met, read, run, said, until, with_texts};
 
 /// Pipelines of each kind.
 const EACH: usize = 10;
+/// Kinds whose rows are numbers that all come out.
+const NUMBERED: [&str; 3] = ["mqtt", "http", "tail"];
+/// After so many rounds it is waited until all has come.
+const OFTEN: usize = 20;
 /// Rows for each pipeline in a round.
 const ROWS: usize = 20;
 
@@ -87,6 +93,29 @@ fn numbers(home: &Path, name: &str) -> Vec<u64> {
     all
 }
 
+/// The first rows of a file that are not there.
+fn lacks(home: &Path, name: &str, count: usize) -> Vec<u64> {
+    let number = |line: &str| serde_json::from_str::<Value>(line).ok()?["n"].as_u64();
+    let there: BTreeSet<u64> = read(home, name).lines().filter_map(number).collect();
+    (0..count as u64).filter(|n| !there.contains(n)).take(50).collect()
+}
+
+/// Waits until all has come of so many rounds; otherwise everything stays where it is, to be looked at.
+fn all_there(home: &mut TempDir, daemon: &Daemon, rounds: usize) {
+    let of_kind = |kind| (0..EACH).map(move |n| (format!("{kind}{n}.ndjson"), rounds * ROWS));
+    let told = (0..EACH).map(|n| (format!("told{n}.ndjson"), rounds));
+    let all: Vec<(String, usize)> = NUMBERED.into_iter().flat_map(of_kind).chain(told).collect();
+    let lines = |name: &str| read(home.path(), name).lines().count();
+    let short = || all.iter().filter(|(name, count)| lines(name) < *count);
+    if !met(|| short().next().is_none()) {
+        let missing: Vec<_> = short().map(|(name, count)| (name, lacks(home.path(), name, *count))).collect();
+        let shown = daemon.get("/api/v1/pipelines");
+        let missing = format!("after {rounds} rounds these are missing: {missing:?}; {shown}");
+        home.disable_cleanup(true);
+        panic!("{missing}; see `{}`", home.path().display());
+    }
+}
+
 fn memory(daemon: &Daemon) -> f64 {
     let text = daemon.ask("GET", "/metrics", &[], "").1;
     let line = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
@@ -106,7 +135,7 @@ fn fifty_pipelines_lose_and_repeat_nothing_whatever_happens_to_them() {
     let (mut broker, http) = (Broker::start(""), free_port());
     let files = pipelines(broker.port, http);
     let texts: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let home = with_texts(&texts);
+    let mut home = with_texts(&texts);
     for n in 0..EACH {
         std::fs::write(home.path().join(format!("tail{n}.txt")), "").unwrap();
     }
@@ -132,6 +161,9 @@ fn fifty_pipelines_lose_and_repeat_nothing_whatever_happens_to_them() {
         let text = read(home.path(), &name) + &format!("# round {round}\n");
         std::fs::write(home.path().join(name), text).unwrap();
         all_run(&daemon);
+        if round % OFTEN == 0 {
+            all_there(&mut home, &daemon, round + 1);
+        }
     }
     // The same again, and nobody dies: memory is what it was.
     let mut used = Vec::new();
@@ -139,18 +171,11 @@ fn fifty_pipelines_lose_and_repeat_nothing_whatever_happens_to_them() {
         load(home.path(), &broker, http, round);
         used.push(memory(&daemon));
     }
+    all_there(&mut home, &daemon, 2 * rounds);
     let count = 2 * rounds * ROWS;
-    for n in 0..EACH {
-        for kind in ["mqtt", "http", "tail"] {
-            let name = format!("{kind}{n}.ndjson");
-            until(&format!("all rows of {name}"), || read(home.path(), &name).lines().count() >= count);
-        }
-        let told = format!("told{n}.ndjson");
-        until(&format!("all that {told} is to be told"), || read(home.path(), &told).lines().count() >= 2 * rounds);
-    }
     assert_eq!(daemon.stop(), Some(0));
     for n in 0..EACH {
-        for kind in ["mqtt", "http", "tail"] {
+        for kind in NUMBERED {
             let name = format!("{kind}{n}.ndjson");
             assert_eq!(numbers(home.path(), &name), (0..count as u64).collect::<Vec<_>>(), "{name}");
         }

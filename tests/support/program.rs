@@ -56,12 +56,20 @@ pub fn read(home: &Path, name: &str) -> String {
 }
 
 /// Waits until something holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    assert!(met(holds), "{what} did not come");
+}
+
+/// Waits until something holds; false if it does not in a minute.
+pub fn met(mut holds: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not come");
+        if started.elapsed() >= Duration::from_secs(60) {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
+    true
 }
 
 /// Stops a run with a signal, which it has to obey well.
