@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -47,6 +47,11 @@ impl Levels for Log {
         let wrong = |e: &dyn std::fmt::Display| {
             format!("`{levels}` names no levels: {e}; write `info`, or `millstream=info,millstream::connectors=debug`")
         };
+        // A word alone would be the name of something to tell of, and everything else is silent then.
+        for word in levels.split(',').map(str::trim).filter(|word| !word.contains(['=', '[', ':', '_'])) {
+            let wrong = |_| format!("`{word}` is no level; write `error`, `warn`, `info`, `debug`, `trace` or `off`");
+            word.parse::<LevelFilter>().map_err(wrong)?;
+        }
         let filter = EnvFilter::try_new(levels).map_err(|e| wrong(&e))?;
         self.handle.reload(filter).map_err(|e| wrong(&e))?;
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = levels.to_owned();

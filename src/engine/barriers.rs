@@ -70,7 +70,9 @@ impl Shared {
 
     /// Has a checkpoint made now, and waits until one is durable that has what a tick did; false if the run ended before.
     pub(super) async fn until_durable(&self, sequence: u64) -> bool {
-        self.ask_for_checkpoint();
+        if lock(&self.barriers).durable.is_none_or(|durable| durable < sequence) {
+            self.ask_for_checkpoint();
+        }
         let durable = || {
             let barriers = lock(&self.barriers);
             let durable = barriers.durable.is_some_and(|durable| durable >= sequence);

@@ -75,7 +75,7 @@ pub struct Gate {
     /// Partitions with a block among those of the tick in the making.
     kept: Vec<usize>,
     pub(super) reached: Reached,
-    sequence: u64,
+    pub(super) sequence: u64,
     segments: Vec<Segment>,
     blocks: Vec<Arc<Mapped>>,
     pub(super) length: u32,

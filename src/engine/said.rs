@@ -51,6 +51,11 @@ impl Said {
 }
 
 impl Gate {
+    /// The number of the last tick, if there was one.
+    fn last(&self) -> Option<u64> {
+        self.sequence.checked_sub(1)
+    }
+
     /// Takes what somebody says, on a tick of its own; `None` if nothing is taken any more.
     fn say(&mut self, said: &Arc<Said>, join: &mut Join<'_>) -> Option<Tick> {
         if self.finished {
@@ -107,6 +112,14 @@ impl Shared {
 }
 
 impl Handle {
+    /// Has a checkpoint made of what has come so far, if none has it, and waits for it.
+    pub async fn settle(&self) {
+        let last = lock(&self.shared.job.gate).last();
+        if let Some(last) = last {
+            self.shared.until_durable(last).await;
+        }
+    }
+
     /// Says something to the step that tells people of alerts: what came of it, once it is part of a checkpoint. `None` if this
     /// run takes nothing (any more): one whose input ends is not told, so that it stays what its input makes it.
     pub async fn say(&self, command: &Command) -> Option<Answer> {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::base::tasks::{self, Begun};
 use crate::connectors::http_port::GoesOn;
 use crate::engine::run::Handle;
-use crate::store::control::{Control, LINKS, Request, SAY};
+use crate::store::control::{Control, LINKS, Request, SAY, SETTLE};
 
 use super::links::{self, Links};
 use super::open::journal_of;
@@ -45,6 +45,14 @@ async fn answer(request: Request, run: Option<Handle>) {
     if let Some(line) = answer.and_then(|answer| serde_json::to_string(&answer).ok()) {
         request.answer(&line);
     }
+}
+
+/// Answers when a checkpoint has what has come.
+async fn settle(request: Request, run: Option<Handle>) {
+    if let Some(run) = run {
+        run.settle().await;
+    }
+    request.answer("done");
 }
 
 /// How long after a run has begun its sources may take to be there again.
@@ -107,6 +115,9 @@ impl Interrupts {
                     (None, _) => return,
                     (Some(request), _) if request.why == LINKS => {
                         request.answer(&links::line(&lock(&of_run.0.links)));
+                    }
+                    (Some(request), _) if request.why == SETTLE => {
+                        let _ = tasks::begin(settle(request, of_run.running()));
                     }
                     (Some(request), _) if request.why.starts_with(SAY) => {
                         // It is answered when it is part of a checkpoint; others are not to wait for that.

@@ -32,6 +32,8 @@ use crate::base::tasks;
 const LINE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a run may take to come to a checkpoint.
 const PAUSED_WITHIN: Duration = Duration::from_secs(60);
+/// How long whoever reads a state waits for a checkpoint of what has come.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 /// More than any line has that is answered to whoever wants a pause.
 const LINE_BYTES: u64 = 4 << 10;
 /// More than what is asked has, and what a run answers of itself.
@@ -39,6 +41,8 @@ const ASKED_BYTES: u64 = 4 << 20;
 const PAUSED: &str = "paused";
 /// What is asked by whoever wants to know how the run's connections are, and changes nothing.
 pub const LINKS: &str = "links";
+/// What is asked for by whoever reads the state: a checkpoint of what has come so far.
+pub const SETTLE: &str = "checkpoint";
 /// What comes before something that is said to the run.
 pub const SAY: &str = "say ";
 const REFUSED: &str = "refused: ";
@@ -192,6 +196,17 @@ pub fn links(state: &Path) -> Option<String> {
     let mut text = String::new();
     BufReader::new(stream.take(ASKED_BYTES)).read_line(&mut text).ok()?;
     Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Has whoever runs with a state make a checkpoint of what has come so far, and waits for it, not for long: what is read then is
+/// as of now, or of a little before.
+pub fn settle(state: &Path) {
+    let Ok(mut stream) = UnixStream::connect(socket_path(state)) else { return };
+    let asked = stream.set_read_timeout(Some(SETTLED_WITHIN)).and_then(|()| writeln!(stream, "{SETTLE}"));
+    if asked.is_ok() {
+        // However it is answered, what is there is read.
+        let _ = stream.read(&mut [0; 16]);
+    }
 }
 
 /// Says something to whoever runs with a state: its answer, a line, once it is part of a checkpoint; `None` if nobody answers.

@@ -10,7 +10,8 @@ use crate::engine::run::wall_clock;
 use crate::plan::Plan;
 use crate::service::alerts;
 use crate::service::alerts::known::{Known, Way, has, key_of, way};
-use crate::store::state::Holder;
+use crate::store::control::settle;
+use crate::store::state::{Holder, StateReader};
 
 use super::{AckArgs, Add, Alerts, By, Seen, Which};
 
@@ -21,7 +22,10 @@ fn settings(pipeline: &Pipeline) -> Result<Settings, u8> {
 }
 
 fn known(target: &Target) -> Result<(Pipeline, Known), u8> {
-    let (pipeline, reader) = target.read()?;
+    let (pipeline, path) = target.load()?;
+    target.exists(&path)?;
+    settle(&path);
+    let reader = StateReader::open(&path).map_err(|e| failed(&e.message))?;
     let known = Known::open(settings(&pipeline)?, reader).map_err(|why| failed(&why))?;
     Ok((pipeline, known))
 }

@@ -56,7 +56,7 @@ enum Verb {
     /// Let a pipeline read on.
     Resume(Id),
     /// Let a pipeline come to its end: it reads no more, windows close, everything is delivered. A start after it begins anew,
-    /// and reads sources that never end on from where they stood.
+    /// alerts that fire included, and reads sources that never end on from where they stood. To go on later, `stop` it.
     Drain(Id),
     /// Read a pipeline's file again.
     Reload {

@@ -10,6 +10,7 @@ use crate::alert::policy::{Policy, Settings};
 use crate::base::suggest::nearest;
 use crate::base::time::Timestamp;
 use crate::engine::run::wall_clock;
+use crate::inspect::spelling::counted;
 use crate::plan::graph::kind_word;
 use crate::plan::{NodeKind, Operator, Plan};
 use crate::store::state::StateReader;
@@ -84,12 +85,29 @@ impl Known {
     /// Why the receivers of an alert were not told of a key.
     pub fn why_not(&self, plan: &Plan, alert: &str, key: &Value) -> Vec<Value> {
         let mut rows = self.policy.why_not(alert, key, wall_clock());
+        rows.iter_mut().for_each(|row| self.add_untaken(row));
         let Some(waits) = super::waits::of_key(plan, &self.reader, alert, key) else { return rows };
         match rows.iter_mut().find(|row| row["reason"] == "pending") {
             Some(pending) => pending["text"] = json!(waits),
             None => rows.push(json!({ "receiver": null, "reason": "waiting", "text": waits })),
         }
         rows
+    }
+
+    /// What a receiver was told waits until it takes it: of one that has something to take still, that is said.
+    fn add_untaken(&self, row: &mut Value) {
+        let is_told = row["reason"] == "told" || row["reason"] == "sent";
+        let of = self.reader.kept().filter(|_| is_told).zip(row["receiver"].as_str());
+        let waiting = of.and_then(|(kept, name)| kept.ledger.iter().find(|of| of.entry == name && of.held > 0));
+        if let (Some(waiting), Some(text)) = (waiting, row["text"].as_str()) {
+            let held = counted(waiting.held, "notification");
+            let text = format!(
+                "{text}; but `{}` has {held} still to take: `status` says whether it is connected",
+                waiting.entry
+            );
+            row["untaken"] = json!(waiting.held);
+            row["text"] = json!(text);
+        }
     }
 
     /// By alert, how many transitions that came since then nobody was told of for their age; and whether there may be more,

@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::service::access::Role;
 use crate::service::alerts;
 use crate::service::alerts::known::{Known, Way, has, key_of, way};
+use crate::store::control::settle;
 use crate::store::state::{Holder, StateReader};
 
 /// How much of what happened is shown if nobody says.
@@ -149,6 +150,7 @@ fn known(service: &Shared, id: &str) -> Result<(Arc<Pipeline>, Option<Known>), P
     let pipeline = of.seen().pipeline.ok_or_else(|| Problem::conflict(format!("`{id}` has mistakes")))?;
     let settings = alerts::settings(&pipeline.plan).ok_or_else(|| Problem::missing(format!("`{id}` has no alert")))?;
     let Some(state) = of.state().filter(|state| state.exists()) else { return Ok((pipeline, None)) };
+    settle(&state);
     let reader = StateReader::open(&state).map_err(|e| Problem::failed(e.message))?;
     let known = Known::open(settings, reader).map_err(Problem::failed)?;
     Ok((pipeline, Some(known)))
