@@ -99,7 +99,8 @@ fn a_full_disk_under_the_output_ends_the_run_with_a_sentence_and_the_next_one_go
          mkdir kept && cp out/* kept",
     );
     assert!(said.contains("ended with 1\nended well"), "{said}");
-    assert!(said.contains("out/rows.ndjson`: the disk is full"), "{said}");
+    // Whichever of its files is the one that has no room.
+    assert!(said.contains("out/") && said.contains("`: the disk is full"), "{said}");
     assert_eq!(written(&home.path().join("kept")), undisturbed());
 }
 

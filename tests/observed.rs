@@ -7,7 +7,7 @@ mod support;
 
 use millstream::base::latency::Latencies;
 use millstream::base::time::TimeSpan;
-use millstream::engine::observed::HeldBackBy;
+use millstream::engine::observed::{HeldBackBy, Observed};
 use millstream::engine::run::Outcome;
 use running::begin;
 
@@ -84,9 +84,9 @@ fn time_passes_in_silence_whether_or_not_anything_happens() {
     let running = idle.start();
     running.feed((0, 0), 0..3);
     // The last second is over by silence alone, and then there is nothing to wait for.
-    let out = |seen: &millstream::engine::observed::Observed| seen.entries[4].tally.taken;
+    let out = |seen: &Observed| seen.entries[4].tally.taken;
     running.until("the last second closes", |seen| out(seen) == 3 && seen.steps[0].keys == 0);
-    let at = |seen: &millstream::engine::observed::Observed| seen.steps[0].watermark.unwrap().to_string();
+    let at = |seen: &Observed| seen.steps[0].watermark.unwrap().to_string();
     running.until("its watermark goes on", |seen| at(seen).as_str() > "2026-01-01T00:00:05.5Z");
     // What comes then is late by all that time.
     running.feed((0, 0), [4]);
@@ -102,7 +102,7 @@ fn a_sink_that_takes_nothing_is_seen() {
     closed.open = false;
     let running = closed.start();
     running.feed((0, 0), 0..50);
-    let waiting = |seen: &millstream::engine::observed::Observed| seen.sinks[1].clone();
+    let waiting = |seen: &Observed| seen.sinks[1].clone();
     let seen = running.until("rows wait", |seen| waiting(seen).rows_waiting > 0);
     assert_eq!(seen.sinks.iter().map(|sink| sink.sink.as_str()).collect::<Vec<_>>(), ["out", "all"]);
     assert_eq!(waiting(&seen).latency.count(), 0);
@@ -137,9 +137,9 @@ fn what_is_seen_can_be_written() {
     running.feed((0, 0), [0, 61]);
     running.feed((0, 1), [61]);
     running.feed((1, 0), [61]);
-    let seen = running.until("the step is there", |seen| seen.steps[0].watermark.is_some());
+    let watermark = |seen: &Observed| serde_json::to_value(seen).unwrap()["steps"][0]["watermark"].clone();
+    let seen = running.until("the watermark", |seen| watermark(seen) == "2026-01-01T00:01:01Z");
     let text = serde_json::to_value(&seen).unwrap();
-    assert_eq!(text["steps"][0]["watermark"], "2026-01-01T00:01:01Z");
     assert_eq!(text["entries"][0]["entry"], "orders");
     assert!(text["entries"][0]["taken"].is_u64() && text["sinks"][0]["latency"]["counts"].is_array());
     running.handle.stop();
